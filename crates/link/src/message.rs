@@ -1,0 +1,263 @@
+//! The messages and how they lie in a packet: one byte of kind, then the body. Pure.
+//!
+//! | kind | direction | body |
+//! | --- | --- | --- |
+//! | 1 `Hello` | to the parent | JSON |
+//! | 2 `Ready` | to the parent | JSON |
+//! | 3 `Receipt` | to the parent | `u64` big endian: connections received since the start, cumulative |
+//! | 4 `Load` | to the parent | `u32` sessions, `u64` arrived, big endian |
+//! | 5 `Draining` | to the parent | none |
+//! | 6 `Bye` | to the parent | none |
+//! | 7 `Lost` | to the parent | `u64` big endian: the number (from 1) of a connection that came without its descriptor |
+//! | 65 `Assign` | to the worker | JSON |
+//! | 66 `Connection` | to the worker | family (4 or 6), address, port (and scope), then the bytes read; one descriptor |
+//! | 67 `Drain` | to the worker | `u64` big endian: milliseconds |
+//! | 68 `Stop` | to the worker | none |
+//!
+//! Numbers lie big endian. A packet of an unknown kind ends the link: both ends are the same version or do not talk.
+
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, SocketAddrV6};
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::HEAD_BYTES_MAX;
+
+/// The first word of a worker.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hello {
+    /// The version the worker speaks: [`VERSION`](crate::VERSION).
+    pub version: u32,
+    /// The worker's process id as it sees it; the kernel's word decides, this one is for logs.
+    pub pid: u32,
+    /// The instance number it was started with.
+    pub instance: u32,
+}
+
+/// The parent's answer: what the worker shall be.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Assign {
+    /// The node's tag, with which every session id it issues begins.
+    pub tag: String,
+    /// Where the nodes of this machine meet.
+    pub mesh_dir: PathBuf,
+    /// The Unix socket on which it takes relayed requests.
+    pub http_path: PathBuf,
+    /// The address of its own TCP port, if it is to have one.
+    pub host: Option<IpAddr>,
+    /// Its own TCP port, if it is to have one.
+    pub port: Option<u16>,
+    /// How many threads it may use; its own choice if absent.
+    pub threads: Option<NonZeroUsize>,
+}
+
+/// A worker's word that it serves.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Ready {
+    /// The tag it serves.
+    pub tag: String,
+    /// Where it takes relayed requests.
+    pub http: PathBuf,
+    /// Its own TCP port, if it has one.
+    pub port: Option<u16>,
+}
+
+/// How much a worker has to do.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Load {
+    /// Sessions that live at this moment.
+    pub sessions: u32,
+    /// Sid-less handshakes that ever came through the edge, handed over or relayed, whatever became of them.
+    pub arrived: u64,
+}
+
+/// A message from a worker.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ToParent {
+    Hello(Hello),
+    Ready(Ready),
+    Receipt(u64),
+    Load(Load),
+    Draining,
+    Bye,
+    Lost(u64),
+}
+
+/// A message from the parent; a connection's descriptor travels beside it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ToWorker<'a> {
+    Assign(Assign),
+    Connection { peer: SocketAddr, read: &'a [u8] },
+    Drain(Duration),
+    Stop,
+}
+
+/// Why a packet is not one of ours: the other end is at fault and the link ends.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub(crate) enum Misbehaved {
+    #[error("expected a message, got an empty packet")]
+    Empty,
+    #[error("unknown message kind {0}")]
+    Kind(u8),
+    #[error("malformed body of message kind {0}")]
+    Body(u8),
+    #[error("expected version {expected}, got {0}", expected = crate::VERSION)]
+    Version(u32),
+    #[error("receipt for {got} connections, expected {least} to {most}")]
+    Receipt { got: u64, least: u64, most: u64 },
+    #[error("expected one assignment, got two")]
+    Assigned,
+    #[error("packet of more than {0} bytes")]
+    TooLong(usize),
+}
+
+/// The longest header of a connection: kind, family, IPv6 address, port, scope.
+const HEADER_BYTES_MAX: usize = 1 + 1 + 16 + 2 + 4;
+
+/// The longest packet either end sends.
+pub(crate) const PACKET_BYTES_MAX: usize = HEADER_BYTES_MAX + HEAD_BYTES_MAX;
+
+/// The longest packet a worker sends: control only.
+pub(crate) const CONTROL_BYTES_MAX: usize = 4096;
+
+const HELLO: u8 = 1;
+const READY: u8 = 2;
+const RECEIPT: u8 = 3;
+const LOAD: u8 = 4;
+const DRAINING: u8 = 5;
+const BYE: u8 = 6;
+const LOST: u8 = 7;
+const ASSIGN: u8 = 65;
+const CONNECTION: u8 = 66;
+const DRAIN: u8 = 67;
+const STOP: u8 = 68;
+
+impl ToParent {
+    pub(crate) fn encode(&self) -> Vec<u8> {
+        match self {
+            Self::Hello(hello) => json(HELLO, hello),
+            Self::Ready(ready) => json(READY, ready),
+            Self::Receipt(count) => number(RECEIPT, *count),
+            Self::Load(load) => {
+                let mut packet = Vec::with_capacity(13);
+                packet.push(LOAD);
+                packet.extend_from_slice(&load.sessions.to_be_bytes());
+                packet.extend_from_slice(&load.arrived.to_be_bytes());
+                packet
+            }
+            Self::Draining => vec![DRAINING],
+            Self::Bye => vec![BYE],
+            Self::Lost(number_) => number(LOST, *number_),
+        }
+    }
+
+    pub(crate) fn decode(packet: &[u8]) -> Result<Self, Misbehaved> {
+        let (&kind, body) = packet.split_first().ok_or(Misbehaved::Empty)?;
+        match kind {
+            HELLO => from_json(kind, body).map(Self::Hello),
+            READY => from_json(kind, body).map(Self::Ready),
+            RECEIPT => from_number(kind, body).map(Self::Receipt),
+            LOAD => {
+                let (sessions, arrived) = body.split_first_chunk::<4>().ok_or(Misbehaved::Body(kind))?;
+                let sessions = u32::from_be_bytes(*sessions);
+                from_number(kind, arrived).map(|arrived| Self::Load(Load { sessions, arrived }))
+            }
+            DRAINING => nothing(kind, body).map(|()| Self::Draining),
+            BYE => nothing(kind, body).map(|()| Self::Bye),
+            LOST => from_number(kind, body).map(Self::Lost),
+            kind => Err(Misbehaved::Kind(kind)),
+        }
+    }
+}
+
+impl<'a> ToWorker<'a> {
+    /// Writes everything but the bytes of a connection, which follow in the same packet, sent from where they lie.
+    pub(crate) fn encode_head(&self) -> Vec<u8> {
+        match self {
+            Self::Assign(assign) => json(ASSIGN, assign),
+            Self::Connection { peer, .. } => encode_peer(*peer),
+            Self::Drain(within) => number(DRAIN, u64::try_from(within.as_millis()).unwrap_or(u64::MAX)),
+            Self::Stop => vec![STOP],
+        }
+    }
+
+    pub(crate) fn decode(packet: &'a [u8]) -> Result<Self, Misbehaved> {
+        let (&kind, body) = packet.split_first().ok_or(Misbehaved::Empty)?;
+        match kind {
+            ASSIGN => from_json(kind, body).map(Self::Assign),
+            CONNECTION => {
+                let (peer, read) = decode_peer(body).ok_or(Misbehaved::Body(kind))?;
+                Ok(Self::Connection { peer, read })
+            }
+            DRAIN => from_number(kind, body).map(|ms| Self::Drain(Duration::from_millis(ms))),
+            STOP => nothing(kind, body).map(|()| Self::Stop),
+            kind => Err(Misbehaved::Kind(kind)),
+        }
+    }
+}
+
+fn encode_peer(peer: SocketAddr) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(HEADER_BYTES_MAX);
+    packet.push(CONNECTION);
+    match peer {
+        SocketAddr::V4(peer) => {
+            packet.push(4);
+            packet.extend_from_slice(&peer.ip().octets());
+            packet.extend_from_slice(&peer.port().to_be_bytes());
+        }
+        SocketAddr::V6(peer) => {
+            packet.push(6);
+            packet.extend_from_slice(&peer.ip().octets());
+            packet.extend_from_slice(&peer.port().to_be_bytes());
+            packet.extend_from_slice(&peer.scope_id().to_be_bytes());
+        }
+    }
+    packet
+}
+
+fn decode_peer(body: &[u8]) -> Option<(SocketAddr, &[u8])> {
+    let (family, body) = body.split_first()?;
+    match family {
+        4 => {
+            let (ip, body) = body.split_first_chunk::<4>()?;
+            let (port, read) = body.split_first_chunk::<2>()?;
+            let ip = IpAddr::V4(Ipv4Addr::from(*ip));
+            Some((SocketAddr::new(ip, u16::from_be_bytes(*port)), read))
+        }
+        6 => {
+            let (ip, body) = body.split_first_chunk::<16>()?;
+            let (port, body) = body.split_first_chunk::<2>()?;
+            let (scope, read) = body.split_first_chunk::<4>()?;
+            let (port, scope) = (u16::from_be_bytes(*port), u32::from_be_bytes(*scope));
+            Some((SocketAddr::V6(SocketAddrV6::new(Ipv6Addr::from(*ip), port, 0, scope)), read))
+        }
+        _ => None,
+    }
+}
+
+fn json(kind: u8, body: &impl Serialize) -> Vec<u8> {
+    let mut packet = vec![kind];
+    serde_json::to_writer(&mut packet, body).expect("plain structs with UTF-8 paths become JSON");
+    packet
+}
+
+fn from_json<T: serde::de::DeserializeOwned>(kind: u8, body: &[u8]) -> Result<T, Misbehaved> {
+    serde_json::from_slice(body).map_err(|_| Misbehaved::Body(kind))
+}
+
+fn number(kind: u8, number: u64) -> Vec<u8> {
+    let mut packet = Vec::with_capacity(9);
+    packet.push(kind);
+    packet.extend_from_slice(&number.to_be_bytes());
+    packet
+}
+
+fn from_number(kind: u8, body: &[u8]) -> Result<u64, Misbehaved> {
+    body.try_into().map(u64::from_be_bytes).map_err(|_| Misbehaved::Body(kind))
+}
+
+fn nothing(kind: u8, body: &[u8]) -> Result<(), Misbehaved> {
+    if body.is_empty() { Ok(()) } else { Err(Misbehaved::Body(kind)) }
+}

@@ -1,1 +1,19 @@
-//! Placeholder of the skeleton.
+//! Engine.IO, Socket.IO and WebSocket as values and machines: bytes in, decisions out.
+//!
+//! Nothing here opens a socket, reads a clock, spawns a task or draws a random number: callers pass
+//! time, randomness and bytes. What is absent: JSON *values* (payloads stay raw text until a handler
+//! asks for a type), compression, and every policy that concerns more than one client.
+//!
+//! ```
+//! use sockeye_proto::engine::{Content, Packet};
+//!
+//! assert_eq!(Packet::decode_text("4hello"), Ok(Packet::Message(Content::Text("hello"))));
+//! ```
+
+pub mod engine;
+pub mod http;
+pub mod sid;
+pub mod socket;
+pub mod ws;
+
+pub use sid::{Sid, Tag};

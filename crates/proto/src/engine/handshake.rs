@@ -1,0 +1,37 @@
+//! The server's greeting.
+
+use std::time::Duration;
+
+use super::Transport;
+use crate::Sid;
+
+/// What the open packet tells the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Open<'a> {
+    /// The new session.
+    pub sid: Sid,
+    /// The transports the client may move to.
+    pub upgrades: &'a [Transport],
+    /// Time between a pong and the next ping.
+    pub ping_interval: Duration,
+    /// Time a client has for its pong.
+    pub ping_timeout: Duration,
+    /// Most bytes of one POST body or WebSocket message.
+    pub max_payload: usize,
+}
+
+impl Open<'_> {
+    /// The JSON, keys in the official order: stock clients' test suites count and compare them.
+    #[must_use]
+    pub fn json(&self) -> String {
+        let upgrades: Vec<String> = self.upgrades.iter().map(|upgrade| format!("\"{upgrade}\"")).collect();
+        format!(
+            r#"{{"sid":"{}","upgrades":[{}],"pingInterval":{},"pingTimeout":{},"maxPayload":{}}}"#,
+            self.sid,
+            upgrades.join(","),
+            self.ping_interval.as_millis(),
+            self.ping_timeout.as_millis(),
+            self.max_payload,
+        )
+    }
+}

@@ -1,0 +1,208 @@
+//! One HTTP/1.1 request head over borrowed bytes: enough to route it, to recognise an upgrade, and to refuse
+//! what request smuggling is made of.
+//!
+//! It reads no body and writes no answer. Limits of size and time belong to whoever reads the bytes.
+
+use std::borrow::Cow;
+
+pub use httparse::Status;
+use httparse::{EMPTY_HEADER, Header, Request};
+
+use crate::ws::handshake::is_key;
+
+/// Most header fields a request may have.
+pub const HEADERS_MAX: usize = 100;
+
+/// A parsed request head.
+#[derive(Debug)]
+pub struct Head<'a> {
+    method: &'a str,
+    target: &'a str,
+    minor_version: u8,
+    headers: Vec<Header<'a>>,
+}
+
+impl<'a> Head<'a> {
+    /// Parses the head at the front of `bytes`; `Complete` tells its length, empty line included.
+    ///
+    /// # Errors
+    ///
+    /// What no server should guess at: see [`HeadError`]. Answer 400 and close.
+    pub fn parse(bytes: &'a [u8]) -> Result<Status<(Self, usize)>, HeadError> {
+        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
+        let mut request = Request::new(&mut headers);
+        let length = match request.parse(bytes) {
+            Ok(Status::Complete(length)) => length,
+            Ok(Status::Partial) => return Ok(Status::Partial),
+            Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
+            Err(_) => return Err(HeadError::Malformed),
+        };
+        let head = Self {
+            method: request.method.ok_or(HeadError::Malformed)?,
+            target: request.path.ok_or(HeadError::Malformed)?,
+            minor_version: request.version.ok_or(HeadError::Malformed)?,
+            headers: request.headers.to_vec(),
+        };
+        head.refuse_smuggling()?;
+        Ok(Status::Complete((head, length)))
+    }
+
+    /// The method as it was sent.
+    #[must_use]
+    pub fn method(&self) -> &'a str {
+        self.method
+    }
+
+    /// The request target as it was sent: path and query, or whatever else the client wrote.
+    #[must_use]
+    pub fn target(&self) -> &'a str {
+        self.target
+    }
+
+    /// The target up to the `?`, not decoded.
+    #[must_use]
+    pub fn path(&self) -> &'a str {
+        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+    }
+
+    /// The target after the `?`, not decoded; empty where there is none.
+    #[must_use]
+    pub fn query_string(&self) -> &'a str {
+        self.target.split_once('?').map_or("", |(_, query)| query)
+    }
+
+    /// The decoded value of the first pair called `name` of the query.
+    #[must_use]
+    pub fn query(&self, name: &str) -> Option<Cow<'a, str>> {
+        query_param(self.query_string(), name)
+    }
+
+    /// The first field called `name` (in any case); a value that is not UTF-8 counts as absent.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&'a str> {
+        self.values(name).next().and_then(|value| std::str::from_utf8(value).ok())
+    }
+
+    /// All fields in their order, values as raw bytes.
+    pub fn headers(&self) -> impl Iterator<Item = (&'a str, &'a [u8])> {
+        self.headers.iter().map(|header| (header.name, header.value))
+    }
+
+    /// Whether the client speaks HTTP/1.1 (else 1.0).
+    #[must_use]
+    pub fn is_http11(&self) -> bool {
+        self.minor_version == 1
+    }
+
+    /// Whether this is a WebSocket handshake that a server may answer with 101: RFC 6455 §4.2.1.
+    #[must_use]
+    pub fn is_websocket_upgrade(&self) -> bool {
+        self.websocket_key().is_some()
+    }
+
+    /// The `Sec-WebSocket-Key` of a valid WebSocket handshake.
+    #[must_use]
+    pub fn websocket_key(&self) -> Option<&'a str> {
+        let asked = self.method == "GET"
+            && self.is_http11()
+            && self.has_token("upgrade", "websocket")
+            && self.has_token("connection", "upgrade")
+            && self.header("sec-websocket-version") == Some("13")
+            && self.values("sec-websocket-key").count() == 1;
+        self.header("sec-websocket-key").filter(|key| asked && is_key(key))
+    }
+
+    /// Whether the comma-separated list in the fields called `name` holds `token` (in any case).
+    #[must_use]
+    pub fn has_token(&self, name: &str, token: &str) -> bool {
+        self.values(name)
+            .flat_map(|value| value.split(|&byte| byte == b','))
+            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+    }
+
+    fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+        self.headers
+            .iter()
+            .filter(move |header| header.name.eq_ignore_ascii_case(name))
+            .map(|header| header.value)
+    }
+
+    // RFC 9112 §6.3: the length of a body must have one meaning. (obs-fold and a space before the colon are
+    // refused by the parser itself, RFC 9112 §5.1 and §5.2.)
+    fn refuse_smuggling(&self) -> Result<(), HeadError> {
+        let mut lengths = self.values("content-length");
+        let length = lengths.next();
+        if lengths.next().is_some() {
+            return Err(HeadError::RepeatedLength);
+        }
+        if length.is_some_and(|digits| digits.is_empty() || !digits.iter().all(u8::is_ascii_digit)) {
+            return Err(HeadError::InvalidLength);
+        }
+        if self.values("transfer-encoding").next().is_none() {
+            return Ok(());
+        }
+        if length.is_some() || !self.is_http11() { Err(HeadError::AmbiguousLength) } else { Ok(()) }
+    }
+}
+
+/// Why a request head is refused; the answer is 400 and the end of the connection.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum HeadError {
+    /// Not the grammar of HTTP/1: folded lines, a space before a colon, forbidden bytes.
+    #[error("request head is not HTTP/1")]
+    Malformed,
+    /// More than [`HEADERS_MAX`] fields.
+    #[error("request head has more than {HEADERS_MAX} fields")]
+    TooManyHeaders,
+    /// More than one `Content-Length`, equal or not.
+    #[error("content-length is repeated")]
+    RepeatedLength,
+    /// A `Content-Length` that is not plain digits.
+    #[error("content-length is not a number")]
+    InvalidLength,
+    /// `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0.
+    #[error("transfer-encoding contradicts content-length or the version")]
+    AmbiguousLength,
+}
+
+/// The decoded value of the first pair called `name` in a query, as Node's `querystring` reads it.
+///
+/// `+` is a space; a percent sign that starts no hex pair stands for itself; bytes that are not UTF-8 become U+FFFD.
+#[must_use]
+pub fn query_param<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
+    query_pairs(query).find(|(key, _)| key == name).map(|(_, value)| value)
+}
+
+/// All pairs of a query, decoded, in their order.
+pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
+    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
+        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
+        (decode(key), decode(value))
+    })
+}
+
+fn decode(text: &str) -> Cow<'_, str> {
+    if memchr::memchr2(b'%', b'+', text.as_bytes()).is_none() {
+        return Cow::Borrowed(text);
+    }
+    let mut rest = text.as_bytes();
+    let mut bytes = Vec::with_capacity(rest.len());
+    while let [first, tail @ ..] = rest {
+        rest = tail;
+        match (*first, hex_pair(tail)) {
+            (b'+', _) => bytes.push(b' '),
+            (b'%', Some(byte)) => {
+                bytes.push(byte);
+                rest = &tail[2..];
+            }
+            (byte, _) => bytes.push(byte),
+        }
+    }
+    Cow::Owned(String::from_utf8_lossy(&bytes).into_owned())
+}
+
+fn hex_pair(bytes: &[u8]) -> Option<u8> {
+    let digit = |byte: u8| char::from(byte).to_digit(16);
+    let [high, low, ..] = bytes else { return None };
+    u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
+}

@@ -1,0 +1,131 @@
+//! The array of an EVENT: its name, and its arguments as raw JSON.
+
+use std::borrow::Cow;
+
+use serde::Deserialize;
+use serde_json::value::RawValue;
+
+/// Names that are no events: they mean something to the libraries themselves.
+pub const RESERVED: [&str; 6] =
+    ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
+
+/// An event's name and arguments.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Event<'a> {
+    /// The name, without its quotes; borrowed unless it has escapes. A number stands as it was written.
+    pub name: Cow<'a, str>,
+    /// The raw JSON of the arguments, joined by commas, without brackets: `1,{"a":2}`; empty where there are none.
+    pub args: &'a str,
+}
+
+impl<'a> Event<'a> {
+    /// Splits the array that [`super::Packet::decode`] admitted, without a look at the arguments.
+    ///
+    /// Of text that is no JSON array it makes an error or a wrong event, never a panic.
+    ///
+    /// # Errors
+    ///
+    /// The array is empty or absent, or its first item is neither a number nor a string that may name an event.
+    pub fn split(array: &'a str) -> Result<Self, EventError> {
+        let items =
+            array.trim_matches(JSON_SPACE).strip_prefix('[').and_then(|items| items.strip_suffix(']'));
+        let items = items.ok_or(EventError::NotAnArray)?.trim_matches(JSON_SPACE);
+        let (name, rest) = match items.as_bytes() {
+            [b'"', text @ ..] => {
+                let (len, escaped) = string_len(text).ok_or(EventError::Unnamed)?;
+                let (literal, rest) = items.split_at(len + 2);
+                let name = if escaped {
+                    Cow::Owned(serde_json::from_str(literal).map_err(|_| EventError::Unnamed)?)
+                } else {
+                    Cow::Borrowed(&literal[1..=len])
+                };
+                (name, rest)
+            }
+            [b'-' | b'0'..=b'9', ..] => {
+                let (number, _) = items.split_once(',').unwrap_or((items, ""));
+                (Cow::Borrowed(number.trim_end_matches(JSON_SPACE)), &items[number.len()..])
+            }
+            _ => return Err(EventError::Unnamed),
+        };
+        if RESERVED.contains(&&*name) {
+            return Err(EventError::Reserved);
+        }
+        let rest = rest.trim_start_matches(JSON_SPACE);
+        let args = rest.strip_prefix(',').unwrap_or(rest).trim_start_matches(JSON_SPACE);
+        Ok(Self { name, args })
+    }
+
+    /// The arguments one by one.
+    #[must_use]
+    pub fn args(&self) -> Args<'a> {
+        Args::new(self.args)
+    }
+}
+
+/// Raw JSON items that stand between commas, one by one; it ends early where they are no JSON.
+#[derive(Clone, Debug)]
+pub struct Args<'a> {
+    rest: &'a str,
+}
+
+impl<'a> Args<'a> {
+    /// Reads the items of an array whose brackets are gone, such as [`Event::args`].
+    #[must_use]
+    pub fn new(items: &'a str) -> Self {
+        Self { rest: items.trim_start_matches(JSON_SPACE) }
+    }
+
+    /// Reads the items of an array, such as the data of an ACK.
+    #[must_use]
+    pub fn of_array(array: &'a str) -> Self {
+        let items =
+            array.trim_matches(JSON_SPACE).strip_prefix('[').and_then(|items| items.strip_suffix(']'));
+        Self::new(items.unwrap_or(""))
+    }
+}
+
+impl<'a> Iterator for Args<'a> {
+    type Item = &'a RawValue;
+
+    fn next(&mut self) -> Option<&'a RawValue> {
+        let mut json = serde_json::Deserializer::from_str(self.rest);
+        let Ok(item) = <&RawValue>::deserialize(&mut json) else {
+            self.rest = "";
+            return None;
+        };
+        let rest = self.rest[item.get().len()..].trim_start_matches(JSON_SPACE);
+        self.rest = rest.strip_prefix(',').unwrap_or("").trim_start_matches(JSON_SPACE);
+        Some(item)
+    }
+}
+
+/// An array that is no event.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum EventError {
+    /// No brackets.
+    #[error("expected an array")]
+    NotAnArray,
+    /// Nothing first that could be a name.
+    #[error("expected a string or a number first")]
+    Unnamed,
+    /// One of [`RESERVED`].
+    #[error("the event name is reserved")]
+    Reserved,
+}
+
+/// White space in JSON.
+const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+
+/// The length of a string literal whose opening quote is gone, and whether it has escapes.
+fn string_len(text: &[u8]) -> Option<(usize, bool)> {
+    let mut len = 0;
+    let mut escaped = false;
+    loop {
+        len += memchr::memchr2(b'"', b'\\', text.get(len..)?)?;
+        if text[len] == b'"' {
+            return Some((len, escaped));
+        }
+        escaped = true;
+        len += 2;
+    }
+}

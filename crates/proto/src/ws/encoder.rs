@@ -1,0 +1,75 @@
+//! Frames out. A server's frames are unmasked, so one encoded frame serves every recipient.
+
+use bytes::{BufMut, Bytes, BytesMut};
+
+use super::{Opcode, mask};
+
+/// Longest header of a server's frame.
+pub const HEADER_MAX: usize = 10;
+
+/// The header of an unmasked, unfragmented frame: the first `n` bytes of the array.
+#[must_use]
+pub fn header(opcode: Opcode, payload_len: usize) -> ([u8; HEADER_MAX], usize) {
+    let mut bytes = [0; HEADER_MAX];
+    bytes[0] = 0x80 | opcode as u8;
+    // RFC 6455 §5.2: the minimal number of bytes must be used.
+    let len = match payload_len {
+        0..=125 => {
+            bytes[1] = payload_len as u8;
+            2
+        }
+        126..=0xFFFF => {
+            bytes[1] = 126;
+            bytes[2..4].copy_from_slice(&(payload_len as u16).to_be_bytes());
+            4
+        }
+        _ => {
+            bytes[1] = 127;
+            bytes[2..].copy_from_slice(&(payload_len as u64).to_be_bytes());
+            10
+        }
+    };
+    (bytes, len)
+}
+
+/// A whole unmasked frame.
+#[must_use]
+pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
+    let (head, head_len) = header(opcode, payload.len());
+    let mut frame = BytesMut::with_capacity(head_len + payload.len());
+    frame.put_slice(&head[..head_len]);
+    frame.put_slice(payload);
+    frame.freeze()
+}
+
+/// A whole masked frame: what a client sends.
+#[must_use]
+pub fn masked_frame(opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let (mut head, head_len) = header(opcode, payload.len());
+    head[1] |= 0x80;
+    let mut frame = Vec::with_capacity(head_len + key.len() + payload.len());
+    frame.extend_from_slice(&head[..head_len]);
+    frame.extend_from_slice(&key);
+    frame.extend_from_slice(payload);
+    mask::apply(&mut frame[head_len + key.len()..], key, 0);
+    frame
+}
+
+/// An unmasked close frame; of a long reason only what fits in a control frame is sent.
+#[must_use]
+pub fn close(code: u16, reason: &str) -> Bytes {
+    frame(Opcode::Close, &close_payload(code, reason))
+}
+
+/// The payload of a close frame, for a client to mask.
+#[must_use]
+pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
+    let reason = &reason[..reason.floor_char_boundary(CLOSE_REASON_MAX)];
+    let mut payload = Vec::with_capacity(2 + reason.len());
+    payload.extend_from_slice(&code.to_be_bytes());
+    payload.extend_from_slice(reason.as_bytes());
+    payload
+}
+
+/// Longest reason: a control frame holds 125 bytes, two of them the code.
+const CLOSE_REASON_MAX: usize = 123;

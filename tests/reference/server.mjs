@@ -1,0 +1,69 @@
+// The oracle: the apps that Sockeye bundles, written with the official packages, in one Node.js process.
+//
+// Every end-to-end scenario that makes sense for one process must pass against this server too
+// (`node run.mjs --reference`): what it does is right by definition. It is a test fixture and no part of the product.
+//
+//   node server.mjs --app chat|contract --port 3000      serves the page, the client and the app, as `sockeye up` does
+//   node server.mjs --app conformance [--engine] --port  the test server of the official protocol suites
+
+import { createServer } from "node:http";
+import { readFile } from "node:fs/promises";
+import { dirname, extname, join, normalize } from "node:path";
+import { fileURLToPath } from "node:url";
+import { parseArgs } from "node:util";
+import { Server as EngineServer } from "engine.io";
+import { Server } from "socket.io";
+import { chat, conformance, contract } from "./apps.mjs";
+
+const { values: flags } = parseArgs({
+  options: {
+    app: { type: "string", default: "chat" },
+    host: { type: "string", default: "127.0.0.1" },
+    port: { type: "string", default: "3000" },
+    engine: { type: "boolean", default: false },
+    public: { type: "string" },
+  },
+});
+
+const here = dirname(fileURLToPath(import.meta.url));
+const publicDir = flags.public ?? join(here, "../../examples/chat/public");
+const http = createServer(plain);
+
+if (flags.app === "conformance") {
+  const timings = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1e6, cors: { origin: "*" } };
+  if (flags.engine) {
+    const engine = new EngineServer(timings);
+    engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
+    engine.attach(http, { path: "/engine.io/" });
+  } else {
+    conformance(new Server(http, { ...timings, connectTimeout: 1000 }));
+  }
+} else {
+  const io = new Server(http);
+  (flags.app === "contract" ? contract : chat)(io);
+}
+
+http.on("error", (error) => {
+  console.error(`cannot listen on ${flags.host}:${flags.port}: ${error.code}`);
+  process.exit(1);
+});
+http.listen(Number(flags.port), flags.host, () => console.log(`reference listens on ${flags.host}:${flags.port}`));
+process.on("SIGTERM", () => process.exit(0));
+process.on("SIGINT", () => process.exit(0));
+
+/** Answers everything that is not Socket.IO: health checks and the page. */
+async function plain(request, response) {
+  const path = new URL(request.url, "http://x").pathname;
+  if (path === "/health" || path === "/ready") return response.end(request.method === "HEAD" ? undefined : "ok\n");
+  const file = normalize(join(publicDir, path === "/" ? "index.html" : decodeURIComponent(path)));
+  try {
+    if (!file.startsWith(publicDir)) throw new Error("outside");
+    const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".txt": "text/plain", ".svg": "image/svg+xml" };
+    const body = await readFile(file);
+    response.setHeader("Content-Type", types[extname(file)] ?? "application/octet-stream");
+    response.end(request.method === "HEAD" ? undefined : body);
+  } catch {
+    response.statusCode = 404;
+    response.end("not found\n");
+  }
+}

@@ -2,8 +2,8 @@
 
 use std::time::Duration;
 
-use super::Transport;
-use crate::Sid;
+use super::transport::Transport;
+use crate::sid::Sid;
 
 /// What the open packet tells the client.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

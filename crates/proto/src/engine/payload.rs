@@ -1,6 +1,6 @@
 //! Polling payloads of v4: packets joined by U+001E.
 
-use super::{Packet, PacketError};
+use super::packet::{Packet, PacketError};
 
 /// What stands between two packets.
 pub const SEPARATOR: u8 = 0x1E;

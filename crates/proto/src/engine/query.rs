@@ -1,8 +1,8 @@
 //! What a request's query says to Engine.IO.
 
-use super::Transport;
-use crate::Sid;
+use super::transport::Transport;
 use crate::http::query_pairs;
+use crate::sid::Sid;
 
 /// The pairs `EIO`, `transport` and `sid` of a query, read as the official server reads them.
 ///

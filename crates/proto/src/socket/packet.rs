@@ -5,7 +5,7 @@
 
 use serde::de::IgnoredAny;
 
-use super::Event;
+use super::event::Event;
 
 /// The default of the official parser for the most attachments of one packet.
 pub const ATTACHMENTS_MAX: u32 = 10;

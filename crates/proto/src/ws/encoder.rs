@@ -2,7 +2,8 @@
 
 use bytes::{BufMut, Bytes, BytesMut};
 
-use super::{Opcode, mask};
+use super::mask;
+use super::opcode::Opcode;
 
 /// Longest header of a server's frame.
 pub const HEADER_MAX: usize = 10;

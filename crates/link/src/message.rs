@@ -261,3 +261,105 @@ fn from_number(kind: u8, body: &[u8]) -> Result<u64, Misbehaved> {
 fn nothing(kind: u8, body: &[u8]) -> Result<(), Misbehaved> {
     if body.is_empty() { Ok(()) } else { Err(Misbehaved::Body(kind)) }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use proptest::prelude::*;
+
+    #[test]
+    fn what_a_worker_says_arrives_as_said() {
+        check_to_parent(ToParent::Hello(Hello { version: 1, pid: 4711, instance: 3 }), None);
+        let ready = Ready { tag: "Ab3-_x".into(), http: "/run/s/http/Ab3-_x.sock".into(), port: Some(3001) };
+        check_to_parent(ToParent::Ready(ready), None);
+        check_to_parent(ToParent::Receipt(0x0102), Some(&[3, 0, 0, 0, 0, 0, 0, 1, 2]));
+        let load = Load { sessions: 5, arrived: 258 };
+        check_to_parent(ToParent::Load(load), Some(&[4, 0, 0, 0, 5, 0, 0, 0, 0, 0, 0, 1, 2]));
+        check_to_parent(ToParent::Draining, Some(&[5]));
+        check_to_parent(ToParent::Bye, Some(&[6]));
+        check_to_parent(ToParent::Lost(u64::MAX), Some(&[7, 255, 255, 255, 255, 255, 255, 255, 255]));
+    }
+
+    #[test]
+    fn what_the_parent_says_arrives_as_said() {
+        let assign = Assign {
+            tag: "Ab3-_x".into(),
+            mesh_dir: "/run/s/mesh".into(),
+            http_path: "/run/s/http/Ab3-_x.sock".into(),
+            host: Some(IpAddr::V4(Ipv4Addr::LOCALHOST)),
+            port: Some(3001),
+            threads: NonZeroUsize::new(2),
+        };
+        check_to_worker(&ToWorker::Assign(assign));
+        check_to_worker(&ToWorker::Connection { peer: "127.0.0.1:5".parse().unwrap(), read: b"" });
+        check_to_worker(&ToWorker::Connection {
+            peer: "192.0.2.7:65535".parse().unwrap(),
+            read: b"GET / HTTP/1.1\r\n",
+        });
+        check_to_worker(&ToWorker::Connection { peer: "[fe80::1%7]:80".parse().unwrap(), read: &[0, 255] });
+        check_to_worker(&ToWorker::Drain(Duration::from_millis(1500)));
+        check_to_worker(&ToWorker::Stop);
+    }
+
+    #[test]
+    fn what_is_no_message_is_named() {
+        for (packet, expected) in [
+            (&[][..], Misbehaved::Empty),
+            (&[0], Misbehaved::Kind(0)),
+            (&[66], Misbehaved::Kind(66)),
+            (&[1], Misbehaved::Body(1)),
+            (b"\x01{}", Misbehaved::Body(1)),
+            (&[3], Misbehaved::Body(3)),
+            (&[3, 0, 0, 0, 0, 0, 0, 0], Misbehaved::Body(3)),
+            (&[3, 0, 0, 0, 0, 0, 0, 0, 0, 0], Misbehaved::Body(3)),
+            (&[4, 0, 0], Misbehaved::Body(4)),
+            (&[4, 0, 0, 0, 5, 0], Misbehaved::Body(4)),
+            (&[5, 0], Misbehaved::Body(5)),
+            (&[6, 0], Misbehaved::Body(6)),
+        ] {
+            assert_eq!(ToParent::decode(packet), Err(expected), "{packet:?}");
+        }
+        for (packet, expected) in [
+            (&[][..], Misbehaved::Empty),
+            (&[1], Misbehaved::Kind(1)),
+            (&[65], Misbehaved::Body(65)),
+            (&[66], Misbehaved::Body(66)),
+            (&[66, 4, 127, 0, 0, 1, 0], Misbehaved::Body(66)),
+            (&[66, 5, 127, 0, 0, 1, 0, 80], Misbehaved::Body(66)),
+            (&[66, 6, 127, 0, 0, 1, 0, 80], Misbehaved::Body(66)),
+            (&[67], Misbehaved::Body(67)),
+            (&[68, 1], Misbehaved::Body(68)),
+        ] {
+            assert_eq!(ToWorker::decode(packet), Err(expected), "{packet:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_packet_panics(packet in proptest::collection::vec(any::<u8>(), 0..64), kind in 0..70u8) {
+            let _ = ToParent::decode(&packet);
+            let _ = ToWorker::decode(&packet);
+            let packet: Vec<u8> = [kind].into_iter().chain(packet).collect();
+            let _ = ToParent::decode(&packet);
+            let _ = ToWorker::decode(&packet);
+        }
+    }
+
+    #[track_caller]
+    fn check_to_parent(message: ToParent, expected: Option<&[u8]>) {
+        let packet = message.encode();
+        if let Some(expected) = expected {
+            assert_eq!(packet, expected);
+        }
+        assert_eq!(ToParent::decode(&packet), Ok(message));
+    }
+
+    #[track_caller]
+    fn check_to_worker(message: &ToWorker<'_>) {
+        let mut packet = message.encode_head();
+        if let ToWorker::Connection { read, .. } = message {
+            packet.extend_from_slice(read);
+        }
+        assert_eq!(ToWorker::decode(&packet).as_ref(), Ok(message));
+    }
+}

@@ -88,8 +88,8 @@ impl Arrival {
     #[must_use]
     pub fn assign(self, assign: Assign) -> (Handover, Reports) {
         let door = Arc::new(Door::new(self.config, assign));
-        let pump = tokio::spawn(Arc::clone(&door).carry(self.socket));
-        (Handover { door: Arc::clone(&door) }, Reports::new(door, pump.abort_handle()))
+        tokio::spawn(Arc::clone(&door).carry(self.socket));
+        (Handover { door: Arc::clone(&door) }, Reports::new(door))
     }
 }
 
@@ -148,7 +148,7 @@ impl Handover {
 pub(crate) struct Door {
     pub(crate) state: Mutex<State>,
     /// Wakes the task: there is something to send.
-    sender: Notify,
+    pub(crate) sender: Notify,
     /// Wakes the reader of reports.
     pub(crate) reports: Notify,
 }
@@ -164,6 +164,8 @@ pub(crate) struct State {
     pub(crate) draining: bool,
     pub(crate) bye: bool,
     pub(crate) gone: bool,
+    /// Nobody hears reports any more: the link ends, and what comes back is closed.
+    pub(crate) abandoned: bool,
 }
 
 /// A packet in the task's hands.
@@ -184,6 +186,7 @@ impl Door {
             draining: false,
             bye: false,
             gone: false,
+            abandoned: false,
         };
         Self { state: Mutex::new(state), sender: Notify::new(), reports: Notify::new() }
     }
@@ -193,7 +196,13 @@ impl Door {
         let mut buffer = vec![0; CONTROL_BYTES_MAX];
         let mut outgoing = None;
         let why = loop {
-            outgoing = outgoing.or_else(|| self.state.lock().poll_outgoing());
+            {
+                let mut state = self.state.lock();
+                if state.abandoned {
+                    break io::Error::other("abandoned by the parent");
+                }
+                outgoing = outgoing.or_else(|| state.poll_outgoing());
+            }
             let result = tokio::select! {
                 sent = send(&socket, outgoing.as_ref()), if outgoing.is_some() => {
                     sent.map(|()| if let Some(Outgoing::Connection(_, connection)) = outgoing.take() {
@@ -205,7 +214,7 @@ impl Door {
                     Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
                     Err(error) => Err(error),
                 },
-                () = self.sender.notified(), if outgoing.is_none() => Ok(()),
+                () = self.sender.notified() => Ok(()),
             };
             if let Err(why) = result {
                 break why;
@@ -245,14 +254,22 @@ impl Door {
         if let Some(Outgoing::Connection(_, connection)) = outgoing {
             state.window.handle_unsent(connection);
         }
-        state.window.handle_gone();
-        state.gone = true;
+        let abandoned = state.handle_gone();
         drop(state);
+        drop(abandoned);
         self.reports.notify_one();
     }
 }
 
 impl State {
+    /// The link ended: everything comes back; returns what nobody will ask for.
+    pub(crate) fn handle_gone(&mut self) -> Vec<Connection> {
+        self.gone = true;
+        self.window.handle_gone();
+        let abandoned = self.abandoned;
+        std::iter::from_fn(|| if abandoned { self.window.poll_returned() } else { None }).collect()
+    }
+
     /// The next packet: control first.
     fn poll_outgoing(&mut self) -> Option<Outgoing> {
         let control = |message: ToWorker<'_>| Some(Outgoing::Control(message.encode_head()));

@@ -2,8 +2,6 @@
 
 use std::sync::Arc;
 
-use tokio::task::AbortHandle;
-
 use crate::Connection;
 use crate::message::{Load, Ready};
 use crate::parent::{Door, State};
@@ -26,12 +24,11 @@ pub enum Report {
 /// The reading side of one link. Dropping it ends the link, and with it the worker.
 pub struct Reports {
     door: Arc<Door>,
-    pump: AbortHandle,
 }
 
 impl Reports {
-    pub(crate) fn new(door: Arc<Door>, pump: AbortHandle) -> Self {
-        Self { door, pump }
+    pub(crate) fn new(door: Arc<Door>) -> Self {
+        Self { door }
     }
 
     /// Waits for the next report; `None` once the worker is gone and everything came back.
@@ -56,14 +53,12 @@ impl Reports {
 
 impl Drop for Reports {
     fn drop(&mut self) {
-        self.pump.abort();
-        // Nobody will hear of what comes back from here on: close the door, and what waited.
         let mut state = self.door.state.lock();
-        state.window.handle_gone();
-        state.gone = true;
-        let abandoned: Vec<_> = std::iter::from_fn(|| state.window.poll_returned()).collect();
+        state.abandoned = true;
+        let abandoned = state.handle_gone();
         drop(state);
         drop(abandoned);
+        self.door.sender.notify_one();
     }
 }
 

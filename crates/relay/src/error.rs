@@ -1,0 +1,27 @@
+//! What can go wrong with a relayed request, and what the caller may do about it.
+
+use std::io;
+
+use http::Request;
+
+use crate::body::Body;
+
+/// Says why there is no answer, and whether the upstream may have acted on the request.
+#[derive(Debug, thiserror::Error)]
+pub enum RelayError {
+    /// The upstream took no connection. Nothing of the request was sent, so it may go elsewhere: it is handed back whole.
+    #[error("upstream refused the connection: {source}")]
+    Refused {
+        /// The request as it came, its body unread.
+        request: Box<Request<Body>>,
+        /// Why there is no connection.
+        source: io::Error,
+    },
+    /// The upstream broke off, or spoke no HTTP, after bytes of the request may have reached it. The request must not be sent again; the client
+    /// gets a 502.
+    #[error("upstream broke off before its answer: {0}")]
+    Broken(#[source] hyper::Error),
+    /// The upstream switched protocols although nobody asked it to, or to another protocol than the one asked for.
+    #[error("upstream switched protocols unasked")]
+    Switched,
+}

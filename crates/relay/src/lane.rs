@@ -1,0 +1,126 @@
+//! One HTTP/1.1 connection to an upstream, driven by whoever uses it.
+//!
+//! A lane has no task of its own: the future that waits for the response, and after it the response's body, poll the connection. So a request
+//! costs no wake of a second task, a client that goes away takes its connection with it, and an idle lane costs nothing but its memory.
+
+use std::future::poll_fn;
+use std::io;
+use std::pin::{Pin, pin};
+use std::sync::Arc;
+use std::task::{Context, Poll, Waker};
+
+use http::{Request, Response};
+use hyper::body::Incoming;
+use hyper::client::conn::http1::{self, SendRequest};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+
+use crate::body::Body;
+use crate::config::Config;
+use crate::idle::Slot;
+
+/// A connection to one upstream, and the place where it rests when idle.
+pub(crate) struct Lane {
+    sender: SendRequest<Body>,
+    /// hyper's connection with upgrades, a type without a name. Never locked: the mutex lends `Sync` to bodies, and so to errors.
+    connection: Mutex<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
+    /// Where it rests; absent while it does, so that the two do not keep each other alive.
+    slot: Option<Arc<Slot>>,
+    ended: bool,
+    used: bool,
+}
+
+/// Why there is no response.
+pub(crate) enum Unanswered {
+    /// The connection had ended before a byte was written.
+    Unsent(Box<Request<Body>>),
+    /// It ended after that.
+    Broken(hyper::Error),
+}
+
+impl Lane {
+    /// Connects.
+    pub(crate) async fn connect(slot: &Arc<Slot>, config: &Config) -> io::Result<Box<Self>> {
+        let socket = slot.address.connect(config.connect_time_max).await?;
+        let (sender, connection) = http1::Builder::new()
+            .max_buf_size(config.buffer_bytes_max.max(BUFFER_BYTES_MIN) as usize)
+            .handshake(TokioIo::new(socket))
+            .await
+            .map_err(io::Error::other)?;
+        let connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection.with_upgrades());
+        let connection = Mutex::new(connection);
+        Ok(Box::new(Self { sender, connection, slot: Some(Arc::clone(slot)), ended: false, used: false }))
+    }
+
+    /// Sends a request and waits for the head of its response.
+    ///
+    /// # Cancel safety
+    ///
+    /// Dropped before it is done it closes the connection: that is how a client that goes away aborts its request.
+    pub(crate) async fn send(
+        mut self: Box<Self>,
+        request: Request<Body>,
+    ) -> Result<(Response<Incoming>, Box<Self>), Unanswered> {
+        let mut response = pin!(self.sender.try_send_request(request));
+        let answered = poll_fn(|cx| {
+            self.drive(cx);
+            response.as_mut().poll(cx)
+        })
+        .await;
+        match answered {
+            Ok(response) => Ok((response, self)),
+            Err(mut failed) => Err(match failed.take_message() {
+                Some(request) => Unanswered::Unsent(Box::new(request)),
+                None => Unanswered::Broken(failed.into_error()),
+            }),
+        }
+    }
+
+    /// Lets the connection do what it can now.
+    pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
+        // The outcome reaches whoever waits for the response or reads its body.
+        if !self.ended && self.connection.get_mut().as_mut().poll(cx).is_ready() {
+            self.ended = true;
+        }
+    }
+
+    /// Waits until the connection is done, as it is soon after a 101.
+    pub(crate) async fn end(&mut self) {
+        poll_fn(|cx| {
+            self.drive(cx);
+            if self.ended { Poll::Ready(()) } else { Poll::Pending }
+        })
+        .await;
+    }
+
+    /// Puts the connection among the idle ones, or closes it where it cannot be used again.
+    pub(crate) fn release(mut self: Box<Self>) {
+        self.used = true;
+        if let Some(slot) = self.slot.take()
+            && self.is_idle()
+        {
+            slot.rest(self);
+        }
+    }
+
+    /// Gives a lane that rested its place back.
+    pub(crate) fn wake(mut self: Box<Self>, slot: &Arc<Slot>) -> Box<Self> {
+        self.slot = Some(Arc::clone(slot));
+        self
+    }
+
+    /// Whether the connection is open and waits for a request. An end that has come meanwhile is seen here.
+    pub(crate) fn is_idle(&mut self) -> bool {
+        // Polling with a waker of nobody also lets go of the task that used the lane before.
+        self.drive(&mut Context::from_waker(Waker::noop()));
+        !self.ended && self.sender.is_ready()
+    }
+
+    /// Whether the connection has carried a request before.
+    pub(crate) const fn is_used(&self) -> bool {
+        self.used
+    }
+}
+
+/// The smallest buffer that hyper takes.
+const BUFFER_BYTES_MIN: u32 = 8 * 1024;

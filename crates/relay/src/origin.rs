@@ -1,0 +1,69 @@
+//! Where a relayed request came from, in the form in which it is told on.
+
+use std::net::SocketAddr;
+
+use http::HeaderValue;
+
+/// Tells the upstream who the client is: made once a connection, used for each of its requests.
+#[derive(Clone, Debug)]
+pub struct Origin {
+    pub(crate) ip: HeaderValue,
+    pub(crate) peer: HeaderValue,
+    pub(crate) scheme: HeaderValue,
+    pub(crate) port: Option<HeaderValue>,
+    pub(crate) relayed_by: Option<HeaderValue>,
+    pub(crate) forwarded: bool,
+}
+
+impl Origin {
+    /// A client that connected from `peer`, over plain HTTP.
+    ///
+    /// # Panics
+    ///
+    /// Never: an address in text is a valid header value.
+    #[must_use]
+    pub fn new(peer: SocketAddr) -> Self {
+        let value = |text: String| HeaderValue::try_from(text).expect("an address is visible ASCII");
+        Self {
+            ip: value(peer.ip().to_canonical().to_string()),
+            peer: value(peer.to_string()),
+            scheme: HeaderValue::from_static("http"),
+            port: None,
+            relayed_by: None,
+            forwarded: false,
+        }
+    }
+
+    /// Names the scheme the client used, where it was not `http`.
+    #[must_use]
+    pub fn scheme(mut self, scheme: &'static str) -> Self {
+        self.scheme = HeaderValue::from_static(scheme);
+        self
+    }
+
+    /// Names the port the client connected to, told on as `X-Forwarded-Port`.
+    #[must_use]
+    pub fn port(mut self, port: u16) -> Self {
+        self.port = Some(HeaderValue::from(port));
+        self
+    }
+
+    /// Marks each request as relayed by `relayer` (`edge`, or a node's tag) and names the peer for nodes: sets `x-sockeye-relayed` and
+    /// `x-sockeye-peer`. Without this call neither is sent.
+    ///
+    /// # Panics
+    ///
+    /// Panics if `relayer` is not visible ASCII; tags are.
+    #[must_use]
+    pub fn relayed_by(mut self, relayer: &str) -> Self {
+        self.relayed_by = Some(HeaderValue::try_from(relayer).expect("a tag is visible ASCII"));
+        self
+    }
+
+    /// Says that an earlier hop has written the `X-Forwarded-*` headers for this very peer, so that they are passed on as they are.
+    #[must_use]
+    pub const fn already_forwarded(mut self) -> Self {
+        self.forwarded = true;
+        self
+    }
+}

@@ -1,0 +1,275 @@
+//! Two connections joined after a 101: bytes go both ways until both ends are done.
+//!
+//! A tunnel holds no buffer while nothing moves: reads go into a scratch area that all tunnels of a thread share, and only what the other side
+//! does not take at once is kept, at most 64 KiB a direction, during which that direction reads no more.
+
+use std::cell::RefCell;
+use std::future::Future;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::task::{Context, Poll, ready};
+
+use bytes::{Buf, Bytes};
+use hyper::upgrade::{OnUpgrade, Parts, Upgraded};
+use hyper_util::rt::TokioIo;
+use parking_lot::Mutex;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::TcpStream;
+#[cfg(unix)]
+use tokio::net::UnixStream;
+use tokio::task::JoinSet;
+use tracing::debug;
+
+use crate::socket::{Rewind, Socket};
+
+/// The tunnels of one relay. Dropping it ends them.
+#[derive(Default)]
+pub(crate) struct Tunnels {
+    tasks: Arc<Mutex<JoinSet<()>>>,
+    open: Arc<AtomicU64>,
+}
+
+impl Tunnels {
+    /// Joins the two sides once both have switched, in a task that ends when both are done.
+    pub(crate) fn open(&self, client: OnUpgrade, upstream: OnUpgrade) {
+        let open = Open::count(&self.open);
+        let tasks = Arc::downgrade(&self.tasks);
+        let mut set = self.tasks.lock();
+        while set.try_join_next().is_some() {}
+        set.spawn(async move {
+            let (client, upstream) = match (upstream.await, client.await) {
+                (Ok(upstream), Ok(client)) => (client, upstream),
+                (Err(error), _) | (_, Err(error)) => {
+                    debug!(%error, "upgrade abandoned");
+                    return;
+                }
+            };
+            let tunnel = Tunnel::new(client, upstream, open);
+            // A task of its own, so that the larger one that waited for the upgrades is freed.
+            if let Some(tasks) = tasks.upgrade() {
+                tasks.lock().spawn(tunnel);
+            }
+        });
+    }
+
+    pub(crate) fn count(&self) -> u64 {
+        self.open.load(Ordering::Relaxed)
+    }
+}
+
+impl Drop for Tunnels {
+    fn drop(&mut self) {
+        self.tasks.lock().abort_all();
+    }
+}
+
+/// Both directions between two sides.
+struct Tunnel {
+    client: Side,
+    upstream: Side,
+    up: Flow,
+    down: Flow,
+    _open: Open,
+}
+
+/// One direction.
+struct Flow {
+    /// Read, but not yet taken by the other side.
+    rest: Bytes,
+    state: FlowState,
+}
+
+enum FlowState {
+    Flowing,
+    /// The source has ended; the target is told once it has taken the rest.
+    Ending,
+    Ended,
+}
+
+enum Side {
+    Socket(Socket),
+    /// A stream that cannot be taken out of hyper: TLS, or somebody else's.
+    Other(Box<TokioIo<Upgraded>>),
+}
+
+/// Counts one tunnel for as long as it lives.
+struct Open(Arc<AtomicU64>);
+
+impl Tunnel {
+    fn new(client: Upgraded, upstream: Upgraded, open: Open) -> Self {
+        let (client, from_client) = Side::take(client);
+        let (upstream, from_upstream) = Side::take(upstream);
+        Self { client, upstream, up: Flow::new(from_client), down: Flow::new(from_upstream), _open: open }
+    }
+}
+
+impl Future for Tunnel {
+    type Output = ();
+
+    fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let Self { client, upstream, up, down, .. } = &mut *self;
+        let ended = [up.poll(client, upstream, cx), down.poll(upstream, client, cx)];
+        match ended {
+            [Poll::Ready(Ok(())), Poll::Ready(Ok(()))] => Poll::Ready(()),
+            [Poll::Ready(Err(error)), _] | [_, Poll::Ready(Err(error))] => {
+                debug!(%error, "tunnel broke");
+                Poll::Ready(())
+            }
+            [Poll::Pending, _] | [_, Poll::Pending] => Poll::Pending,
+        }
+    }
+}
+
+impl Flow {
+    const fn new(rest: Bytes) -> Self {
+        Self { rest, state: FlowState::Flowing }
+    }
+
+    /// Moves what can be moved. Ready once the source has ended and the target knows it.
+    fn poll(&mut self, source: &mut Side, target: &mut Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        loop {
+            ready!(self.poll_rest(target, cx))?;
+            match self.state {
+                FlowState::Flowing => ready!(self.poll_piece(source, target, cx))?,
+                FlowState::Ending => {
+                    ready!(Pin::new(&mut *target).poll_shutdown(cx))?;
+                    self.state = FlowState::Ended;
+                }
+                FlowState::Ended => return Poll::Ready(Ok(())),
+            }
+        }
+    }
+
+    fn poll_rest(&mut self, target: &mut Side, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.rest.is_empty() {
+            let written = ready!(Pin::new(&mut *target).poll_write(cx, &self.rest))?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            self.rest.advance(written);
+            if self.rest.is_empty() {
+                self.rest = Bytes::new();
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Reads one piece into the scratch and writes it; keeps what the target does not take.
+    fn poll_piece(
+        &mut self,
+        source: &mut Side,
+        target: &mut Side,
+        cx: &mut Context<'_>,
+    ) -> Poll<io::Result<()>> {
+        SCRATCH.with_borrow_mut(|scratch| {
+            let mut piece = ReadBuf::new(scratch);
+            ready!(Pin::new(source).poll_read(cx, &mut piece))?;
+            let piece = piece.filled();
+            if piece.is_empty() {
+                self.state = FlowState::Ending;
+                return Poll::Ready(Ok(()));
+            }
+            let taken = match Pin::new(target).poll_write(cx, piece) {
+                Poll::Ready(written) => written?,
+                Poll::Pending => 0,
+            };
+            if taken < piece.len() {
+                self.rest = Bytes::copy_from_slice(&piece[taken..]);
+            }
+            Poll::Ready(Ok(()))
+        })
+    }
+}
+
+impl Side {
+    /// Takes the raw socket out of hyper, with the bytes that hyper had read beyond the head.
+    fn take(upgraded: Upgraded) -> (Self, Bytes) {
+        let upgraded = match upgraded.downcast::<TokioIo<Rewind<TcpStream>>>() {
+            Ok(parts) => return Self::rewound(parts),
+            Err(upgraded) => upgraded,
+        };
+        let upgraded = match upgraded.downcast::<TokioIo<Rewind<Socket>>>() {
+            Ok(parts) => return Self::rewound(parts),
+            Err(upgraded) => upgraded,
+        };
+        let upgraded = match upgraded.downcast::<TokioIo<Socket>>() {
+            Ok(Parts { io, read_buf, .. }) => return (Self::Socket(io.into_inner()), read_buf),
+            Err(upgraded) => upgraded,
+        };
+        let upgraded = match upgraded.downcast::<TokioIo<TcpStream>>() {
+            Ok(Parts { io, read_buf, .. }) => return (Self::Socket(io.into_inner().into()), read_buf),
+            Err(upgraded) => upgraded,
+        };
+        #[cfg(unix)]
+        let upgraded = match upgraded.downcast::<TokioIo<UnixStream>>() {
+            Ok(Parts { io, read_buf, .. }) => return (Self::Socket(io.into_inner().into()), read_buf),
+            Err(upgraded) => upgraded,
+        };
+        (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new())
+    }
+
+    fn rewound<S: Into<Socket>>(parts: Parts<TokioIo<Rewind<S>>>) -> (Self, Bytes) {
+        let (ahead, socket) = parts.io.into_inner().into_parts();
+        let read = if ahead.is_empty() {
+            parts.read_buf
+        } else {
+            // What hyper holds came first; what still stands in front of the socket comes after it.
+            [parts.read_buf, ahead].concat().into()
+        };
+        (Self::Socket(socket.into()), read)
+    }
+}
+
+impl AsyncRead for Side {
+    fn poll_read(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Socket(socket) => Pin::new(socket).poll_read(cx, buf),
+            Self::Other(stream) => Pin::new(stream).poll_read(cx, buf),
+        }
+    }
+}
+
+impl AsyncWrite for Side {
+    fn poll_write(self: Pin<&mut Self>, cx: &mut Context<'_>, buf: &[u8]) -> Poll<io::Result<usize>> {
+        match self.get_mut() {
+            Self::Socket(socket) => Pin::new(socket).poll_write(cx, buf),
+            Self::Other(stream) => Pin::new(stream).poll_write(cx, buf),
+        }
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Socket(socket) => Pin::new(socket).poll_flush(cx),
+            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
+        }
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.get_mut() {
+            Self::Socket(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Other(stream) => Pin::new(stream).poll_shutdown(cx),
+        }
+    }
+}
+
+impl Open {
+    fn count(open: &Arc<AtomicU64>) -> Self {
+        open.fetch_add(1, Ordering::Relaxed);
+        Self(Arc::clone(open))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// The most that one read takes, and so the most that a direction keeps.
+const SCRATCH_BYTES: usize = 64 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
+}

@@ -1,1 +1,21 @@
-//! Placeholder of the skeleton.
+//! What the nodes of a cluster say to each other, and what a node decides: no socket, no clock, no task, no random
+//! number, no backend.
+//!
+//! [`Node`] is one server's part in the cluster. [`mesh::Mesh`] finds the other processes of a machine and keeps a
+//! connection to each (`docs/mesh.md`). [`wire`] holds the official formats byte by byte.
+
+mod address;
+pub mod mesh;
+mod message;
+mod name;
+pub mod node;
+mod peers;
+mod selector;
+pub mod wire;
+
+pub use address::{Address, NoAddress};
+pub use message::{Envelope, Message, Packet};
+pub use name::{Nsp, RequestId, Room, Uid};
+pub use node::Node;
+pub use peers::{Peer, Peers};
+pub use selector::{Flags, Selector};

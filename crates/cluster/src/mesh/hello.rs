@@ -1,0 +1,88 @@
+//! The first frame on every connection of a mesh: who dialled (`docs/mesh.md`, "Hello").
+
+use serde::Deserialize;
+use sockeye_proto::sid::Tag;
+use thiserror::Error;
+
+use crate::address::Address;
+use crate::name::Uid;
+use crate::peers::Peer;
+
+/// The version of the mesh that this crate speaks.
+pub const MESH_VERSION: u64 = 1;
+
+/// The longest hello, in bytes; a connection that opens with a longer frame is closed.
+pub const HELLO_BYTES_MAX: usize = 4096;
+
+/// Who a member of the mesh is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Hello {
+    /// The tag of its sids, and the name of its socket.
+    pub tag: Tag,
+    /// How it signs its messages.
+    pub uid: Uid,
+    /// Where it takes relayed requests, if it does.
+    pub http: Option<Address>,
+}
+
+/// A first frame that is no hello: the connection is closed.
+#[derive(Debug, Error)]
+pub enum NoHello {
+    /// Longer than [`HELLO_BYTES_MAX`].
+    #[error("expected a hello of at most {HELLO_BYTES_MAX} bytes, got {0}")]
+    TooLong(usize),
+    /// Not JSON, or not of the hello's shape.
+    #[error("expected a hello: {0}")]
+    Shape(#[from] serde_json::Error),
+    /// Another version of the mesh.
+    #[error("expected mesh version {MESH_VERSION}, got {0}")]
+    Version(u64),
+    /// The tag is none.
+    #[error("expected a tag of 6 characters, got `{0}`")]
+    Tag(String),
+}
+
+impl Hello {
+    /// Reads a hello from the payload of a frame.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the payload is no hello of [`MESH_VERSION`]. An address that cannot be read counts as absent.
+    pub fn decode(payload: &[u8]) -> Result<Self, NoHello> {
+        if payload.len() > HELLO_BYTES_MAX {
+            return Err(NoHello::TooLong(payload.len()));
+        }
+        let wire: WireHello = serde_json::from_slice(payload)?;
+        if wire.mesh != MESH_VERSION {
+            return Err(NoHello::Version(wire.mesh));
+        }
+        let tag = wire.tag.parse().map_err(|_| NoHello::Tag(wire.tag))?;
+        Ok(Self { tag, uid: wire.uid, http: wire.http.and_then(|text| text.parse().ok()) })
+    }
+
+    /// Writes the hello as the payload of a frame.
+    pub fn encode(&self) -> String {
+        let mut hello = serde_json::json!({
+            "mesh": MESH_VERSION,
+            "tag": self.tag.to_string(),
+            "uid": self.uid.as_str(),
+        });
+        if let Some(http) = &self.http {
+            hello["http"] = http.to_string().into();
+        }
+        hello.to_string()
+    }
+
+    /// The member as a peer of the cluster.
+    pub fn peer(&self) -> Peer {
+        Peer { uid: self.uid.clone(), tag: Some(self.tag), http: self.http.clone() }
+    }
+}
+
+#[derive(Deserialize)]
+struct WireHello {
+    mesh: u64,
+    tag: String,
+    uid: Uid,
+    http: Option<String>,
+}

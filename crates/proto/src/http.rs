@@ -206,3 +206,124 @@ fn hex_pair(bytes: &[u8]) -> Option<u8> {
     let [high, low, ..] = bytes else { return None };
     u8::try_from(digit(*high)? * 16 + digit(*low)?).ok()
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const UPGRADE: &str = "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nHost: a\r\nConnection: keep-alive, Upgrade\r\n\
+        Upgrade: WebSocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n\r\n";
+
+    #[test]
+    fn a_head_is_read_and_measured() {
+        let bytes = b"POST /socket.io/?EIO=4&sid=a%2Bb HTTP/1.1\r\nHost: x\r\ncontent-LENGTH: 3\r\n\r\nabc";
+        let Ok(Status::Complete((head, length))) = Head::parse(bytes) else { panic!("head is whole") };
+        assert_eq!(&bytes[length..], b"abc");
+        assert_eq!((head.method(), head.path()), ("POST", "/socket.io/"));
+        assert_eq!(head.query("sid").as_deref(), Some("a+b"));
+        assert_eq!(head.query("nope"), None);
+        assert_eq!(head.header("Content-Length"), Some("3"));
+        assert_eq!(head.headers().next(), Some(("Host", &b"x"[..])));
+        assert!(head.is_http11() && !head.is_websocket_upgrade());
+        for cut in 0..length {
+            assert!(matches!(Head::parse(&bytes[..cut]), Ok(Status::Partial)), "{cut}");
+        }
+    }
+
+    #[test]
+    fn smuggled_requests_are_refused() {
+        let bad = |fields: &str| {
+            let text = format!("POST / HTTP/1.1\r\nHost: x\r\n{fields}\r\n");
+            Head::parse(text.as_bytes()).map(|_| ()).expect_err(fields)
+        };
+        for (fields, error) in [
+            ("Content-Length: 3\r\nTransfer-Encoding: chunked\r\n", HeadError::AmbiguousLength),
+            ("transfer-encoding: x\r\ncontent-length: 3\r\n", HeadError::AmbiguousLength),
+            ("Content-Length: 3\r\nContent-Length: 3\r\n", HeadError::RepeatedLength),
+            ("Content-Length: 3\r\nContent-Length: 4\r\n", HeadError::RepeatedLength),
+            ("Content-Length: 3, 3\r\n", HeadError::InvalidLength),
+            ("Content-Length: +3\r\n", HeadError::InvalidLength),
+            ("Content-Length: -3\r\n", HeadError::InvalidLength),
+            ("Content-Length: 0x3\r\n", HeadError::InvalidLength),
+            ("Content-Length:\r\n", HeadError::InvalidLength),
+            ("Content-Length : 3\r\n", HeadError::Malformed),
+            ("Transfer-Encoding : chunked\r\n", HeadError::Malformed),
+            ("X: a\r\n b\r\n", HeadError::Malformed),
+            ("X: a\r\n\tb\r\n", HeadError::Malformed),
+            ("X: a\0b\r\n", HeadError::Malformed),
+            ("X: a\rb\r\n", HeadError::Malformed),
+            ("no colon\r\n", HeadError::Malformed),
+            (": no name\r\n", HeadError::Malformed),
+            (&"X: 1\r\n".repeat(HEADERS_MAX), HeadError::TooManyHeaders),
+        ] {
+            assert_eq!(bad(fields), error, "{fields}");
+        }
+        for (line, error) in [
+            ("GET / HTTP/2.0\r\n\r\n", HeadError::Malformed),
+            ("GET /\r\n\r\n", HeadError::Malformed),
+            ("GET  / HTTP/1.1\r\n\r\n", HeadError::Malformed),
+            ("\x16\x03\x01\x02", HeadError::Malformed),
+            ("POST / HTTP/1.0\r\nTransfer-Encoding: chunked\r\n\r\n", HeadError::AmbiguousLength),
+        ] {
+            assert_eq!(Head::parse(line.as_bytes()).map(|_| ()).expect_err(line), error, "{line}");
+        }
+    }
+
+    #[test]
+    fn an_upgrade_needs_all_of_its_fields() {
+        assert!(upgrades(UPGRADE));
+        for (part, by) in [
+            ("GET", "POST"),
+            ("HTTP/1.1", "HTTP/1.0"),
+            ("keep-alive, Upgrade", "keep-alive, UPGRADE"),
+            ("keep-alive, Upgrade", "keep-alive"),
+            ("keep-alive, Upgrade", "not-upgrade"),
+            ("Upgrade: WebSocket", "Upgrade: h2c, websocket"),
+            ("Upgrade: WebSocket", "Upgrade: h2c"),
+            ("Version: 13", "Version: 8"),
+            ("Version: 13", "Version: 13, 8"),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZWRk"),
+            ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25*ZQ=="),
+            ("Sec-WebSocket-Key", "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Key"),
+            ("Sec-WebSocket-Key", "Sec-WebSocket-Lock"),
+        ] {
+            let good = by.ends_with("UPGRADE") || by.ends_with("websocket");
+            assert_eq!(upgrades(&UPGRADE.replace(part, by)), good, "{by}");
+        }
+    }
+
+    #[test]
+    fn queries_are_decoded_as_node_does() {
+        for (query, value) in [
+            ("a=1", Some("1")),
+            ("b=2&a=1", Some("1")),
+            ("a=1&a=2", Some("1")),
+            ("&&a=1&", Some("1")),
+            ("a", Some("")),
+            ("a=", Some("")),
+            ("a=1=2", Some("1=2")),
+            ("a=x+y%20z", Some("x y z")),
+            ("a=%E2%82%AC", Some("€")),
+            ("%61=1", Some("1")),
+            ("a=100%", Some("100%")),
+            ("a=%4", Some("%4")),
+            ("a=%zz%41", Some("%zzA")),
+            ("a=%+1", Some("% 1")),
+            ("a=%ff", Some("\u{FFFD}")),
+            ("aa=1", None),
+            ("A=1", None),
+            ("", None),
+            ("=1", None),
+        ] {
+            assert_eq!(query_param(query, "a").as_deref(), value, "{query}");
+        }
+    }
+
+    fn upgrades(text: &str) -> bool {
+        match Head::parse(text.as_bytes()) {
+            Ok(Status::Complete((head, _))) => head.is_websocket_upgrade(),
+            Ok(Status::Partial) | Err(_) => panic!("no head: {text}"),
+        }
+    }
+}

@@ -144,3 +144,39 @@ macro_rules! text_like {
 
 text_like!(Tag, "a node's tag");
 text_like!(Sid, "a session id");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_sid_starts_with_its_tag_and_reads_back() {
+        for (tag, random, text) in [
+            (0, 0, "AAAAAAAAAAAAAAAAAAAA"),
+            (u64::MAX, u128::MAX, "____________________"),
+            (1, 2, "BAAAAACAAAAAAAAAAAAA"),
+            (62, 1 << 78, "-AAAAAAAAAAAAAAAAAAB"),
+        ] {
+            let sid = Sid::new(Tag::from_bits(tag), random);
+            assert_eq!(sid.to_string(), text);
+            assert_eq!(sid.as_str(), text);
+            assert_eq!(sid.tag().as_str(), &text[..6]);
+            assert_eq!(text.parse(), Ok(sid));
+            let json = format!("\"{text}\"");
+            assert_eq!(serde_json::to_string(&sid).unwrap(), json);
+            assert_eq!(serde_json::from_str::<Sid>(&json).unwrap(), sid);
+        }
+    }
+
+    #[test]
+    fn other_texts_are_no_ids() {
+        for text in ["", "AAAAA", "AAAAAAA", "AAAA=A", "AAAA A", "AAAAA\n", "ÄÄÄ", "AAAA/+"] {
+            assert_eq!(text.parse::<Tag>(), Err(IdError { expected: 6 }), "{text}");
+        }
+        for text in ["", "AAAAAA", "AAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAAAA", "AAAAAAAAAAAAAAAAAAA%"] {
+            assert_eq!(text.parse::<Sid>(), Err(IdError { expected: 20 }), "{text}");
+        }
+        assert!(serde_json::from_str::<Tag>("7").is_err());
+        assert!(serde_json::from_str::<Tag>("\"short\"").is_err());
+    }
+}

@@ -74,3 +74,35 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
 
 /// Longest reason: a control frame holds 125 bytes, two of them the code.
 const CLOSE_REASON_MAX: usize = 123;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn headers_are_as_short_as_they_can_be() {
+        for (len, bytes) in [
+            (0, &[0x81, 0][..]),
+            (125, &[0x81, 125]),
+            (126, &[0x81, 126, 0, 126]),
+            (65_535, &[0x81, 126, 0xFF, 0xFF]),
+            (65_536, &[0x81, 127, 0, 0, 0, 0, 0, 1, 0, 0]),
+        ] {
+            let (head, head_len) = header(Opcode::Text, len);
+            assert_eq!(&head[..head_len], bytes, "{len}");
+        }
+    }
+
+    #[test]
+    fn frames_look_as_in_the_rfc() {
+        // RFC 6455 §5.7.
+        assert_eq!(frame(Opcode::Text, b"Hello")[..], [0x81, 5, b'H', b'e', b'l', b'l', b'o']);
+        assert_eq!(
+            masked_frame(Opcode::Text, b"Hello", [0x37, 0xFA, 0x21, 0x3D]),
+            [0x81, 0x85, 0x37, 0xFA, 0x21, 0x3D, 0x7F, 0x9F, 0x4D, 0x51, 0x58]
+        );
+        assert_eq!(close(1000, "")[..], [0x88, 2, 0x03, 0xE8]);
+        assert_eq!(close(1000, &"x".repeat(200)).len(), 2 + 125);
+        assert_eq!(close(1000, &"€".repeat(42)).len(), 2 + 2 + 41 * 3);
+    }
+}

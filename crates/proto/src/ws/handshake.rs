@@ -43,3 +43,24 @@ pub fn switching_protocols<'a>(key: &str, extra: impl IntoIterator<Item = (&'a s
     reply.extend_from_slice(b"\r\n");
     reply
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_key_of_the_rfc_is_answered_as_in_the_rfc() {
+        let key = "dGhlIHNhbXBsZSBub25jZQ==";
+        let reply = |extra: &[(&'static str, &'static [u8])]| {
+            String::from_utf8(switching_protocols(key, extra.iter().copied())).unwrap()
+        };
+        let start = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n";
+        assert_eq!(reply(&[]), format!("{start}\r\n"));
+        assert_eq!(reply(&[("Vary", b"Origin")]), format!("{start}Vary: Origin\r\n\r\n"));
+        assert_eq!(
+            reply(&[("X", b"a\r\nSet-Cookie: b"), ("Y\n", b"1"), ("Z", b"\0")]),
+            format!("{start}\r\n")
+        );
+    }
+}

@@ -13,3 +13,24 @@ pub fn apply(data: &mut [u8], mask: [u8; 4], offset: usize) {
         *byte ^= mask;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn masking_in_pieces_equals_masking_byte_by_byte() {
+        let mask = [0xA1, 0xB2, 0xC3, 0xD4];
+        for len in 0..70 {
+            let data: Vec<u8> = (0..len).collect();
+            let plain: Vec<u8> = data.iter().enumerate().map(|(i, byte)| byte ^ mask[i % 4]).collect();
+            for cut in 0..=data.len() {
+                let mut pieces = data.clone();
+                let (head, tail) = pieces.split_at_mut(cut);
+                apply(head, mask, 0);
+                apply(tail, mask, cut);
+                assert_eq!(pieces, plain, "{len} cut at {cut}");
+            }
+        }
+    }
+}

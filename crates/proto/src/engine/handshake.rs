@@ -35,3 +35,26 @@ impl Open<'_> {
         )
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::sid::Tag;
+
+    #[test]
+    fn the_json_is_the_official_one() {
+        let open = Open {
+            sid: Sid::new(Tag::from_bits(0), 0),
+            upgrades: &[Transport::WebSocket],
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            max_payload: 1_000_000,
+        };
+        assert_eq!(
+            open.json(),
+            r#"{"sid":"AAAAAAAAAAAAAAAAAAAA","upgrades":["websocket"],"pingInterval":25000,"pingTimeout":20000,"maxPayload":1000000}"#
+        );
+        let open = Open { upgrades: &[], ping_interval: Duration::from_millis(300), ..open };
+        assert!(open.json().contains(r#""upgrades":[],"pingInterval":300,"#));
+    }
+}

@@ -116,3 +116,73 @@ const BASE64: GeneralPurpose = GeneralPurpose::new(
         .with_decode_padding_mode(DecodePaddingMode::Indifferent)
         .with_decode_allow_trailing_bits(true),
 );
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_read_and_write_the_same_text() {
+        for (text, packet) in [
+            ("0{}", Packet::Open("{}")),
+            ("1", Packet::Close),
+            ("2", Packet::Ping("")),
+            ("2probe", Packet::Ping("probe")),
+            ("3probe", Packet::Pong("probe")),
+            ("4", Packet::Message(Content::Text(""))),
+            ("4€", Packet::Message(Content::Text("€"))),
+            ("44", Packet::Message(Content::Text("4"))),
+            ("5", Packet::Upgrade),
+            ("6", Packet::Noop),
+            ("b", binary(&[])),
+            ("bAQ==", binary(&[1])),
+            ("bAQIDBA==", binary(&[1, 2, 3, 4])),
+            ("b+/+/", binary(&[0xFB, 0xFF, 0xBF])),
+        ] {
+            assert_eq!(Packet::decode_text(text), Ok(packet.clone()), "{text}");
+            let mut encoded = b"before ".to_vec();
+            packet.encode_text(&mut encoded);
+            assert_eq!(std::str::from_utf8(&encoded), Ok(&*format!("before {text}")));
+        }
+    }
+
+    #[test]
+    fn base64_may_lack_its_padding_and_other_packets_may_have_data() {
+        for (text, packet) in [
+            ("bAQIDBA=", binary(&[1, 2, 3, 4])),
+            ("bAQIDBA", binary(&[1, 2, 3, 4])),
+            ("bAR", binary(&[1])),
+            ("1x", Packet::Close),
+            ("5x", Packet::Upgrade),
+            ("6€", Packet::Noop),
+        ] {
+            assert_eq!(Packet::decode_text(text), Ok(packet), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_no_packet_is_an_error() {
+        for (text, error) in [
+            ("", PacketError::Empty),
+            ("7", PacketError::UnknownType(b'7')),
+            ("x", PacketError::UnknownType(b'x')),
+            ("\0", PacketError::UnknownType(0)),
+            ("€", PacketError::UnknownType(0xE2)),
+            ("🦀4", PacketError::UnknownType(0xF0)),
+            ("B", PacketError::UnknownType(b'B')),
+            ("bA", PacketError::Base64),
+            ("bA===", PacketError::Base64),
+            ("b=", PacketError::Base64),
+            ("bAQ==AQ==", PacketError::Base64),
+            ("bA_-w", PacketError::Base64),
+            ("bAQ ID", PacketError::Base64),
+            ("b€", PacketError::Base64),
+        ] {
+            assert_eq!(Packet::decode_text(text), Err(error), "{text}");
+        }
+    }
+
+    fn binary(bytes: &[u8]) -> Packet<'_> {
+        Packet::decode_binary(bytes)
+    }
+}

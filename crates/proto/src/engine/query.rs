@@ -94,3 +94,35 @@ impl<T: AsRef<str>> Value<T> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const SID: &str = "AAAAAAAAAAAAAAAAAAAA";
+
+    #[test]
+    fn queries_mean_what_they_mean_to_the_official_server() {
+        let named = Session::Named(SID.parse().unwrap());
+        let (polling, websocket) = (Some(Transport::Polling), Some(Transport::WebSocket));
+        for (query, protocol, transport, session) in [
+            ("EIO=4&transport=polling", Protocol::V4, polling, Session::None),
+            ("transport=websocket&EIO=4&sid=AAAAAAAAAAAAAAAAAAAA&t=x", Protocol::V4, websocket, named),
+            ("EIO=4&transport=polling&sid=", Protocol::V4, polling, Session::None),
+            ("EIO=4&transport=polling&sid=short", Protocol::V4, polling, Session::Foreign),
+            ("EIO=4&transport=polling&sid=%41AAAAAAAAAAAAAAAAAAA", Protocol::V4, polling, named),
+            ("EIO=4&sid=AAAAAAAAAAAAAAAAAAAA&sid=AAAAAAAAAAAAAAAAAAAA", Protocol::V4, None, Session::Foreign),
+            ("EIO=3&transport=polling", Protocol::V3, polling, Session::None),
+            ("EIO=abc&transport=polling", Protocol::V3, polling, Session::None),
+            ("EIO=4&EIO=4&transport=polling", Protocol::V3, polling, Session::None),
+            ("transport=polling&transport=polling", Protocol::V3, None, Session::None),
+            ("EIO=4&transport=webtransport", Protocol::V4, None, Session::None),
+            ("EIO=4&transport=Polling", Protocol::V4, None, Session::None),
+            ("EIO=4&transport=__proto__", Protocol::V4, None, Session::None),
+            ("", Protocol::V3, None, Session::None),
+        ] {
+            assert_eq!(Query::parse(query), Query { protocol, transport, session }, "{query}");
+        }
+        assert_eq!(Query::parse("sid=AAAAAAAAAAAAAAAAAAAA").sid(), SID.parse().ok());
+    }
+}

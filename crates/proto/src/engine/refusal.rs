@@ -81,3 +81,28 @@ impl Refusal {
         .into_bytes()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_the_official_bytes() {
+        for (refusal, status, body) in [
+            (Refusal::UnknownTransport, 400, r#"{"code":0,"message":"Transport unknown"}"#),
+            (Refusal::UnknownSid, 400, r#"{"code":1,"message":"Session ID unknown"}"#),
+            (Refusal::BadHandshakeMethod, 400, r#"{"code":2,"message":"Bad handshake method"}"#),
+            (Refusal::BadRequest, 400, r#"{"code":3,"message":"Bad request"}"#),
+            (Refusal::Forbidden, 403, r#"{"code":4,"message":"Forbidden"}"#),
+            (Refusal::UnsupportedProtocol, 400, r#"{"code":5,"message":"Unsupported protocol version"}"#),
+        ] {
+            assert_eq!((refusal.status_polling(), &*refusal.body()), (status, body));
+        }
+        assert_eq!(Refusal::Forbidden.body_with("no \"you\""), r#"{"code":4,"message":"no \"you\""}"#);
+        assert_eq!(
+            Refusal::UnknownSid.upgrade_reply(),
+            b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-type: text/html\r\nContent-Length: 18\r\n\r\nSession ID unknown"
+        );
+        assert!(Refusal::upgrade_reply_with("€").ends_with("Content-Length: 3\r\n\r\n€".as_bytes()));
+    }
+}

@@ -129,3 +129,73 @@ fn string_len(text: &[u8]) -> Option<(usize, bool)> {
         len += 2;
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn events_split_into_name_and_raw_arguments() {
+        for (array, name, items) in [
+            (r#"["a"]"#, "a", &[][..]),
+            (r#"["a",1]"#, "a", &["1"]),
+            (r#"["a",1,{"b":[2,3]},"x,y",null]"#, "a", &["1", r#"{"b":[2,3]}"#, r#""x,y""#, "null"]),
+            (" [ \"a\" , 1 ,\t2\n] ", "a", &["1", "2"]),
+            (r#"["€",[]]"#, "€", &["[]"]),
+            (r#"["",""]"#, "", &[r#""""#]),
+            (r#"["a\"b\\",1]"#, "a\"b\\", &["1"]),
+            (r#"["\u20ac"]"#, "€", &[]),
+            (r#"["a]",1]"#, "a]", &["1"]),
+            (r#"["a","]"]"#, "a", &[r#""]""#]),
+            ("[7]", "7", &[]),
+            ("[-1.5 ,true]", "-1.5", &["true"]),
+        ] {
+            let event = Event::split(array).unwrap();
+            assert_eq!(event.name, name, "{array}");
+            let args: Vec<&str> = event.args().map(RawValue::get).collect();
+            assert_eq!(args, items, "{array}");
+        }
+    }
+
+    #[test]
+    fn a_plain_name_is_borrowed() {
+        assert!(matches!(Event::split(r#"["plain","x\n"]"#).unwrap().name, Cow::Borrowed("plain")));
+        assert_eq!(Event::split(r#"["a", 1,  2 ]"#).unwrap().args, "1,  2");
+    }
+
+    #[test]
+    fn other_arrays_are_no_events() {
+        for (array, error) in [
+            ("", EventError::NotAnArray),
+            ("{}", EventError::NotAnArray),
+            ("[", EventError::NotAnArray),
+            ("]", EventError::NotAnArray),
+            ("[\"a\"", EventError::NotAnArray),
+            ("[]", EventError::Unnamed),
+            ("[ ]", EventError::Unnamed),
+            ("[null]", EventError::Unnamed),
+            ("[{}]", EventError::Unnamed),
+            ("[\"]", EventError::Unnamed),
+            ("[\"a\\]", EventError::Unnamed),
+            (r#"["a\"]"#, EventError::Unnamed),
+            (r#"["\x"]"#, EventError::Unnamed),
+            (r#"["connect"]"#, EventError::Reserved),
+            (r#"["connect_error"]"#, EventError::Reserved),
+            (r#"["disconnect"]"#, EventError::Reserved),
+            (r#"["disconnecting"]"#, EventError::Reserved),
+            (r#"["newListener"]"#, EventError::Reserved),
+            (r#"["remove\u004cistener"]"#, EventError::Reserved),
+        ] {
+            assert_eq!(Event::split(array), Err(error), "{array}");
+        }
+    }
+
+    #[test]
+    fn arguments_end_where_they_are_no_json() {
+        for (array, count) in
+            [("[1,2]", 2), ("[1 2]", 1), ("[1,]", 1), ("[]", 0), ("", 0), ("[nul]", 0), ("[1,nul]", 1)]
+        {
+            assert_eq!(Args::of_array(array).count(), count, "{array}");
+        }
+    }
+}

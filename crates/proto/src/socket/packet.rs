@@ -209,3 +209,147 @@ fn push_number(mut number: u64, out: &mut Vec<u8>) {
     }
     out.extend_from_slice(&digits[start..]);
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn packets_mean_what_they_mean_to_the_official_parser() {
+        for (text, kind, nsp, id, attachments, data) in [
+            ("0", Kind::Connect, "/", None, 0, ""),
+            (r#"0{"token":"x"}"#, Kind::Connect, "/", None, 0, r#"{"token":"x"}"#),
+            ("0/admin", Kind::Connect, "/admin", None, 0, ""),
+            ("0/admin,", Kind::Connect, "/admin", None, 0, ""),
+            ("0/admin,{}", Kind::Connect, "/admin", None, 0, "{}"),
+            ("0/a?b=c,{}", Kind::Connect, "/a?b=c", None, 0, "{}"),
+            ("0/,", Kind::Connect, "/", None, 0, ""),
+            ("1", Kind::Disconnect, "/", None, 0, ""),
+            ("1/admin,", Kind::Disconnect, "/admin", None, 0, ""),
+            (r#"2["a"]"#, Kind::Event, "/", None, 0, r#"["a"]"#),
+            (r#"212["a",1]"#, Kind::Event, "/", Some(12), 0, r#"["a",1]"#),
+            (r#"2/€,12["a"]"#, Kind::Event, "/€", Some(12), 0, r#"["a"]"#),
+            ("2[1]", Kind::Event, "/", None, 0, "[1]"),
+            ("2[-1.5]", Kind::Event, "/", None, 0, "[-1.5]"),
+            (r#"2[""]"#, Kind::Event, "/", None, 0, r#"[""]"#),
+            (r#"2["a","connect"]"#, Kind::Event, "/", None, 0, r#"["a","connect"]"#),
+            (r#"2["a","\ud800"]"#, Kind::Event, "/", None, 0, r#"["a","\ud800"]"#),
+            (r#"2["a",1e999]"#, Kind::Event, "/", None, 0, r#"["a",1e999]"#),
+            (r#"2["a"] "#, Kind::Event, "/", None, 0, r#"["a"] "#),
+            (r#"2[ "a" ]"#, Kind::Event, "/", None, 0, r#"[ "a" ]"#),
+            (r#"2 ["a"]"#, Kind::Event, "/", Some(0), 0, r#"["a"]"#),
+            (r#"2 7 ["a"]"#, Kind::Event, "/", Some(7), 0, r#"["a"]"#),
+            ("2", Kind::Event, "/", None, 0, ""),
+            ("2/admin", Kind::Event, "/admin", None, 0, ""),
+            ("31[]", Kind::Ack, "/", Some(1), 0, "[]"),
+            ("3/a,1[null]", Kind::Ack, "/a", Some(1), 0, "[null]"),
+            ("318446744073709551615", Kind::Ack, "/", Some(u64::MAX), 0, ""),
+            (r#"4"no""#, Kind::ConnectError, "/", None, 0, r#""no""#),
+            (r#"4/a,{"message":"x"}"#, Kind::ConnectError, "/a", None, 0, r#"{"message":"x"}"#),
+            (r#"51-["a"]"#, Kind::BinaryEvent, "/", None, 1, r#"["a"]"#),
+            (r#"510-/a,7["a"]"#, Kind::BinaryEvent, "/a", Some(7), 10, r#"["a"]"#),
+            (r#"51e0-["a"]"#, Kind::BinaryEvent, "/", None, 1, r#"["a"]"#),
+            (r#"50x2-["a"]"#, Kind::BinaryEvent, "/", None, 2, r#"["a"]"#),
+            (r#"5 1 -["a"]"#, Kind::BinaryEvent, "/", None, 1, r#"["a"]"#),
+            ("61-3[]", Kind::BinaryAck, "/", Some(3), 1, "[]"),
+        ] {
+            let packet = Packet { kind, nsp, id, attachments, data };
+            assert_eq!(Packet::decode(text, ATTACHMENTS_MAX), Ok(packet), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_the_official_parser_refuses_is_refused() {
+        for (text, error) in [
+            ("7", PacketError::UnknownKind),
+            ("x[]", PacketError::UnknownKind),
+            ("€", PacketError::UnknownKind),
+            ("5", PacketError::IllegalAttachments),
+            ("51", PacketError::IllegalAttachments),
+            (r#"5["a"]"#, PacketError::IllegalAttachments),
+            (r#"50-["a"]"#, PacketError::IllegalAttachments),
+            (r#"5-["a"]"#, PacketError::IllegalAttachments),
+            (r#"5-1-["a"]"#, PacketError::IllegalAttachments),
+            (r#"51.5-["a"]"#, PacketError::IllegalAttachments),
+            (r#"5NaN-["a"]"#, PacketError::IllegalAttachments),
+            (r#"5Infinity-["a"]"#, PacketError::IllegalAttachments),
+            (r#"5inf-["a"]"#, PacketError::IllegalAttachments),
+            (r#"50x-["a"]"#, PacketError::IllegalAttachments),
+            (r#"5€-["a"]"#, PacketError::IllegalAttachments),
+            (r#"511-["a"]"#, PacketError::TooManyAttachments),
+            (r#"599999999999-["a"]"#, PacketError::TooManyAttachments),
+            (r#"51e300-["a"]"#, PacketError::TooManyAttachments),
+            ("0[]", PacketError::InvalidPayload),
+            ("0null", PacketError::InvalidPayload),
+            (r#"0"a""#, PacketError::InvalidPayload),
+            ("0{", PacketError::InvalidPayload),
+            ("0{},", PacketError::InvalidPayload),
+            ("1{}", PacketError::InvalidPayload),
+            (r#"1"""#, PacketError::InvalidPayload),
+            ("2[]", PacketError::InvalidPayload),
+            ("2{}", PacketError::InvalidPayload),
+            ("2[null]", PacketError::InvalidPayload),
+            ("2[true]", PacketError::InvalidPayload),
+            ("2[-]", PacketError::InvalidPayload),
+            ("2[[]]", PacketError::InvalidPayload),
+            (r#"2["connect"]"#, PacketError::InvalidPayload),
+            (r#"2["disconnecting",1]"#, PacketError::InvalidPayload),
+            (r#"2["\u0063onnect"]"#, PacketError::InvalidPayload),
+            (r#"2["a""#, PacketError::InvalidPayload),
+            (r#"2["a",]"#, PacketError::InvalidPayload),
+            (r#"2["a"]x"#, PacketError::InvalidPayload),
+            (r#"2["a" 1]"#, PacketError::InvalidPayload),
+            ("2[\"a\n\"]", PacketError::InvalidPayload),
+            (r#"2abc["a"]"#, PacketError::InvalidPayload),
+            (r#"2-1["a"]"#, PacketError::InvalidPayload),
+            (r#"2["#, PacketError::InvalidPayload),
+            (r#"2[""#, PacketError::InvalidPayload),
+            (r#"2["\"#, PacketError::InvalidPayload),
+            ("31{}", PacketError::InvalidPayload),
+            ("31null", PacketError::InvalidPayload),
+            ("4[]", PacketError::InvalidPayload),
+            ("47{", PacketError::InvalidPayload),
+            ("61-{}", PacketError::InvalidPayload),
+        ] {
+            assert_eq!(Packet::decode(text, ATTACHMENTS_MAX), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_few_texts_that_javascript_muddles_through_are_refused() {
+        // Officially: a CONNECT, a CONNECT, an id of NaN, an id that lost its last digits, an unpaired surrogate.
+        for (text, error) in [
+            ("", PacketError::UnknownKind),
+            (" ", PacketError::UnknownKind),
+            (r#"21 2["a"]"#, PacketError::InvalidId),
+            (r#"218446744073709551616["a"]"#, PacketError::InvalidId),
+            (r#"2["\ud800"]"#, PacketError::InvalidPayload),
+        ] {
+            assert_eq!(Packet::decode(text, ATTACHMENTS_MAX), Err(error), "{text}");
+        }
+    }
+
+    #[test]
+    fn deep_nesting_neither_overflows_nor_slows() {
+        let deep = format!("2[\"a\",{}{}]", "[".repeat(100_000), "]".repeat(100_000));
+        assert!(Packet::decode(&deep, ATTACHMENTS_MAX).is_ok());
+        let open = format!("2[\"a\",{}", "{\"a\":".repeat(100_000));
+        assert_eq!(Packet::decode(&open, ATTACHMENTS_MAX), Err(PacketError::InvalidPayload));
+    }
+
+    #[test]
+    fn headers_are_written_as_the_official_encoder_writes_them() {
+        for (kind, nsp, id, attachments, text) in [
+            (Kind::Connect, "/", None, 0, "0"),
+            (Kind::Connect, "", None, 0, "0"),
+            (Kind::Event, "/admin", Some(0), 0, "2/admin,0"),
+            (Kind::Ack, "/", Some(u64::MAX), 0, "318446744073709551615"),
+            (Kind::BinaryEvent, "/", None, 1, "51-"),
+            (Kind::BinaryAck, "/a", Some(12), 10, "610-/a,12"),
+        ] {
+            let mut out = Vec::new();
+            encode_header(kind, nsp, id, attachments, &mut out);
+            assert_eq!(std::str::from_utf8(&out), Ok(text));
+        }
+    }
+}

@@ -114,3 +114,52 @@ impl<'de> Visitor<'de> for Item<'_> {
 /// A key, borrowed unless it has escapes.
 #[derive(Deserialize)]
 struct Key<'a>(#[serde(borrow)] Cow<'a, str>);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn placeholders_are_counted_wherever_they_stand() {
+        for (data, attachments, count) in [
+            (r#"["a",{"_placeholder":true,"num":0}]"#, 1, 1),
+            (r#"["a",{"num":1,"_placeholder":true},{"b":[{"_placeholder":true,"num":0}]}]"#, 2, 2),
+            (r#"["a",{"_placeholder":true,"num":0},{"_placeholder":true,"num":0}]"#, 1, 2),
+            (r#"["a",{"_placeholder":true,"num":0,"x":null}]"#, 1, 1),
+            (r#"["a",{"_placeholder":true,"num":1e0}]"#, 2, 1),
+            (r#"["a",{"_placeholder":true,"num":-0}]"#, 1, 1),
+            (r#"["a",{"\u005fplaceholder":true,"num":0}]"#, 1, 1),
+            (r#"["a",{"_placeholder":false,"num":9}]"#, 1, 0),
+            (r#"["a",{"_placeholder":1,"num":9}]"#, 1, 0),
+            (r#"["a",{"_placeholder":true,"_placeholder":false,"num":9}]"#, 1, 0),
+            (r#"["a",{"num":9},"_placeholder",{"Placeholder":true,"num":9}]"#, 1, 0),
+            (r#"["a",{"_placeholder":true,"num":9,"num":0}]"#, 1, 1),
+            ("[]", 3, 0),
+        ] {
+            assert_eq!(check(data, attachments), Ok(count), "{data}");
+        }
+    }
+
+    #[test]
+    fn a_placeholder_without_its_attachment_is_an_error() {
+        for (data, attachments) in [
+            (r#"["a",{"_placeholder":true,"num":1}]"#, 1),
+            (r#"["a",{"_placeholder":true,"num":0}]"#, 0),
+            (r#"["a",{"_placeholder":true,"num":-1}]"#, 1),
+            (r#"["a",{"_placeholder":true,"num":0.5}]"#, 1),
+            (r#"["a",{"_placeholder":true,"num":"0"}]"#, 1),
+            (r#"["a",{"_placeholder":true,"num":"splice"}]"#, 1),
+            (r#"["a",{"_placeholder":true,"num":null}]"#, 1),
+            (r#"["a",{"_placeholder":true,"num":99999999999999999999}]"#, 1),
+            (r#"["a",{"_placeholder":true}]"#, 1),
+            (r#"["a",{"_placeholder":true,"num":0,"num":[]}]"#, 1),
+            ("[", 1),
+            ("[]]", 1),
+            ("", 1),
+        ] {
+            assert_eq!(check(data, attachments), Err(PlaceholderError), "{data}");
+        }
+        let deep = format!("{}{}", "[".repeat(100_000), "]".repeat(100_000));
+        assert_eq!(check(&deep, 1), Err(PlaceholderError));
+    }
+}

@@ -1,0 +1,85 @@
+// A worker is killed with -9 under 200 clients: its clients are back as soon as they themselves allow, none refused, none hung.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { monitorEventLoopDelay } from "node:perf_hooks";
+import { setTimeout as sleep } from "node:timers/promises";
+import { closeAll, collect, connected, connectMany, TRANSPORTS, whereabouts } from "../harness/clients.mjs";
+import { CLUSTER_ONLY, LONG, up } from "../harness/target.mjs";
+
+const CLIENTS = 200;
+const WORKERS = 2;
+const ROUNDS = LONG ? 20 : 3;
+/** From the kill to the next connect, the client's own back-off not counted. */
+const BACK_WITHIN_MS = 200;
+
+describe(`kill -9 of a worker with ${CLIENTS} clients`, { skip: CLUSTER_ONLY }, () => {
+  let target;
+  before(async () => (target = await up({ workers: WORKERS })));
+  after(() => target?.stop());
+
+  for (let round = 1; round <= ROUNDS; round += 1) {
+    const transport = Object.keys(TRANSPORTS)[round % 3];
+    test(`round ${round} (${transport}): all are back within ${BACK_WITHIN_MS} ms of their own back-off`, async (t) => {
+      await target.workersAre(WORKERS);
+      const sockets = await connectMany(target.url, transport, CLIENTS);
+      try {
+        const homes = await whereabouts(sockets);
+        const pid = homes[round].pid;
+        const victims = sockets.filter((_, i) => homes[i].pid === pid);
+        const others = sockets.filter((_, i) => homes[i].pid !== pid);
+        const lag = monitorEventLoopDelay({ resolution: 5 });
+        lag.enable();
+        const returns = victims.map(watchReturn);
+        const killed = performance.now();
+        process.kill(pid, "SIGKILL");
+        await Promise.all(victims.map(gone));
+        await Promise.all(victims.map(connected));
+        lag.disable();
+
+        const late = returns.map((times) => times.gone - killed + times.back - times.attempts[0]);
+        const slack = lag.max / 1e6; // this very process was so late to look
+        t.diagnostic(`${victims.length} victims back after ${Math.max(...late).toFixed(0)} ms at most, back-off aside; own lag ${slack.toFixed(0)} ms`);
+        assert.deepEqual(returns.flatMap((times) => times.refused), [], "nobody was refused");
+        for (const times of returns) assert.equal(times.attempts.length, 1, "the first attempt succeeds");
+        assert.ok(Math.max(...late) <= BACK_WITHIN_MS + slack, `late by ${Math.max(...late).toFixed(0)} ms (own lag ${slack.toFixed(0)} ms)`);
+        assert.deepEqual(others.flatMap((socket) => socket.troubles), [], "clients of other workers notice nothing");
+
+        const heard = collect(sockets, "broadcast");
+        victims[0].emit("broadcast", "after");
+        others[0].emit("broadcast", "after");
+        await heard.reach(2);
+      } finally {
+        closeAll(sockets);
+      }
+    });
+  }
+
+  test("the dead were replaced, and the replacements serve", async () => {
+    await target.workersAre(WORKERS);
+    const deadline = Date.now() + 10_000;
+    for (;;) {
+      const sockets = await connectMany(target.url, "websocket", 20);
+      const homes = new Set((await whereabouts(sockets)).map((home) => home.pid));
+      closeAll(sockets);
+      if (homes.size === WORKERS) break;
+      assert.ok(Date.now() < deadline, "a replacement gets no client");
+      await sleep(200);
+    }
+  });
+});
+
+/** When this client lost its connection, tried again, and was back. */
+function watchReturn(socket) {
+  const times = { gone: undefined, attempts: [], back: undefined, refused: [] };
+  socket.once("disconnect", () => (times.gone = performance.now()));
+  socket.on("connect_error", (error) => times.refused.push(error.message));
+  socket.io.on("reconnect_attempt", () => times.attempts.push(performance.now()));
+  socket.once("connect", () => (times.back = performance.now()));
+  return times;
+}
+
+/** Resolves when the client has noticed. */
+function gone(socket) {
+  return socket.connected ? new Promise((resolve) => socket.once("disconnect", resolve)) : undefined;
+}

@@ -46,7 +46,7 @@ impl<'a> Reader<'a> {
             }
             0xc7..=0xc9 => {
                 let length = self.length(marker - 0xc7)?;
-                return self.extension(length);
+                return self.extension(length, false);
             }
             0xca => {
                 let number = f64::from(f32::from_be_bytes(self.array_of()?));
@@ -60,7 +60,7 @@ impl<'a> Reader<'a> {
                 let number = self.integer(marker)?;
                 self.write_display(number);
             }
-            0xd4..=0xd8 => return self.extension(1 << (marker - 0xd4)),
+            0xd4..=0xd8 => return self.extension(1 << (marker - 0xd4), true),
             0xd9..=0xdb => {
                 let length = self.length(marker - 0xd9)?;
                 return self.text(length);
@@ -160,16 +160,18 @@ impl<'a> Reader<'a> {
         Ok(())
     }
 
-    fn extension(&mut self, length: usize) -> Result<(), Malformed> {
+    /// An extension; `fixed` when its length stood in the marker (`d4` to `d8`): by that alone notepack's `undefined` and
+    /// Date differ from an ArrayBuffer of one byte or of eight.
+    fn extension(&mut self, length: usize, fixed: bool) -> Result<(), Malformed> {
         let kind = self.byte()?;
         match (kind, length) {
             // notepack 2.2: `undefined`, in an array or alone.
-            (0x00, 1) if self.source.get(self.at) == Some(&0) => {
-                self.at += 1;
+            (0x00, 1) if fixed => {
+                self.byte()?;
                 self.text.extend_from_slice(b"null");
             }
             // notepack 2.2: a Date, in milliseconds.
-            (0x00, 8) if self.fixed_extension() => {
+            (0x00, 8) if fixed => {
                 let milliseconds = i64::from_be_bytes(self.array_of()?);
                 self.date(milliseconds);
             }
@@ -193,12 +195,6 @@ impl<'a> Reader<'a> {
             _ => return Err(Malformed::Marker(kind)),
         }
         Ok(())
-    }
-
-    /// Whether the extension that is being read has its length in its marker: notepack's Date is `d7 00`, while eight
-    /// bytes of an ArrayBuffer are `c7 08 00`.
-    fn fixed_extension(&self) -> bool {
-        self.at >= 2 && self.source[self.at - 2] == 0xd7
     }
 
     fn integer(&mut self, marker: u8) -> Result<i128, Malformed> {

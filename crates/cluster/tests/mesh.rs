@@ -403,14 +403,14 @@ impl World {
 }
 
 fn tag(name: &str) -> Tag {
-    name.parse().unwrap()
+    name.parse().expect("it is well formed")
 }
 
 fn hello(name: &str) -> Hello {
     Hello {
         tag: tag(name),
         uid: format!("uid-{name}").into(),
-        http: Some(format!("/http/{name}.sock").parse().unwrap()),
+        http: Some(format!("/http/{name}.sock").parse().expect("it is well formed")),
     }
 }
 

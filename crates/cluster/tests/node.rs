@@ -208,8 +208,8 @@ fn broadcast() -> Message {
 fn peer() -> Peer {
     Peer {
         uid: "b0b".into(),
-        tag: Some("Ab3dE_".parse().unwrap()),
-        http: Some("/run/b0b.sock".parse().unwrap()),
+        tag: Some("Ab3dE_".parse().expect("it is well formed")),
+        http: Some("/run/b0b.sock".parse().expect("it is well formed")),
     }
 }
 

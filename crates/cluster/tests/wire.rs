@@ -6,6 +6,7 @@ use sockeye_cluster::{Envelope, Flags, Message, Packet, RequestId, Selector, wir
 use std::time::Duration;
 
 #[test]
+#[expect(clippy::too_many_lines, reason = "it is a table")]
 fn an_envelope_has_the_official_keys_in_the_official_order() {
     let opts = r#""opts":{"rooms":["a","b"],"except":["c"],"flags":{}}"#;
     let selector = || Selector::to("a").and_to("b").and_except("c");
@@ -307,8 +308,8 @@ fn check_read(bytes: &str, json: &str, attachments: &[&[u8]]) {
     let (text, parts) =
         wire::msgpack::to_json(&unhex(bytes)).unwrap_or_else(|error| panic!("{bytes}: {error}"));
     // The official encoders write 1e300 in other digits than ours reads; the number is the same.
-    let same = serde_json::from_slice::<serde_json::Value>(&text).unwrap()
-        == serde_json::from_str::<serde_json::Value>(json).unwrap();
+    let same = serde_json::from_slice::<serde_json::Value>(&text).expect("it is JSON")
+        == serde_json::from_str::<serde_json::Value>(json).expect("it is JSON");
     assert!(same, "{bytes}: expected {json}, got {}", String::from_utf8_lossy(&text));
     assert_eq!(parts, attachments, "{bytes}");
 }
@@ -362,6 +363,6 @@ fn hex(bytes: &[u8]) -> String {
 }
 
 fn unhex(text: &str) -> Bytes {
-    let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).unwrap();
+    let pair = |at: usize| u8::from_str_radix(&text[at..at + 2], 16).expect("it is hex");
     (0..text.len()).step_by(2).map(pair).collect()
 }

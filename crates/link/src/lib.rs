@@ -12,6 +12,8 @@
 //! any connection that belongs to nobody yet: the parent reads no byte of one that it passed.
 
 mod config;
+mod connection;
+mod door;
 mod message;
 mod packet;
 mod parent;
@@ -20,52 +22,10 @@ mod window;
 mod worker;
 
 pub use config::{Config, HEAD_BYTES_MAX};
-pub use message::{Assign, Hello, Load, Ready};
+pub use connection::Connection;
+pub use door::Report;
+pub use message::{Assign, Hello, Load, Ready, VERSION};
 pub use parent::{Arrival, Handover, Listener};
-pub use reports::{Report, Reports};
+pub use reports::Reports;
 pub use window::Stats;
-pub use worker::{Event, Parent, Reporter};
-
-use std::fmt;
-use std::io;
-use std::net::{SocketAddr, TcpStream};
-
-use bytes::Bytes;
-
-/// The variable that holds the path of the parent's socket.
-pub const LINK_VARIABLE: &str = "SOCKEYE_LINK";
-
-/// The variable that holds the worker's instance number.
-pub const WORKER_VARIABLE: &str = "SOCKEYE_WORKER";
-
-/// Counts the version of the messages; both ends must speak the same.
-pub const VERSION: u32 = 1;
-
-/// One client's connection on its way to the process that will serve it.
-pub struct Connection {
-    /// The socket, in no reactor, non-blocking.
-    pub stream: TcpStream,
-    /// The client's address, as the accepting side saw it.
-    pub peer: SocketAddr,
-    /// Every byte that was read from the socket so far: the worker reads these first.
-    pub read: Bytes,
-}
-
-impl Connection {
-    /// Takes a stream out of its reactor, which must happen before it is passed on.
-    ///
-    /// # Errors
-    /// When the stream cannot be deregistered.
-    pub fn from_tokio(stream: tokio::net::TcpStream, peer: SocketAddr, read: Bytes) -> io::Result<Self> {
-        Ok(Self { stream: stream.into_std()?, peer, read })
-    }
-}
-
-impl fmt::Debug for Connection {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connection")
-            .field("peer", &self.peer)
-            .field("read", &self.read.len())
-            .finish_non_exhaustive()
-    }
-}
+pub use worker::{Event, LINK_VARIABLE, Parent, Reporter, WORKER_VARIABLE};

@@ -25,10 +25,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::config::HEAD_BYTES_MAX;
 
+/// Counts the versions of the messages; both ends must speak the same.
+pub const VERSION: u32 = 1;
+
 /// The first word of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Hello {
-    /// The version the worker speaks: [`VERSION`](crate::VERSION).
+    /// The version the worker speaks: [`VERSION`].
     pub version: u32,
     /// The worker's process id as it sees it; the kernel's word decides, this one is for logs.
     pub pid: u32,
@@ -103,7 +106,7 @@ pub(crate) enum Misbehaved {
     Kind(u8),
     #[error("malformed body of message kind {0}")]
     Body(u8),
-    #[error("expected version {expected}, got {0}", expected = crate::VERSION)]
+    #[error("expected version {expected}, got {0}", expected = VERSION)]
     Version(u32),
     #[error("receipt for {got} connections, expected {least} to {most}")]
     Receipt { got: u64, least: u64, most: u64 },

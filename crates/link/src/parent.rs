@@ -1,21 +1,20 @@
-//! The parent's end: accepts workers, and passes connections to each through its door.
+//! The parent's end: accepts workers, and hands each its connections.
 
+use std::fmt;
 use std::io;
-use std::os::fd::AsFd;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
-use parking_lot::Mutex;
-use tokio::sync::Notify;
-use tracing::{debug, warn};
+use tracing::warn;
 
 use crate::config::Config;
-use crate::message::{Assign, CONTROL_BYTES_MAX, Hello, Load, Misbehaved, Ready, ToParent, ToWorker};
-use crate::packet::{Packet, Socket};
+use crate::connection::Connection;
+use crate::door::Door;
+use crate::message::{Assign, CONTROL_BYTES_MAX, Hello, Misbehaved, ToParent, VERSION};
+use crate::packet::Socket;
 use crate::reports::Reports;
-use crate::window::{Stats, Weigh, Window};
-use crate::{Connection, VERSION};
+use crate::window::Stats;
 
 /// How long a process that connected may take to say Hello; it holds up the next one.
 const HELLO_TIMEOUT: Duration = Duration::from_secs(1);
@@ -107,200 +106,35 @@ impl Handover {
     /// [`HEAD_BYTES_MAX`](crate::HEAD_BYTES_MAX). One that was taken and does not arrive comes back as
     /// [`Report::Returned`](crate::Report::Returned).
     pub fn pass(&self, connection: Connection) -> Result<(), Connection> {
-        self.door.state.lock().window.handle_offer(connection)?;
-        self.door.sender.notify_one();
-        Ok(())
+        self.door.pass(connection)
     }
 
     /// Tells the worker to let its sessions go within a time; what waits for it comes back, nothing more is taken.
     pub fn drain(&self, within: Duration) {
-        self.shut(|state| state.drain = Some(within));
+        self.door.drain(within);
     }
 
     /// Tells the worker to end; what waits for it comes back, nothing more is taken.
     pub fn stop(&self) {
-        self.shut(|state| state.stop = true);
+        self.door.stop();
     }
 
     /// Whether the door is open: the worker is there and neither draining nor stopping.
     #[must_use]
     pub fn is_open(&self) -> bool {
-        self.door.state.lock().window.is_open()
+        self.door.is_open()
     }
 
     /// Counters of this link.
     #[must_use]
     pub fn stats(&self) -> Stats {
-        self.door.state.lock().window.stats()
-    }
-
-    fn shut(&self, ask: impl FnOnce(&mut State)) {
-        let mut state = self.door.state.lock();
-        ask(&mut state);
-        state.window.handle_shut();
-        drop(state);
-        self.door.sender.notify_one();
-        self.door.reports.notify_one();
+        self.door.stats()
     }
 }
 
-/// What the handles and the task of one link share; locked for a look, never across an await.
-pub(crate) struct Door {
-    pub(crate) state: Mutex<State>,
-    /// Wakes the task: there is something to send.
-    pub(crate) sender: Notify,
-    /// Wakes the reader of reports.
-    pub(crate) reports: Notify,
-}
-
-/// What is to be told, each at most once at a time, so nothing here can grow without the window's limits.
-pub(crate) struct State {
-    pub(crate) window: Window<Connection>,
-    assign: Option<Assign>,
-    drain: Option<Duration>,
-    stop: bool,
-    pub(crate) ready: Option<Ready>,
-    pub(crate) load: Option<Load>,
-    pub(crate) draining: bool,
-    pub(crate) bye: bool,
-    pub(crate) gone: bool,
-    /// Nobody hears reports any more: the link ends, and what comes back is closed.
-    pub(crate) abandoned: bool,
-}
-
-/// A packet in the task's hands.
-enum Outgoing {
-    Control(Vec<u8>),
-    Connection(Vec<u8>, Connection),
-}
-
-impl Door {
-    fn new(config: Config, assign: Assign) -> Self {
-        let state = State {
-            window: Window::new(config),
-            assign: Some(assign),
-            drain: None,
-            stop: false,
-            ready: None,
-            load: None,
-            draining: false,
-            bye: false,
-            gone: false,
-            abandoned: false,
-        };
-        Self { state: Mutex::new(state), sender: Notify::new(), reports: Notify::new() }
-    }
-
-    /// The task of one link: sends what is to be sent, hears what the worker says, until either fails.
-    async fn carry(self: Arc<Self>, socket: Socket) {
-        let mut buffer = vec![0; CONTROL_BYTES_MAX];
-        let mut outgoing = None;
-        let why = loop {
-            {
-                let mut state = self.state.lock();
-                if state.abandoned {
-                    break io::Error::other("abandoned by the parent");
-                }
-                outgoing = outgoing.or_else(|| state.poll_outgoing());
-            }
-            let result = tokio::select! {
-                sent = send(&socket, outgoing.as_ref()), if outgoing.is_some() => {
-                    sent.map(|()| if let Some(Outgoing::Connection(_, connection)) = outgoing.take() {
-                        self.state.lock().window.handle_sent(connection);
-                    })
-                }
-                packet = socket.recv(&mut buffer) => match packet {
-                    Ok(Some(packet)) => self.hear(&packet, &buffer).map_err(io::Error::other),
-                    Ok(None) => Err(io::ErrorKind::UnexpectedEof.into()),
-                    Err(error) => Err(error),
-                },
-                () = self.sender.notified() => Ok(()),
-            };
-            if let Err(why) = result {
-                break why;
-            }
-        };
-        debug!(%why, "a link ended");
-        self.end(outgoing);
-    }
-
-    /// Takes in what the worker said.
-    fn hear(&self, packet: &Packet, buffer: &[u8]) -> Result<(), Misbehaved> {
-        let message = ToParent::decode(packet.message(buffer)?)?;
-        let mut state = self.state.lock();
-        match message {
-            ToParent::Receipt(count) => {
-                let settled = state.window.handle_receipt(count)?;
-                drop(state);
-                // The parent's copies are closed here, outside the lock.
-                drop(settled);
-                return Ok(());
-            }
-            ToParent::Hello(hello) => return Err(Misbehaved::Version(hello.version)),
-            ToParent::Lost(number) => state.window.handle_lost(number)?,
-            ToParent::Ready(ready) => state.ready = Some(ready),
-            ToParent::Load(load) => state.load = Some(load),
-            ToParent::Draining => state.draining = true,
-            ToParent::Bye => state.bye = true,
-        }
-        drop(state);
-        self.reports.notify_one();
-        Ok(())
-    }
-
-    /// Gives everything back that the worker did not receipt.
-    fn end(&self, outgoing: Option<Outgoing>) {
-        let mut state = self.state.lock();
-        if let Some(Outgoing::Connection(_, connection)) = outgoing {
-            state.window.handle_unsent(connection);
-        }
-        let abandoned = state.handle_gone();
-        drop(state);
-        drop(abandoned);
-        self.reports.notify_one();
-    }
-}
-
-impl State {
-    /// The link ended: everything comes back; returns what nobody will ask for.
-    pub(crate) fn handle_gone(&mut self) -> Vec<Connection> {
-        self.gone = true;
-        self.window.handle_gone();
-        let abandoned = self.abandoned;
-        std::iter::from_fn(|| if abandoned { self.window.poll_returned() } else { None }).collect()
-    }
-
-    /// The next packet: control first.
-    fn poll_outgoing(&mut self) -> Option<Outgoing> {
-        let control = |message: ToWorker<'_>| Some(Outgoing::Control(message.encode_head()));
-        if let Some(assign) = self.assign.take() {
-            return control(ToWorker::Assign(assign));
-        }
-        if let Some(within) = self.drain.take() {
-            return control(ToWorker::Drain(within));
-        }
-        if std::mem::take(&mut self.stop) {
-            return control(ToWorker::Stop);
-        }
-        let connection = self.window.poll_send()?;
-        let head = ToWorker::Connection { peer: connection.peer, read: &[] }.encode_head();
-        Some(Outgoing::Connection(head, connection))
-    }
-}
-
-impl Weigh for Connection {
-    fn bytes(&self) -> usize {
-        self.read.len()
-    }
-}
-
-async fn send(socket: &Socket, outgoing: Option<&Outgoing>) -> io::Result<()> {
-    match outgoing {
-        Some(Outgoing::Control(packet)) => socket.send(packet, &[], None).await,
-        Some(Outgoing::Connection(head, connection)) => {
-            socket.send(head, &connection.read, Some(connection.stream.as_fd())).await
-        }
-        None => Ok(()),
+impl fmt::Debug for Handover {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Handover").field("stats", &self.stats()).finish_non_exhaustive()
     }
 }
 

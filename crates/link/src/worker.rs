@@ -15,9 +15,15 @@ use tokio::sync::Notify;
 use tokio::task::AbortHandle;
 use tracing::{debug, warn};
 
-use crate::message::{Assign, Hello, Load, Misbehaved, PACKET_BYTES_MAX, Ready, ToParent, ToWorker};
+use crate::connection::Connection;
+use crate::message::{Assign, Hello, Load, Misbehaved, PACKET_BYTES_MAX, Ready, ToParent, ToWorker, VERSION};
 use crate::packet::{Packet, Socket};
-use crate::{Connection, LINK_VARIABLE, VERSION, WORKER_VARIABLE};
+
+/// The variable that holds the path of the parent's socket.
+pub const LINK_VARIABLE: &str = "SOCKEYE_LINK";
+
+/// The variable that holds the worker's instance number.
+pub const WORKER_VARIABLE: &str = "SOCKEYE_WORKER";
 
 /// How many packets are taken before a receipt is sent, if that many wait.
 const BATCH: usize = 64;

@@ -1,4 +1,5 @@
 //! Both ends of a link in one process, over real Unix sockets and real TCP connections.
+#![expect(clippy::unwrap_used, reason = "the helpers of tests panic as the tests do")]
 
 use std::future::Future;
 use std::io::Write;
@@ -306,10 +307,9 @@ async fn settle(handover: &Handover) {
 }
 
 async fn next_connection(parent: &mut Parent) -> Connection {
-    match soon(parent.next()).await {
-        Event::Connection(connection) => connection,
-        other => panic!("expected a connection, got {other:?}"),
-    }
+    let event = soon(parent.next()).await;
+    let Event::Connection(connection) = event else { panic!("expected a connection, got {event:?}") };
+    connection
 }
 
 fn answer(mut connection: Connection, bytes: &[u8]) {

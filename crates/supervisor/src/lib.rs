@@ -1,1 +1,27 @@
-//! Placeholder of the skeleton.
+//! Starts, watches and stops worker processes.
+//!
+//! The machines are [`Worker`] (one process, from start to death to restart) and [`Fleet`] (all of them); the driver is
+//! [`Supervisor`], which spawns, listens on the [`link`](sockeye_link), signals and reaps as they say, and tells its user
+//! what happened as [`Event`]s. [`RuntimeDir`] is where they meet. [`tether`] makes a program that is not ours end with
+//! its parent.
+//!
+//! Absent on purpose: sockets of clients (the edge's), what a worker does inside (the library's), flags and colours (the
+//! command line's).
+
+mod config;
+mod event;
+mod fleet;
+mod lines;
+mod process;
+mod runtime_dir;
+mod supervisor;
+pub mod tether;
+mod worker;
+
+pub use config::{Config, Ports, Timing, random_tag};
+pub use event::{Event, StartError, Stats};
+pub use fleet::{Fleet, FleetOutput};
+pub use lines::{Line, Stream};
+pub use runtime_dir::RuntimeDir;
+pub use supervisor::Supervisor;
+pub use worker::{Output, Worker, WorkerStats};

@@ -1,0 +1,119 @@
+//! What a supervisor tells its user.
+
+use std::io;
+use std::path::PathBuf;
+use std::process::ExitStatus;
+use std::time::Duration;
+
+use sockeye_link::{Connection, Handover, Load};
+
+/// One thing that happened.
+#[derive(Debug)]
+pub enum Event {
+    /// A process runs.
+    Started {
+        /// Which worker.
+        instance: u32,
+        /// Its process id, which is its process group too.
+        pid: u32,
+    },
+    /// A process could not be made; [`Event::RestartingIn`] follows.
+    NotStarted {
+        /// Which worker.
+        instance: u32,
+        /// Why not.
+        error: io::Error,
+    },
+    /// A worker serves, by its own word.
+    Ready {
+        /// Which worker.
+        instance: u32,
+        /// The tag of its session ids.
+        tag: String,
+        /// The Unix socket on which it takes relayed requests.
+        http: PathBuf,
+        /// Its own TCP port, if it has one.
+        port: Option<u16>,
+        /// The door through which it takes connections.
+        handover: Handover,
+    },
+    /// All workers serve at the same time, for the first time.
+    AllReady,
+    /// A worker's word on what it has to do.
+    Load {
+        /// Which worker.
+        instance: u32,
+        /// The latest figures.
+        load: Load,
+    },
+    /// A worker lets its sessions go and takes no more.
+    Draining {
+        /// Which worker.
+        instance: u32,
+    },
+    /// A connection that a worker was passed and never took on: pass it to another.
+    Returned(Connection),
+    /// A worker was killed: it was not ready in time, it did not end in time, or [`Supervisor::kill`](crate::Supervisor)
+    /// said so. [`Event::Died`] follows.
+    Killed {
+        /// Which worker.
+        instance: u32,
+        /// Its process id.
+        pid: u32,
+    },
+    /// A process ended and is reaped; nothing is left of its group.
+    Died {
+        /// Which worker.
+        instance: u32,
+        /// What its process id was.
+        pid: u32,
+        /// How it ended.
+        status: ExitStatus,
+    },
+    /// A worker will be started again.
+    RestartingIn {
+        /// Which worker.
+        instance: u32,
+        /// After this time.
+        delay: Duration,
+    },
+    /// No process and no file is left. The last event.
+    Stopped,
+}
+
+/// Why nothing was started: the caller's to mend.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The last worker's port would be beyond 65535.
+    #[error("expected room for {instances} ports from {first} on, up to 65535")]
+    Ports {
+        /// The first port asked for.
+        first: u16,
+        /// How many are needed.
+        instances: u32,
+    },
+    /// The socket for the workers could not be made.
+    #[error("cannot listen for workers at {path}: {error}")]
+    Link {
+        /// Where.
+        path: PathBuf,
+        /// What the system said.
+        error: io::Error,
+    },
+    /// The thread that starts processes could not be made.
+    #[error("cannot make a thread: {0}")]
+    Thread(io::Error),
+}
+
+/// Counters of all workers since the start, and how many are in which state.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Stats {
+    /// Processes that were to be started, the first time included.
+    pub starts: u64,
+    /// Processes that were to be started again.
+    pub restarts: u64,
+    /// Processes that were killed because they were not ready in time.
+    pub overdue: u64,
+    /// Workers that serve.
+    pub ready: u32,
+}

@@ -15,6 +15,9 @@ use crate::message::{Assign, CONTROL_BYTES_MAX, Load, Misbehaved, Ready, ToParen
 use crate::packet::{Packet, Socket};
 use crate::window::{Stats, Weigh, Window};
 
+/// The most packets that can wait in the socket of a dead worker; it holds fewer than 300.
+const LAST_WORDS_MAX: usize = 1024;
+
 /// One thing heard of a worker.
 #[derive(Debug)]
 pub enum Report {
@@ -157,6 +160,7 @@ impl Door {
             }
         };
         debug!(%why, "a link ended");
+        self.hear_the_rest(&socket, &mut buffer);
         self.end(outgoing);
     }
 
@@ -182,6 +186,19 @@ impl Door {
         drop(state);
         self.reports.notify_one();
         Ok(())
+    }
+
+    /// Takes in what a dead worker had said before: a receipt that lies unread means that it ran the connection.
+    fn hear_the_rest(&self, socket: &Socket, buffer: &mut [u8]) {
+        // The kernel tells of the broken end (ECONNRESET) once, before the packets that still wait.
+        let mut told = false;
+        for _ in 0..LAST_WORDS_MAX {
+            match socket.try_recv(buffer) {
+                Ok(Some(packet)) if self.hear(&packet, buffer).is_ok() => {}
+                Err(error) if error.kind() == io::ErrorKind::ConnectionReset && !told => told = true,
+                Ok(_) | Err(_) => return,
+            }
+        }
     }
 
     /// Gives everything back that the worker did not receipt.

@@ -239,6 +239,33 @@ async fn a_worker_that_breaks_the_protocol_is_gone() {
 }
 
 #[tokio::test]
+async fn a_receipt_said_before_death_counts_however_the_death_is_met() {
+    // Whether the parent meets the death while sending or receiving is chance: both are met in so many rounds.
+    for _ in 0..32 {
+        let house = House::new(Config::default());
+        let worker = raw_connect(&house.path());
+        send(&worker, b"\x01{\"version\":1,\"pid\":1,\"instance\":1}", SendFlags::empty()).unwrap();
+        let (handover, mut reports) = soon(house.listener.accept()).await.unwrap().assign(assign());
+        let mut clients: Vec<_> = (0..3).map(|n| house.client(format!("{n}").as_bytes())).collect();
+        let (_last_client, last) = clients.pop().unwrap();
+        for (_client, connection) in clients {
+            handover.pass(connection).unwrap();
+        }
+        settle(&handover).await;
+        send(&worker, b"\x03\x00\x00\x00\x00\x00\x00\x00\x01", SendFlags::empty()).unwrap();
+        drop(worker);
+        handover.pass(last).unwrap();
+        for n in 1..3 {
+            let Some(Report::Returned(connection)) = soon(reports.next()).await else {
+                panic!("expected {n}")
+            };
+            assert_eq!(connection.read, format!("{n}"));
+        }
+        assert!(soon(reports.next()).await.is_none());
+    }
+}
+
+#[tokio::test]
 async fn a_connection_that_lost_its_descriptor_on_the_way_comes_back() {
     let house = House::new(Config::default());
     let worker = raw_connect(&house.path());

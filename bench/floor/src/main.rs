@@ -1,2 +1,43 @@
-//! Skeleton.
-fn main() {}
+//! The floor of the benchmarks: the least work that moves the same bytes as a Socket.IO server.
+//!
+//! One thread, one epoll set, one read buffer. It answers the whole benchmark contract (`bench/README.md`) by
+//! prefix matching on fixed byte patterns and knows nothing of Socket.IO beyond them: no JSON, no heartbeats, no
+//! time-outs, no namespaces, no binary, no fragmented frames. It trusts its client and is no server to run anywhere.
+
+mod ask;
+mod door;
+mod floor;
+mod frame;
+mod http;
+mod poll;
+
+use std::net::{IpAddr, SocketAddr, TcpListener};
+
+use anyhow::{Context as _, ensure};
+use clap::Parser;
+
+use crate::floor::Floor;
+
+/// A bare single-threaded epoll server that answers the benchmark contract.
+#[derive(Parser)]
+struct Flags {
+    /// Port to listen on.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// Address to listen on.
+    #[arg(long, default_value = "127.0.0.1")]
+    host: IpAddr,
+    /// Threads to serve with; the floor has one.
+    #[arg(long, default_value_t = 1)]
+    threads: u16,
+}
+
+fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    ensure!(flags.threads == 1, "the floor has one thread; --threads {} is not for it", flags.threads);
+    let address = SocketAddr::new(flags.host, flags.port);
+    let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
+    println!("floor on {}", listener.local_addr()?);
+    Floor::new(listener)?.run()?;
+    Ok(())
+}

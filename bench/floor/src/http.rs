@@ -1,0 +1,170 @@
+//! HTTP requests and answers, as far as the benchmark contract uses them.
+
+use base64::Engine as _;
+use sha1::{Digest as _, Sha1};
+
+/// One request, borrowed from the read buffer.
+#[derive(Debug, PartialEq)]
+pub(crate) struct Request<'a> {
+    pub(crate) what: What<'a>,
+    /// How many bytes of the buffer it took.
+    pub(crate) end: usize,
+}
+
+/// What a request is for.
+#[derive(Debug, PartialEq)]
+pub(crate) enum What<'a> {
+    /// `GET /health`
+    Health,
+    /// A GET without a sid: a handshake.
+    Open,
+    /// A GET with a sid: a poll.
+    Poll { sid: &'a [u8] },
+    /// A POST with a sid and its packets.
+    Post { sid: &'a [u8], body: &'a [u8] },
+    /// A WebSocket, of its own or with the sid of the session to upgrade.
+    WebSocket { key: &'a [u8], sid: Option<&'a [u8]> },
+    /// Any other request.
+    Other,
+}
+
+/// Finds the request at the start of `bytes`; `None` when it is not whole yet.
+pub(crate) fn request(bytes: &[u8]) -> Option<Request<'_>> {
+    let head_end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
+    let head = &bytes[..head_end];
+    let line_end = memchr::memchr(b'\r', head)?;
+    let (line, headers) = head.split_at(line_end);
+    let posted = line.starts_with(b"POST ");
+    let length = if posted {
+        header(headers, b"\ncontent-length:")
+            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok())
+            .unwrap_or(0)
+    } else {
+        0
+    };
+    let end = head_end + length;
+    let body = bytes.get(head_end..end)?;
+    let sid = memchr::memmem::find(line, b"sid=").map(|at| {
+        let value = &line[at + 4..];
+        &value[..value.iter().position(|&byte| byte == b'&' || byte == b' ').unwrap_or(value.len())]
+    });
+    let ours = memchr::memmem::find(line, b" /socket.io/").is_some();
+    let what = match sid {
+        _ if line.starts_with(b"GET /health") => What::Health,
+        _ if !ours => What::Other,
+        Some(sid) if posted => What::Post { sid, body },
+        sid if memchr::memmem::find(line, b"transport=websocket").is_some() => {
+            match header(headers, b"\nsec-websocket-key:") {
+                Some(key) => What::WebSocket { key, sid },
+                None => What::Other,
+            }
+        }
+        Some(sid) => What::Poll { sid },
+        None => What::Open,
+    };
+    Some(Request { what, end })
+}
+
+/// The value of a header, whose name comes in lower case between a line feed and its colon.
+fn header<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    memchr::memchr_iter(b'\n', headers).find_map(|at| {
+        let line = &headers[at..];
+        let value = line.get(..name.len())?.eq_ignore_ascii_case(name).then(|| &line[name.len()..])?;
+        Some(value[..memchr::memchr(b'\r', value)?].trim_ascii())
+    })
+}
+
+/// Writes a whole answer into `out`.
+pub(crate) fn answer(out: &mut Vec<u8>, fixed: &[u8], body: &[u8]) {
+    out.clear();
+    out.extend_from_slice(fixed);
+    let mut digits = [0; 20];
+    let mut at = digits.len();
+    let mut left = body.len();
+    loop {
+        at -= 1;
+        digits[at] = b'0' + u8::try_from(left % 10).expect("a digit");
+        left /= 10;
+        if left == 0 {
+            break;
+        }
+    }
+    out.extend_from_slice(&digits[at..]);
+    out.extend_from_slice(b"\r\n\r\n");
+    out.extend_from_slice(body);
+}
+
+/// Writes the answer that turns a connection into a WebSocket.
+pub(crate) fn switch(out: &mut Vec<u8>, key: &[u8]) {
+    let mut hash = Sha1::new();
+    hash.update(key);
+    // RFC 6455 §1.3
+    hash.update(b"258EAFA5-E914-47DA-95CA-C5AB0DC85B11");
+    let mut accept = [0; 28];
+    let encoded = base64::engine::general_purpose::STANDARD.encode_slice(hash.finalize(), &mut accept);
+    assert!(encoded == Ok(28), "twenty bytes are twenty-eight characters");
+    out.clear();
+    out.extend_from_slice(SWITCHING);
+    out.extend_from_slice(&accept);
+    out.extend_from_slice(b"\r\n\r\n");
+}
+
+const SWITCHING: &[u8] =
+    b"HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Accept: ";
+pub(crate) const PACKETS: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\n\
+    Cache-Control: no-store\r\nContent-Length: ";
+pub(crate) const POSTED: &[u8] = b"HTTP/1.1 200 OK\r\nContent-Type: text/html\r\nContent-Length: ";
+pub(crate) const UNKNOWN_SID: &[u8] =
+    b"HTTP/1.1 400 Bad Request\r\nContent-Type: application/json\r\nContent-Length: ";
+pub(crate) const NOT_FOUND: &[u8] = b"HTTP/1.1 404 Not Found\r\nContent-Type: text/plain\r\nContent-Length: ";
+
+#[cfg(test)]
+mod tests {
+    use super::{Request, What, answer, request, switch};
+
+    #[test]
+    fn the_requests_of_the_contract_are_told_apart() {
+        let rows: &[(&str, What<'_>)] = &[
+            ("GET /health HTTP/1.1\r\nHost: x\r\n\r\n", What::Health),
+            ("GET / HTTP/1.1\r\n\r\n", What::Other),
+            ("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\n\r\n", What::Open),
+            (
+                "GET /socket.io/?EIO=4&transport=polling&sid=ab&t=1 HTTP/1.1\r\n\r\n",
+                What::Poll { sid: b"ab" },
+            ),
+            (
+                "POST /socket.io/?EIO=4&transport=polling&sid=ab HTTP/1.1\r\ncontent-Length: 2\r\n\r\n40",
+                What::Post { sid: b"ab", body: b"40" },
+            ),
+            (
+                "GET /socket.io/?EIO=4&transport=websocket HTTP/1.1\r\nSec-WebSocket-Key: k\r\n\r\n",
+                What::WebSocket { key: b"k", sid: None },
+            ),
+        ];
+        for (text, what) in rows {
+            let found = request(text.as_bytes()).unwrap();
+            assert_eq!((&found.what, found.end), (what, text.len()), "{text}");
+            assert_eq!(
+                request(&text.as_bytes()[..text.len() - 1]),
+                None::<Request<'_>>,
+                "one byte short: {text}"
+            );
+        }
+    }
+
+    #[test]
+    fn lengths_are_written_in_decimal() {
+        let mut out = Vec::new();
+        for (body, length) in [(0, "0"), (9, "9"), (10, "10"), (1234, "1234")] {
+            answer(&mut out, b"L: ", &vec![b'x'; body]);
+            assert!(out.starts_with(format!("L: {length}\r\n\r\n").as_bytes()));
+        }
+    }
+
+    #[test]
+    fn the_accept_header_is_the_one_of_the_rfc() {
+        let mut out = Vec::new();
+        switch(&mut out, b"dGhlIHNhbXBsZSBub25jZQ==");
+        assert!(out.ends_with(b": s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
+    }
+}

@@ -1,0 +1,121 @@
+//! Drives this node's part in the mesh: the sockets and tasks around `sockeye_cluster`'s `Mesh` and `Node`.
+//!
+//! Who is a member, who is dialled again and what a frame means is decided in `sockeye_cluster`; the format stands in
+//! `docs/mesh.md`. One task ([`membership`]) accepts, dials and keeps the time; each accepted connection has a task that reads
+//! ([`incoming`]), each dialled one a task that writes ([`outgoing`]). They meet in one small lock ([`machines`]), under which
+//! nothing waits and nobody else's code runs.
+
+mod door;
+mod incoming;
+mod line;
+mod machines;
+mod membership;
+mod outgoing;
+mod shared;
+#[cfg(test)]
+mod tests;
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use sockeye_cluster::mesh::Hello;
+use sockeye_cluster::{Message, Node, Nsp};
+use sockeye_proto::sid::Tag;
+use sockeye_relay::Address;
+use tokio::sync::watch;
+use tokio::task::AbortHandle;
+
+use self::door::Door;
+use self::machines::Machines;
+pub(crate) use self::machines::Stats;
+use self::membership::Phase;
+use self::shared::Shared;
+pub(crate) use self::shared::Sink;
+
+/// This node among those of the machine. A clone is the same node; with the last one the node is gone from the mesh.
+#[derive(Clone)]
+pub(crate) struct Mesh {
+    own: Arc<Own>,
+}
+
+/// What the handles share; the tasks hold [`Shared`] only, so that they end with the last handle.
+struct Own {
+    shared: Arc<Shared>,
+    phase: watch::Receiver<Phase>,
+    /// The task that owns all others.
+    membership: AbortHandle,
+}
+
+impl Mesh {
+    /// Binds `<dir>/<tag>.sock` (0600) and begins to join the members that are there; [`Mesh::settled`] tells when that is done.
+    ///
+    /// `http` is where this node takes relayed requests; `sink` hears what is to be done here. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    ///
+    /// Fails when the socket cannot be made, and as `AddrInUse` when a living member has this tag.
+    pub(crate) fn join(dir: &Path, tag: Tag, http: Option<PathBuf>, sink: Sink) -> io::Result<Self> {
+        let node = Node::new(format!("{:016x}", rand::random::<u64>()).into());
+        let hello = Hello { tag, uid: node.uid().clone(), http: http.map(sockeye_cluster::Address::Unix) };
+        let door = Door::open(dir, tag)?;
+        let members = door::members(dir)?;
+        let shared = Arc::new(Shared::new(dir, sink, Machines::new(hello, node)));
+        shared.turn(|machines| machines.listed(members));
+        let (told, phase) = watch::channel(Phase::Joining);
+        let membership = tokio::spawn(membership::run(Arc::clone(&shared), door, told)).abort_handle();
+        Ok(Self { own: Arc::new(Own { shared, phase, membership }) })
+    }
+
+    /// Sends a message to every other member. Never waits: a member that reads too slowly is cut off, and dialled again.
+    ///
+    /// Without other members it costs an atomic read.
+    pub(crate) fn publish(&self, nsp: &Nsp, message: Message) {
+        if self.has_peers() {
+            self.own.shared.turn(|machines| machines.node.handle_publish(nsp, message));
+        }
+    }
+
+    /// Where the living member that issued the sids with this tag takes relayed requests.
+    pub(crate) fn owner(&self, tag: Tag) -> Option<Address> {
+        self.own.shared.owner(tag)
+    }
+
+    /// Whether there is any other member.
+    pub(crate) fn has_peers(&self) -> bool {
+        self.own.shared.has_peers()
+    }
+
+    /// Waits until each member that was there at [`Mesh::join`] is connected both ways, or gone, or has been too slow (1 s).
+    pub(crate) async fn settled(&self) {
+        self.reached(|phase| phase != Phase::Joining).await;
+    }
+
+    /// Removes the socket, says goodbye to the others and ends. What was published before is sent, within
+    /// [`membership::LEAVE_TIMEOUT`]; what is published after is not.
+    ///
+    /// # Cancel safety
+    ///
+    /// The leaving goes on when the future is dropped.
+    pub(crate) async fn leave(&self) {
+        self.own.shared.turn(Machines::close);
+        self.reached(|phase| phase == Phase::Left).await;
+    }
+
+    /// What was counted so far.
+    #[cfg_attr(not(test), allow(dead_code, reason = "waits for whoever shows numbers"))]
+    pub(crate) fn stats(&self) -> Stats {
+        self.own.shared.stats()
+    }
+
+    async fn reached(&self, there: impl Fn(Phase) -> bool) {
+        // An error means that the mesh has ended, and with it every phase.
+        let _ = self.own.phase.clone().wait_for(|phase| there(*phase)).await;
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.membership.abort();
+    }
+}

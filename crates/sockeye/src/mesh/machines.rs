@@ -1,0 +1,263 @@
+//! The two machines and the lines to the members, which change together: what one machine says the other is told here.
+//!
+//! Does nothing that takes time or needs a task: that is left as [`Chore`]s and in [`Turn`].
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::Arc;
+use std::time::Instant;
+
+use bytes::Bytes;
+use smallvec::SmallVec;
+use sockeye_cluster::mesh::{self, Conn, DialError, Hello, Mesh};
+use sockeye_cluster::{Envelope, Node, node};
+use sockeye_proto::sid::Tag;
+
+use super::line::{Line, Posted};
+
+/// Who is there, what is said, and what waits to be written.
+pub(super) struct Machines {
+    /// What frames mean.
+    pub(super) node: Node,
+    /// Who is there.
+    mesh: Mesh,
+    lines: BTreeMap<Tag, Arc<Line>>,
+    chores: VecDeque<Chore>,
+    /// The membership's task has something to look at.
+    alarm: bool,
+    left: bool,
+    overflows: u64,
+    malformed: u64,
+}
+
+/// What only the membership's task may do, in order.
+#[derive(Debug)]
+pub(super) enum Chore {
+    /// Connect to a member.
+    Dial(Tag),
+    /// End the task that reads this connection.
+    Close(Conn),
+    /// Remove a member's socket.
+    Unlink(Tag),
+    /// Everyone who was there is connected.
+    Settled,
+    /// Tell the sink who has come or gone.
+    Tell(node::Output),
+    /// End.
+    Leave,
+}
+
+/// What a turn of the machines left to whoever caused it.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    /// Frames to be decoded.
+    pub(super) received: Vec<Bytes>,
+    /// For the sink.
+    pub(super) deliveries: Vec<node::Output>,
+    /// Who is there has changed.
+    pub(super) peers_changed: bool,
+    /// The membership's task is to be woken.
+    pub(super) alarm: bool,
+}
+
+/// What a mesh has counted since it began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Stats {
+    /// Of connections and members.
+    pub(crate) mesh: mesh::Stats,
+    /// Of messages. Those that could not be read are counted beside it.
+    pub(crate) node: node::Stats,
+    /// Members that were cut off because they read too slowly.
+    pub(crate) overflows: u64,
+    /// Frames that were no message; each was skipped.
+    pub(crate) malformed: u64,
+}
+
+impl Machines {
+    pub(super) fn new(hello: Hello, node: Node) -> Self {
+        Self {
+            node,
+            mesh: Mesh::new(hello),
+            lines: BTreeMap::new(),
+            chores: VecDeque::new(),
+            alarm: false,
+            left: false,
+            overflows: 0,
+            malformed: 0,
+        }
+    }
+
+    /// Takes the sockets that stand in the directory.
+    pub(super) fn listed(&mut self, tags: Vec<Tag>) {
+        self.mesh.handle_listing(tags, now());
+        self.alarm = true;
+    }
+
+    /// Takes an accepted connection.
+    pub(super) fn accepted(&mut self) -> Conn {
+        self.alarm = true;
+        self.mesh.handle_accepted(now())
+    }
+
+    /// Takes the frames that have come on an accepted connection.
+    pub(super) fn arrived(&mut self, conn: Conn, payloads: Vec<Bytes>) {
+        let now = now();
+        for payload in payloads {
+            self.mesh.handle_frame(conn, payload, now);
+        }
+    }
+
+    /// Takes how the decoding of received frames went.
+    pub(super) fn decoded(&mut self, envelopes: Vec<Envelope>, malformed: u64) {
+        self.malformed += malformed;
+        for envelope in envelopes {
+            self.node.handle_envelope(envelope);
+        }
+    }
+
+    /// Takes the end of an accepted connection.
+    pub(super) fn incoming_lost(&mut self, conn: Conn) {
+        self.alarm = true;
+        self.mesh.handle_incoming_lost(conn, now());
+    }
+
+    /// Takes the success of a dial; the line is for its writer, and opens with the hello.
+    pub(super) fn dialled(&mut self, tag: Tag) -> Arc<Line> {
+        self.alarm = true;
+        let line = Arc::<Line>::default();
+        if self.left {
+            line.close();
+            return line;
+        }
+        if let Some(older) = self.lines.insert(tag, Arc::clone(&line)) {
+            older.close();
+        }
+        self.mesh.handle_dialled(tag, now());
+        line
+    }
+
+    /// Takes the failure of a dial.
+    pub(super) fn dial_failed(&mut self, tag: Tag, error: DialError) {
+        self.alarm = true;
+        self.mesh.handle_dial_failed(tag, error, now());
+    }
+
+    /// Takes the end of a line; that of one which has been given up means nothing.
+    pub(super) fn line_lost(&mut self, tag: Tag, line: &Arc<Line>) {
+        if self.lines.get(&tag).is_some_and(|current| Arc::ptr_eq(current, line)) {
+            self.lines.remove(&tag);
+            self.alarm = true;
+            self.mesh.handle_outgoing_lost(tag, now());
+        }
+    }
+
+    /// Does what is due.
+    pub(super) fn timeout(&mut self) {
+        self.mesh.handle_timeout(now());
+    }
+
+    /// Says goodbye; after it the lines take nothing more.
+    pub(super) fn close(&mut self) {
+        self.node.handle_close();
+        let _nothing = self.settle();
+        self.lines.values().for_each(|line| line.finish());
+        self.left = true;
+        self.leave_chore(Chore::Leave);
+    }
+
+    /// Lets each machine hear what the other says, until neither says more.
+    pub(super) fn settle(&mut self) -> Turn {
+        let mut turn = Turn::default();
+        loop {
+            if let Some(output) = self.mesh.poll_output() {
+                self.heed_mesh(output, &mut turn);
+            } else if let Some(output) = self.node.poll_output() {
+                self.heed_node(output, &mut turn);
+            } else {
+                break;
+            }
+        }
+        turn.alarm = std::mem::take(&mut self.alarm);
+        turn
+    }
+
+    pub(super) fn next_chore(&mut self) -> Option<Chore> {
+        self.chores.pop_front()
+    }
+
+    /// When [`Machines::timeout`] is due.
+    pub(super) fn due(&self) -> Option<Instant> {
+        self.mesh.poll_timeout()
+    }
+
+    pub(super) const fn stats(&self) -> Stats {
+        Stats {
+            mesh: self.mesh.stats(),
+            node: self.node.stats(),
+            overflows: self.overflows,
+            malformed: self.malformed,
+        }
+    }
+
+    fn heed_mesh(&mut self, output: mesh::Output, turn: &mut Turn) {
+        match output {
+            mesh::Output::Dial(tag) => self.leave_chore(Chore::Dial(tag)),
+            mesh::Output::Close(conn) => self.leave_chore(Chore::Close(conn)),
+            mesh::Output::Unlink(tag) => self.leave_chore(Chore::Unlink(tag)),
+            mesh::Output::Settled => self.leave_chore(Chore::Settled),
+            mesh::Output::Write { to, payload } => self.post(to, payload),
+            mesh::Output::HangUp(tag) => {
+                if let Some(line) = self.lines.remove(&tag) {
+                    line.close();
+                }
+            }
+            mesh::Output::Joined(peer) => self.node.handle_joined(peer),
+            mesh::Output::Left(tag) => self.node.handle_left(tag),
+            mesh::Output::Received { from: _, payload } => turn.received.push(payload),
+        }
+    }
+
+    fn heed_node(&mut self, output: node::Output, turn: &mut Turn) {
+        match output {
+            node::Output::Send { frame } => {
+                let tags: SmallVec<[Tag; 16]> = self.lines.keys().copied().collect();
+                for tag in tags {
+                    self.post(tag, frame.clone());
+                }
+            }
+            node::Output::PeerJoined(_) | node::Output::PeerLeft(_) => {
+                turn.peers_changed = true;
+                self.leave_chore(Chore::Tell(output));
+            }
+            node::Output::Deliver { .. }
+            | node::Output::Join { .. }
+            | node::Output::Leave { .. }
+            | node::Output::Disconnect { .. } => turn.deliveries.push(output),
+        }
+    }
+
+    /// Posts a frame to a member; one for whom too much waits is cut off.
+    fn post(&mut self, to: Tag, payload: Bytes) {
+        let Some(line) = self.lines.get(&to) else { return };
+        match line.post(payload) {
+            Posted::Queued | Posted::Dropped => {}
+            Posted::Overflow => {
+                line.close();
+                self.lines.remove(&to);
+                self.overflows += 1;
+                self.alarm = true;
+                tracing::warn!(member = %to, overflows = self.overflows, "a member of the mesh reads too slowly and is cut off");
+                self.mesh.handle_outgoing_lost(to, now());
+            }
+        }
+    }
+
+    fn leave_chore(&mut self, chore: Chore) {
+        self.chores.push_back(chore);
+        self.alarm = true;
+    }
+}
+
+/// The clock of the runtime, which tests can stop.
+fn now() -> Instant {
+    tokio::time::Instant::now().into_std()
+}

@@ -1,0 +1,97 @@
+//! What the handles and the tasks of a mesh share.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use parking_lot::{Mutex, RwLock};
+use sockeye_cluster::node::Output;
+use sockeye_proto::sid::Tag;
+use sockeye_relay::Address;
+use tokio::sync::Notify;
+
+use super::machines::{Chore, Machines, Stats, Turn};
+
+/// Hears what the others want done here, and who comes and goes. It is called from several tasks and must not block.
+///
+/// Messages of one member come in its order. `PeerJoined` and `PeerLeft` come in order among themselves, but a member's first
+/// message may overtake its `PeerJoined`.
+pub(crate) type Sink = Arc<dyn Fn(Output) + Send + Sync>;
+
+/// The machines, and what is looked at without them.
+pub(super) struct Shared {
+    pub(super) dir: PathBuf,
+    pub(super) sink: Sink,
+    /// Rings when the membership's task has something to look at.
+    pub(super) bell: Notify,
+    machines: Mutex<Machines>,
+    /// A copy of the node's directory, for those who must not wait for an encode.
+    owners: RwLock<BTreeMap<Tag, Address>>,
+    has_peers: AtomicBool,
+}
+
+impl Shared {
+    pub(super) fn new(dir: &Path, sink: Sink, machines: Machines) -> Self {
+        Self {
+            dir: dir.to_owned(),
+            sink,
+            bell: Notify::new(),
+            machines: Mutex::new(machines),
+            owners: RwLock::default(),
+            has_peers: AtomicBool::new(false),
+        }
+    }
+
+    /// Lets the caller tell the machines something, and does what follows as far as it can be done at once. What is for the caller
+    /// is returned; what is for the membership's task is rung for.
+    pub(super) fn turn<R>(&self, tell: impl FnOnce(&mut Machines) -> R) -> (R, Turn) {
+        let (told, turn) = {
+            let mut machines = self.machines.lock();
+            let told = tell(&mut machines);
+            let turn = machines.settle();
+            if turn.peers_changed {
+                self.copy_peers(&machines);
+            }
+            (told, turn)
+        };
+        if turn.alarm {
+            self.bell.notify_one();
+        }
+        (told, turn)
+    }
+
+    pub(super) fn next_chore(&self) -> Option<Chore> {
+        self.machines.lock().next_chore()
+    }
+
+    pub(super) fn due(&self) -> Option<tokio::time::Instant> {
+        self.machines.lock().due().map(Into::into)
+    }
+
+    pub(super) fn stats(&self) -> Stats {
+        self.machines.lock().stats()
+    }
+
+    pub(super) fn owner(&self, tag: Tag) -> Option<Address> {
+        self.owners.read().get(&tag).cloned()
+    }
+
+    pub(super) fn has_peers(&self) -> bool {
+        self.has_peers.load(Ordering::Relaxed)
+    }
+
+    fn copy_peers(&self, machines: &Machines) {
+        let peers = machines.node.peers();
+        let owners = peers.iter().filter_map(|peer| Some((peer.tag?, relay_address(peer.http.clone()?))));
+        *self.owners.write() = owners.collect();
+        self.has_peers.store(!peers.is_empty(), Ordering::Relaxed);
+    }
+}
+
+fn relay_address(address: sockeye_cluster::Address) -> Address {
+    match address {
+        sockeye_cluster::Address::Unix(path) => Address::Unix(path),
+        sockeye_cluster::Address::Tcp(address) => Address::Tcp(address),
+    }
+}

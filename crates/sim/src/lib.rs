@@ -1,1 +1,4 @@
-//! Placeholder of the skeleton.
+//! What checks the house, beside the house: its rules as tests. Only ever a dev-dependency.
+
+pub mod fuzz;
+pub mod tidy;

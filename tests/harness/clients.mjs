@@ -1,7 +1,6 @@
 // Stock clients by the hundred, and what each of them must see.
 
 import assert from "node:assert/strict";
-import { once } from "node:events";
 import { setTimeout as sleep } from "node:timers/promises";
 import { io } from "socket.io-client";
 
@@ -78,7 +77,8 @@ export function connected(socket) {
 
 export async function upgraded(socket) {
   const { engine } = socket.io;
-  if (engine.transport.name !== "websocket") await within(once(engine, "upgrade"), "upgrade to websocket");
+  if (engine.transport.name === "websocket") return;
+  await within(new Promise((resolve) => engine.once("upgrade", resolve)), "upgrade to websocket");
 }
 
 /** The next arguments of an event. */

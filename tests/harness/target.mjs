@@ -36,16 +36,25 @@ export function binary(name = "sockeye") {
   return join(ROOT, "target", built, name);
 }
 
-/** Starts `sockeye up` (or the reference) and waits until it says it is ready. */
-export async function up({ app = "contract", workers = 1, workerPorts = false, args = [], ...options } = {}) {
+/**
+ * Starts `sockeye up` (or the reference) and waits until it says it is ready. `client: "official"` starts it where the
+ * official browser bundle can be found, "own" where there is none: an empty directory.
+ */
+export async function up({ app = "contract", workers = 1, workerPorts = false, client = "official", args = [], ...options } = {}) {
   const port = options.port ?? (await freePort());
+  options.cwd ??= client === "official" ? join(ROOT, "tests") : mkdtempSync(join(tmpdir(), "sk-empty-"));
   const command = REFERENCE
-    ? [process.execPath, join(ROOT, "tests/reference/server.mjs"), "--app", app, "--port", port]
+    ? [process.execPath, join(ROOT, "tests/reference/server.mjs"), "--app", app, "--port", port, "--client", client]
     : [binary(), "up", "--app", app, "--host", "127.0.0.1", "--port", port, "-i", workers, ...(workerPorts ? ["--worker-ports"] : []), ...args];
   const target = new Target(command, port, options);
-  await target.ready();
-  if (!REFERENCE) await target.workersAre(workers, workerPorts);
-  return target;
+  try {
+    await target.ready();
+    if (!REFERENCE) await target.workersAre(workers, workerPorts);
+    return target;
+  } catch (error) {
+    target.abandon();
+    throw error;
+  }
 }
 
 /** Starts the server of the official suites: plain Engine.IO, or Socket.IO. */
@@ -58,14 +67,20 @@ export async function conformance({ engine = false } = {}) {
       : [binary("conformance"), ...flags],
     port,
   );
-  await target.accepts();
-  return target;
+  try {
+    await target.accepts();
+    return target;
+  } catch (error) {
+    target.abandon();
+    throw error;
+  }
 }
 
 /** One started server and all its processes. */
 export class Target {
   constructor(command, port, { cwd = ROOT, env = {} } = {}) {
     this.port = Number(port);
+    this.cwd = cwd;
     this.url = `http://127.0.0.1:${port}`;
     this.runtimeDir = mkdtempSync(join(tmpdir(), "sk-"));
     this.seen = new Set();
@@ -143,10 +158,16 @@ export class Target {
       await this.nothingIsLeft();
       return stopped;
     } finally {
-      this.killGroup("SIGKILL");
-      running.delete(this);
-      rmSync(this.runtimeDir, { recursive: true, force: true });
+      this.abandon();
     }
+  }
+
+  /** Kills what is left of it and removes its files, without a question. */
+  abandon() {
+    this.killGroup("SIGKILL");
+    running.delete(this);
+    rmSync(this.runtimeDir, { recursive: true, force: true });
+    if (this.cwd.includes("sk-empty-")) rmSync(this.cwd, { recursive: true, force: true });
   }
 
   /** Fails when a worker lives, or a file lies in the runtime directory, `withinMs` after the end. */

@@ -4,6 +4,7 @@
 // (`node run.mjs --reference`): what it does is right by definition. It is a test fixture and no part of the product.
 //
 //   node server.mjs --app chat|contract --port 3000      serves the page, the client and the app, as `sockeye up` does
+//                   [--client own]                       Sockeye's own small browser client instead of the official one
 //   node server.mjs --app conformance [--engine] --port  the test server of the official protocol suites
 
 import { createServer } from "node:http";
@@ -21,12 +22,13 @@ const { values: flags } = parseArgs({
     host: { type: "string", default: "127.0.0.1" },
     port: { type: "string", default: "3000" },
     engine: { type: "boolean", default: false },
-    public: { type: "string" },
+    client: { type: "string", default: "official" },
   },
 });
 
 const here = dirname(fileURLToPath(import.meta.url));
-const publicDir = flags.public ?? join(here, "../../examples/chat/public");
+const publicDir = join(here, "../../examples/chat/public");
+const ownClient = join(here, "../../crates/sockeye/client/socket.io.js");
 const http = createServer(plain);
 
 if (flags.app === "conformance") {
@@ -39,8 +41,9 @@ if (flags.app === "conformance") {
     conformance(new Server(http, { ...timings, connectTimeout: 1000 }));
   }
 } else {
-  const io = new Server(http);
+  const io = new Server(http, { serveClient: flags.client === "official" });
   (flags.app === "contract" ? contract : chat)(io);
+  if (flags.client === "own") beforeEngine("/socket.io/socket.io.js", plain);
 }
 
 http.on("error", (error) => {
@@ -51,13 +54,23 @@ http.listen(Number(flags.port), flags.host, () => console.log(`reference listens
 process.on("SIGTERM", () => process.exit(0));
 process.on("SIGINT", () => process.exit(0));
 
+/** Takes a path away from the engine, which otherwise answers all of `/socket.io/`. */
+function beforeEngine(path, answer) {
+  const rest = http.listeners("request");
+  http.removeAllListeners("request");
+  http.on("request", (request, response) => {
+    for (const listener of request.url === path ? [answer] : rest) listener(request, response);
+  });
+}
+
 /** Answers everything that is not Socket.IO: health checks and the page. */
 async function plain(request, response) {
   const path = new URL(request.url, "http://x").pathname;
   if (path === "/health" || path === "/ready") return response.end(request.method === "HEAD" ? undefined : "ok\n");
-  const file = normalize(join(publicDir, path === "/" ? "index.html" : decodeURIComponent(path)));
+  const inPublic = normalize(join(publicDir, path === "/" ? "index.html" : decodeURIComponent(path)));
+  const file = path === "/socket.io/socket.io.js" ? ownClient : inPublic;
   try {
-    if (!file.startsWith(publicDir)) throw new Error("outside");
+    if (file === inPublic && !file.startsWith(publicDir)) throw new Error("outside");
     const types = { ".html": "text/html; charset=utf-8", ".js": "text/javascript", ".css": "text/css", ".txt": "text/plain", ".svg": "image/svg+xml" };
     const body = await readFile(file);
     response.setHeader("Content-Type", types[extname(file)] ?? "application/octet-stream");

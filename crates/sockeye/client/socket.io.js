@@ -112,8 +112,8 @@
     async close(rest) {
       if (this.ended) return;
       this.ended = true;
-      await this.posting;
-      if (rest) await this.post([...rest.map(toText), CLOSE].join(SEPARATOR)).catch(() => {});
+      for (await this.posting; rest && rest.length > 0; await this.posting) this.send(rest);
+      if (rest) await this.post(CLOSE).catch(() => {});
       this.aborter.abort();
     }
     fail(error) {

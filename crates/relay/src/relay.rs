@@ -120,6 +120,17 @@ impl Relay {
         self.shared.idle.forget(address);
     }
 
+    /// Ends all tunnels at once.
+    pub fn close_tunnels(&self) {
+        self.shared.tunnels.close();
+    }
+
+    /// How many tunnels are open.
+    #[must_use]
+    pub fn tunnels(&self) -> u64 {
+        self.shared.tunnels.count()
+    }
+
     /// What has happened so far.
     #[must_use]
     pub fn stats(&self) -> Stats {
@@ -175,11 +186,7 @@ impl Upstream {
     /// # Errors
     ///
     /// As [`Upstream::request`].
-    pub async fn upgrade<B>(
-        &self,
-        mut request: Request<B>,
-        origin: &Origin,
-    ) -> Result<Response<Body>, RelayError>
+    pub async fn upgrade<B>(&self, request: Request<B>, origin: &Origin) -> Result<Response<Body>, RelayError>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
@@ -187,8 +194,14 @@ impl Upstream {
         let Some(protocol) = request.headers().get(UPGRADE).cloned() else {
             return self.request(request, origin).await;
         };
+        self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
+        let mut request = request.map(Body::new);
+        let lane = match self.connect().await {
+            Ok(lane) => lane,
+            Err(source) => return Err(self.refused(request, source)),
+        };
         let client = hyper::upgrade::on(&mut request);
-        let (mut response, mut lane) = self.carry_upgrade(request.map(Body::new), &protocol, origin).await?;
+        let (mut response, mut lane) = self.carry_upgrade(lane, request, &protocol, origin).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
             return Ok(answer(response, lane));
         }
@@ -231,15 +244,11 @@ impl Upstream {
 
     async fn carry_upgrade(
         &self,
+        lane: Box<Lane>,
         mut request: Request<Body>,
         protocol: &HeaderValue,
         origin: &Origin,
     ) -> Result<Answered, RelayError> {
-        self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let lane = match self.connect().await {
-            Ok(lane) => lane,
-            Err(source) => return Err(self.refused(request, source)),
-        };
         headers::prepare(&mut request, origin);
         request.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
         request.headers_mut().insert(UPGRADE, protocol.clone());

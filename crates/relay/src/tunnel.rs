@@ -54,6 +54,10 @@ impl Tunnels {
         });
     }
 
+    pub(crate) fn close(&self) {
+        self.tasks.lock().abort_all();
+    }
+
     pub(crate) fn count(&self) -> u64 {
         self.open.load(Ordering::Relaxed)
     }
@@ -61,7 +65,7 @@ impl Tunnels {
 
 impl Drop for Tunnels {
     fn drop(&mut self) {
-        self.tasks.lock().abort_all();
+        self.close();
     }
 }
 

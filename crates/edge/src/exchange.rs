@@ -1,0 +1,120 @@
+//! One request on a connection that the edge serves itself: routed, relayed, and tried elsewhere where that is safe.
+
+use http::header::UPGRADE;
+use http::{Method, Request, Response, StatusCode, request};
+use hyper::body::Incoming;
+use sockeye_proto::Tag;
+use sockeye_relay::{Body, Origin, RelayError};
+use tracing::{debug, warn};
+
+use crate::proxy::Shared;
+use crate::reply;
+use crate::route::Route;
+use crate::workers::Door;
+
+/// Answers one request; never fails, since a failure is an answer too.
+pub(crate) async fn answer(shared: &Shared, origin: &Origin, request: Request<Incoming>) -> Response<Body> {
+    let engine = &shared.config.engine_path;
+    let uri = request.uri();
+    match Route::of(engine, request.method().as_str(), uri.path(), uri.query().unwrap_or("")) {
+        Route::Health => reply::plain(StatusCode::OK, "ok"),
+        Route::HealthText => reply::plain(StatusCode::OK, ""),
+        Route::Ready if shared.is_ready() => reply::plain(StatusCode::OK, "ok"),
+        Route::Ready => reply::unavailable(),
+        Route::Unknown => refuse(shared, is_upgrade(&request)),
+        Route::Owner(tag) => to_owner(shared, origin, request, tag).await,
+        Route::Any if *request.method() == Method::CONNECT => {
+            reply::plain(StatusCode::METHOD_NOT_ALLOWED, "this is no forward proxy")
+        }
+        Route::Handshake => to_anyone(shared, origin, request.map(Body::from), true).await,
+        Route::Any => to_anyone(shared, origin, request.map(Body::from), false).await,
+    }
+}
+
+/// Carries a request to the one worker that can answer it.
+async fn to_owner(shared: &Shared, origin: &Origin, request: Request<Incoming>, tag: Tag) -> Response<Body> {
+    let upgrade = is_upgrade(&request);
+    let Some(door) = shared.workers.owner(tag) else { return refuse(shared, upgrade) };
+    match carry(&door, origin, request.map(Body::from), upgrade).await {
+        Ok(response) => response,
+        // Nobody listens there: the worker is dead, whether or not we have been told so, and its sessions with it.
+        Err(RelayError::Refused { source, .. }) => {
+            debug!(%tag, %source, "owner gone");
+            refuse(shared, upgrade)
+        }
+        Err(RelayError::Broken(_)) if shared.workers.owner(tag).is_none() => refuse(shared, upgrade),
+        Err(error @ (RelayError::Broken(_) | RelayError::Switched)) => bad_gateway(&error),
+    }
+}
+
+/// Carries a request to the worker whose turn it is, and on to the next while nobody has taken it.
+async fn to_anyone(
+    shared: &Shared,
+    origin: &Origin,
+    mut request: Request<Body>,
+    handshake: bool,
+) -> Response<Body> {
+    let upgrade = is_upgrade(&request);
+    // A handshake only makes a session, which ends by itself if nobody polls it: it may be sent again if its worker died under it.
+    let bare = http_body::Body::is_end_stream(request.body());
+    let mut spare = if handshake && bare && !upgrade { Some(head_of(&request)) } else { None };
+    let mut search = shared.workers.search(handshake);
+    while let Some(door) = search.next().await {
+        request = match carry(&door, origin, request, upgrade).await {
+            Ok(response) => return response,
+            Err(RelayError::Refused { request, source }) => {
+                debug!(tag = %door.tag, %source, "worker took no request");
+                *request
+            }
+            Err(RelayError::Broken(error)) => match spare.take() {
+                Some(head) => Request::from_parts(head, Body::empty()),
+                None => return bad_gateway(&RelayError::Broken(error)),
+            },
+            Err(error @ RelayError::Switched) => return bad_gateway(&error),
+        };
+        search.refused(&door);
+        if upgrade && request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
+            break;
+        }
+    }
+    shared.counters.unavailable.add();
+    reply::unavailable()
+}
+
+async fn carry(
+    door: &Door,
+    origin: &Origin,
+    request: Request<Body>,
+    upgrade: bool,
+) -> Result<Response<Body>, RelayError> {
+    if upgrade {
+        // Rare, and larger than the rest: on the heap, so that the other requests' futures stay small.
+        Box::pin(door.upstream.upgrade(request, origin)).await
+    } else {
+        door.upstream.request(request, origin).await
+    }
+}
+
+fn refuse(shared: &Shared, upgrade: bool) -> Response<Body> {
+    shared.counters.unknown_sids.add();
+    reply::unknown_sid(upgrade)
+}
+
+fn bad_gateway(error: &RelayError) -> Response<Body> {
+    warn!(%error, "request lost");
+    reply::plain(StatusCode::BAD_GATEWAY, "the worker broke off")
+}
+
+/// Whether the client asks for a WebSocket; other protocols are not switched to.
+fn is_upgrade<B>(request: &Request<B>) -> bool {
+    let asked = request.headers().get(UPGRADE);
+    asked.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+}
+
+fn head_of(request: &Request<Body>) -> request::Parts {
+    let mut head = Request::new(()).into_parts().0;
+    head.method = request.method().clone();
+    head.uri = request.uri().clone();
+    head.headers = request.headers().clone();
+    head
+}

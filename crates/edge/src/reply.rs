@@ -1,0 +1,54 @@
+//! The answers that the edge gives itself.
+
+use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
+use http::{HeaderValue, Response, StatusCode};
+use sockeye_proto::engine::Refusal;
+use sockeye_relay::Body;
+
+/// A plain answer, one word of text.
+pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
+    let mut response = Response::new(Body::full(text));
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=utf-8"));
+    response
+}
+
+/// The official answer to a request whose session nobody has.
+pub(crate) fn unknown_sid(upgrade: bool) -> Response<Body> {
+    let refusal = Refusal::UnknownSid;
+    let (content_type, body) = if upgrade {
+        ("text/html", refusal.message().to_owned())
+    } else {
+        ("application/json", refusal.body())
+    };
+    let mut response = Response::new(Body::full(body));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    if upgrade {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    response
+}
+
+/// No worker took the request in time.
+pub(crate) fn unavailable() -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "no worker is ready");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
+    response
+}
+
+/// The answers given on a connection that hyper has not seen; it is closed after each.
+pub(crate) mod raw {
+    /// The head grew beyond its limit.
+    pub(crate) const TOO_LARGE: &[u8] =
+        b"HTTP/1.1 431 Request Header Fields Too Large\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    /// The head took too long.
+    pub(crate) const TOO_SLOW: &[u8] =
+        b"HTTP/1.1 408 Request Timeout\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    /// The head is none.
+    pub(crate) const MALFORMED: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    /// No worker took the connection.
+    pub(crate) const UNAVAILABLE: &[u8] =
+        b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";
+}

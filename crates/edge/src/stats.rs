@@ -1,0 +1,73 @@
+//! What the edge has done, in plain counters.
+
+use std::sync::atomic::{AtomicU64, Ordering};
+
+use sockeye_proto::Tag;
+
+use crate::pool::Share;
+
+/// A view of the edge at one moment.
+#[derive(Clone, Debug)]
+pub struct Stats {
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections closed at once because too many were open.
+    pub shed: u64,
+    /// Connections open at the edge itself, tunnels aside.
+    pub open: u64,
+    /// Connections handed over to workers.
+    pub handed_over: u64,
+    /// Connections that came back from dead workers.
+    pub returned: u64,
+    /// First heads that were too large, too slow or malformed.
+    pub bad_heads: u64,
+    /// Requests and upgrades refused because nobody has their session.
+    pub unknown_sids: u64,
+    /// Requests and upgrades that no worker took in time.
+    pub unavailable: u64,
+    /// Requests relayed, upgrades among them.
+    pub relay: sockeye_relay::Stats,
+    /// The workers.
+    pub workers: Vec<WorkerStats>,
+}
+
+/// One worker as the edge sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct WorkerStats {
+    /// Its tag.
+    pub tag: Tag,
+    /// Its number among the workers.
+    pub instance: u32,
+    /// Its part of the work.
+    pub share: Share,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    pub(crate) accepted: Counter,
+    pub(crate) shed: Counter,
+    pub(crate) open: Counter,
+    pub(crate) handed_over: Counter,
+    pub(crate) returned: Counter,
+    pub(crate) bad_heads: Counter,
+    pub(crate) unknown_sids: Counter,
+    pub(crate) unavailable: Counter,
+}
+
+/// A number that many tasks add to and nobody decides by.
+#[derive(Debug, Default)]
+pub(crate) struct Counter(AtomicU64);
+
+impl Counter {
+    pub(crate) fn add(&self) {
+        self.0.fetch_add(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn remove(&self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    pub(crate) fn value(&self) -> u64 {
+        self.0.load(Ordering::Relaxed)
+    }
+}

@@ -1,0 +1,148 @@
+//! The pool with the doors of its workers, shared by all connections.
+
+use std::collections::BTreeMap;
+use std::pin::pin;
+use std::sync::Arc;
+use std::time::Instant as Now;
+
+use parking_lot::Mutex;
+use sockeye_link::Handover;
+use sockeye_proto::Tag;
+use sockeye_relay::Upstream;
+use tokio::sync::{Notify, Semaphore, SemaphorePermit};
+use tokio::time::Instant;
+
+use crate::config::Config;
+use crate::pool::Pool;
+use crate::stats::WorkerStats;
+
+/// All workers. The lock is held for a look-up, never across an await.
+pub(crate) struct Workers {
+    state: Mutex<State>,
+    /// Rung when a worker becomes ready.
+    ready: Notify,
+    waiting: Semaphore,
+    wait_max: std::time::Duration,
+}
+
+/// The ways to one worker.
+pub(crate) struct Door {
+    pub(crate) tag: Tag,
+    pub(crate) instance: u32,
+    /// For connections.
+    pub(crate) handover: Handover,
+    /// For requests.
+    pub(crate) upstream: Upstream,
+}
+
+struct State {
+    pool: Pool,
+    doors: BTreeMap<Tag, Arc<Door>>,
+}
+
+/// One request's search for a worker: whom it has tried, and how long it may go on.
+pub(crate) struct Search<'a> {
+    workers: &'a Workers,
+    /// Whether it makes a session, which is counted.
+    handshake: bool,
+    tried: Vec<Tag>,
+    patience: Option<(Instant, SemaphorePermit<'a>)>,
+}
+
+impl Workers {
+    pub(crate) fn new(config: &Config) -> Self {
+        let pool = Pool::new(config.workers_asked.get() as usize);
+        Self {
+            state: Mutex::new(State { pool, doors: BTreeMap::new() }),
+            ready: Notify::new(),
+            waiting: Semaphore::new(config.waiters_max as usize),
+            wait_max: config.worker_wait_max,
+        }
+    }
+
+    pub(crate) fn add(&self, door: Door) {
+        let mut state = self.state.lock();
+        state.pool.handle_ready(door.tag);
+        state.doors.insert(door.tag, Arc::new(door));
+        drop(state);
+        self.ready.notify_waiters();
+    }
+
+    pub(crate) fn load(&self, tag: Tag, sessions: u32, arrived: u64) {
+        self.state.lock().pool.handle_load(tag, sessions, arrived);
+    }
+
+    pub(crate) fn drain(&self, tag: Tag) {
+        self.state.lock().pool.handle_draining(tag);
+    }
+
+    /// Forgets a worker, and returns the door that leads nowhere any more.
+    pub(crate) fn remove(&self, tag: Tag) -> Option<Arc<Door>> {
+        let mut state = self.state.lock();
+        state.pool.handle_gone(tag);
+        state.doors.remove(&tag)
+    }
+
+    /// The worker that holds the sessions of a tag, if it lives.
+    pub(crate) fn owner(&self, tag: Tag) -> Option<Arc<Door>> {
+        self.state.lock().doors.get(&tag).cloned()
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.lock().pool.is_ready()
+    }
+
+    pub(crate) fn stats(&self) -> Vec<WorkerStats> {
+        let state = self.state.lock();
+        let instance = |tag: Tag| state.doors.get(&tag).map_or(0, |door| door.instance);
+        state.pool.shares().map(|(tag, share)| WorkerStats { tag, instance: instance(tag), share }).collect()
+    }
+
+    /// Begins a search for a request that may go to any worker.
+    pub(crate) const fn search(&self, handshake: bool) -> Search<'_> {
+        Search { workers: self, handshake, tried: Vec::new(), patience: None }
+    }
+
+    fn choose(&self, handshake: bool, tried: &[Tag]) -> Option<Arc<Door>> {
+        let mut state = self.state.lock();
+        let tag = if handshake { state.pool.assign(tried, Now::now()) } else { state.pool.rotate(tried) };
+        state.doors.get(&tag?).cloned()
+    }
+}
+
+impl Search<'_> {
+    /// The next worker to try. Where there is none, waits for one to become ready: a bounded time, among a bounded number of others.
+    pub(crate) async fn next(&mut self) -> Option<Arc<Door>> {
+        loop {
+            if let Some(door) = self.workers.choose(self.handshake, &self.tried) {
+                return Some(door);
+            }
+            let mut ready = pin!(self.workers.ready.notified());
+            ready.as_mut().enable();
+            // Somebody may have become ready between the look and the bell.
+            if let Some(door) = self.workers.choose(self.handshake, &self.tried) {
+                return Some(door);
+            }
+            let deadline = self.deadline()?;
+            tokio::time::timeout_at(deadline, ready).await.ok()?;
+            self.tried.clear();
+        }
+    }
+
+    /// Notes that a worker did not take the request.
+    pub(crate) fn refused(&mut self, door: &Door) {
+        if self.handshake {
+            self.workers.state.lock().pool.unassign(door.tag);
+        }
+        self.tried.push(door.tag);
+    }
+
+    /// When patience ends; `None` if too many wait.
+    fn deadline(&mut self) -> Option<Instant> {
+        if self.patience.is_none() {
+            let permit = self.workers.waiting.try_acquire().ok()?;
+            self.patience = Some((Instant::now() + self.workers.wait_max, permit));
+        }
+        self.patience.as_ref().map(|(deadline, _)| *deadline)
+    }
+}

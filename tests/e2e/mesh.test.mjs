@@ -1,0 +1,72 @@
+// A Node script of a few lines joins the mesh and broadcasts both ways, as docs/mesh.md says.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { existsSync, readdirSync } from "node:fs";
+import { join } from "node:path";
+import { createInterface } from "node:readline";
+import { test } from "node:test";
+import { closeAll, collect, connectMany, within } from "../harness/clients.mjs";
+import { CLUSTER_ONLY, ROOT, up } from "../harness/target.mjs";
+
+const SCRIPT = join(ROOT, "tests/mesh-node.mjs");
+const SKIP = CLUSTER_ONLY || (existsSync(SCRIPT) ? false : "tests/mesh-node.mjs is missing");
+
+test("a foreign node hears every broadcast of the workers, and every client hears its own", { skip: SKIP }, async () => {
+  const target = await up({ workers: 2 });
+  const sockets = await connectMany(target.url, "websocket", 10);
+  const node = meshNode(meshDir(target.runtimeDir));
+  try {
+    await node.says((line) => line === "joined");
+
+    for (const x of [{ n: 1, text: "ü\u{1F41F}" }, [1, [2]], "x".repeat(100_000)]) {
+      sockets[0].emit("broadcast", x);
+      const line = await node.says((line) => line.startsWith("heard "));
+      assert.deepEqual(JSON.parse(line.slice("heard ".length)), ["broadcast", x]);
+    }
+
+    const heard = collect(sockets, "from-afar");
+    node.tell(`emit ${JSON.stringify(["from-afar", { n: 2 }, "ü"])}`);
+    for (const box of await heard.reach(1)) assert.deepEqual(box, [[{ n: 2 }, "ü"]]);
+
+    assert.equal(await node.leave(), 0);
+    const after = collect(sockets, "broadcast");
+    sockets[0].emit("broadcast", "it is not missed");
+    await after.reach(1);
+  } finally {
+    node.kill();
+    closeAll(sockets);
+    await target.stop();
+  }
+});
+
+/** The directory where the nodes of this run meet. */
+function meshDir(runtimeDir) {
+  const [run, ...more] = readdirSync(runtimeDir);
+  assert.ok(run && more.length === 0, "one directory for one run");
+  return join(runtimeDir, run, "mesh");
+}
+
+function meshNode(dir) {
+  const child = spawn(process.execPath, [SCRIPT, dir], { stdio: ["pipe", "pipe", "inherit"] });
+  const lines = [];
+  const waiting = [];
+  createInterface({ input: child.stdout }).on("line", (line) => (lines.push(line), waiting.splice(0).forEach((wake) => wake())));
+  const ended = new Promise((resolve) => child.on("close", resolve));
+  return {
+    says: (wanted) =>
+      within(
+        (async () => {
+          for (;;) {
+            const at = lines.findIndex(wanted);
+            if (at >= 0) return lines.splice(at, 1)[0];
+            await new Promise((resolve) => waiting.push(resolve));
+          }
+        })(),
+        "a line of the mesh node",
+      ),
+    tell: (line) => child.stdin.write(`${line}\n`),
+    leave: () => (child.stdin.end(), within(ended, "the end of the mesh node")),
+    kill: () => child.kill("SIGKILL"),
+  };
+}

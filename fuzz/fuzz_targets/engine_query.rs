@@ -1,0 +1,4 @@
+#![no_main]
+//! See `sockeye_sim::fuzz::engine_query`.
+
+libfuzzer_sys::fuzz_target!(|data: &[u8]| sockeye_sim::fuzz::engine_query(data));

@@ -30,47 +30,63 @@ pub(crate) enum What<'a> {
 
 /// Finds the request at the start of `bytes`; `None` when it is not whole yet.
 pub(crate) fn request(bytes: &[u8]) -> Option<Request<'_>> {
-    let head_end = memchr::memmem::find(bytes, b"\r\n\r\n")? + 4;
-    let head = &bytes[..head_end];
-    let line_end = memchr::memchr(b'\r', head)?;
-    let (line, headers) = head.split_at(line_end);
-    let posted = line.starts_with(b"POST ");
-    let length = if posted {
-        header(headers, b"\ncontent-length:")
-            .and_then(|text| std::str::from_utf8(text).ok()?.parse().ok())
-            .unwrap_or(0)
-    } else {
-        0
-    };
-    let end = head_end + length;
-    let body = bytes.get(head_end..end)?;
-    let sid = memchr::memmem::find(line, b"sid=").map(|at| {
-        let value = &line[at + 4..];
-        &value[..value.iter().position(|&byte| byte == b'&' || byte == b' ').unwrap_or(value.len())]
-    });
-    let ours = memchr::memmem::find(line, b" /socket.io/").is_some();
-    let what = match sid {
-        _ if line.starts_with(b"GET /health") => What::Health,
-        _ if !ours => What::Other,
-        Some(sid) if posted => What::Post { sid, body },
-        sid if memchr::memmem::find(line, b"transport=websocket").is_some() => {
-            match header(headers, b"\nsec-websocket-key:") {
-                Some(key) => What::WebSocket { key, sid },
-                None => What::Other,
-            }
+    let mut at = memchr::memchr(b'\n', bytes)? + 1;
+    let line = &bytes[..at];
+    let (mut length, mut key) = (0, None);
+    loop {
+        let end = at + memchr::memchr(b'\n', &bytes[at..])? + 1;
+        let header = &bytes[at..end];
+        at = end;
+        if header == b"\r\n" {
+            break;
         }
-        Some(sid) => What::Poll { sid },
-        None => What::Open,
-    };
-    Some(Request { what, end })
+        if let Some(digits) = value(header, b"content-length:") {
+            length = decimal(digits)?;
+        } else if let Some(text) = value(header, b"sec-websocket-key:") {
+            key = Some(text);
+        }
+    }
+    let end = at.checked_add(length)?;
+    Some(Request { what: what(line, key, bytes.get(at..end)?), end })
 }
 
-/// The value of a header, whose name comes in lower case between a line feed and its colon.
-fn header<'a>(headers: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
-    memchr::memchr_iter(b'\n', headers).find_map(|at| {
-        let line = &headers[at..];
-        let value = line.get(..name.len())?.eq_ignore_ascii_case(name).then(|| &line[name.len()..])?;
-        Some(value[..memchr::memchr(b'\r', value)?].trim_ascii())
+fn what<'a>(line: &'a [u8], key: Option<&'a [u8]>, body: &'a [u8]) -> What<'a> {
+    let (posted, query) = match (line.strip_prefix(b"GET "), line.strip_prefix(b"POST ")) {
+        (Some(get), _) if get.starts_with(b"/health") => return What::Health,
+        (Some(get), _) => (false, get.strip_prefix(b"/socket.io/?")),
+        (None, Some(post)) => (true, post.strip_prefix(b"/socket.io/?")),
+        (None, None) => return What::Other,
+    };
+    let Some(query) = query.and_then(|query| Some(&query[..memchr::memchr(b' ', query)?])) else {
+        return What::Other;
+    };
+    let (mut sid, mut web_socket) = (None, false);
+    for part in query.split(|&byte| byte == b'&') {
+        match part.strip_prefix(b"sid=") {
+            None => web_socket |= part == b"transport=websocket",
+            found => sid = found,
+        }
+    }
+    match (sid, key) {
+        (sid, Some(key)) if web_socket => What::WebSocket { key, sid },
+        (_, None) if web_socket => What::Other,
+        (Some(sid), _) if posted => What::Post { sid, body },
+        (Some(sid), _) => What::Poll { sid },
+        (None, _) if posted => What::Other,
+        (None, _) => What::Open,
+    }
+}
+
+/// The value of a header line, if it is the one of this name (in lower case, with its colon).
+fn value<'a>(header: &'a [u8], name: &[u8]) -> Option<&'a [u8]> {
+    let (found, value) = header.split_at_checked(name.len())?;
+    found.eq_ignore_ascii_case(name).then(|| value.trim_ascii())
+}
+
+fn decimal(digits: &[u8]) -> Option<usize> {
+    digits.iter().try_fold(0_usize, |sum, digit| {
+        let digit = digit.checked_sub(b'0').filter(|digit| *digit < 10)?;
+        sum.checked_mul(10)?.checked_add(digit.into())
     })
 }
 

@@ -74,7 +74,10 @@ pub struct Timing {
     /// From the start of a process to its word that it serves; one that takes longer is killed and counted as failed.
     /// Default 30 s; sane: a few times what the program needs on a cold disk.
     pub ready_timeout: Duration,
-    /// From asking a worker to end (`Stop` over the link and SIGTERM) to SIGKILL for its process group. Default 5 s.
+    /// From `Stop` over the link, which lets a worker close in order, to SIGTERM for its process group; a program without
+    /// a link gets SIGTERM at once. Default 2 s; at `kill_timeout` or above SIGTERM is left out.
+    pub terminate_timeout: Duration,
+    /// From the first asking a worker to end to SIGKILL for its process group. Default 5 s.
     pub kill_timeout: Duration,
     /// The pause before the first restart. Default 100 ms; doubles with each failure in a row.
     pub restart_delay_min: Duration,
@@ -88,6 +91,7 @@ impl Default for Timing {
     fn default() -> Self {
         Self {
             ready_timeout: Duration::from_secs(30),
+            terminate_timeout: Duration::from_secs(2),
             kill_timeout: Duration::from_secs(5),
             restart_delay_min: Duration::from_millis(100),
             restart_delay_max: Duration::from_secs(10),

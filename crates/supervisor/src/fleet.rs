@@ -113,8 +113,8 @@ impl Fleet {
 
 #[cfg(test)]
 mod tests {
-    use super::FleetOutput::{AllReady, AllStopped, Worker as One};
     use super::*;
+    use FleetOutput::{AllReady, AllStopped, Worker as One};
 
     #[test]
     fn all_start_and_when_the_last_is_ready_it_is_told_once() {
@@ -122,14 +122,17 @@ mod tests {
         fleet.handle_start(now);
         assert_eq!(outputs(&mut fleet), [One(0, Output::Spawn), One(1, Output::Spawn)]);
         become_ready(&mut fleet, 1, now);
-        assert_eq!(outputs(&mut fleet), []);
+        assert_eq!(outputs(&mut fleet), [One(1, Output::Ready)]);
         become_ready(&mut fleet, 0, now);
-        assert_eq!(outputs(&mut fleet), [AllReady]);
+        assert_eq!(outputs(&mut fleet), [One(0, Output::Ready), AllReady]);
         fleet.handle_worker(1, |worker| worker.handle_exited(now));
         fleet.handle_timeout(now + Duration::from_millis(100));
         become_ready(&mut fleet, 1, now);
         let delay = Duration::from_millis(100);
-        assert_eq!(outputs(&mut fleet), [One(1, Output::RestartingIn(delay)), One(1, Output::Spawn)]);
+        assert_eq!(
+            outputs(&mut fleet),
+            [One(1, Output::RestartingIn(delay)), One(1, Output::Spawn), One(1, Output::Ready)]
+        );
         assert_eq!(fleet.stats(), Stats { starts: 3, restarts: 1, overdue: 0, ready: 2 });
     }
 
@@ -149,13 +152,14 @@ mod tests {
         let (mut fleet, now) = (fleet(3), Instant::now());
         fleet.handle_start(now);
         become_ready(&mut fleet, 0, now);
+        fleet.handle_worker(0, Worker::handle_linked);
         become_ready(&mut fleet, 1, now);
         fleet.handle_worker(2, |worker| worker.handle_spawn_failed(now));
         outputs(&mut fleet);
         fleet.handle_stop(Duration::ZERO, now);
         assert_eq!(
             outputs(&mut fleet),
-            [One(0, Output::Terminate), One(1, Output::Terminate), One(2, Output::Stopped)]
+            [One(0, Output::Stop), One(1, Output::Terminate), One(2, Output::Stopped)]
         );
         fleet.handle_worker(0, |worker| worker.handle_exited(now));
         assert_eq!(outputs(&mut fleet), [One(0, Output::Stopped)]);

@@ -12,7 +12,9 @@ use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sockeye_link::{Arrival, Assign, Handover, LINK_VARIABLE, Listener, Report, Reports, WORKER_VARIABLE};
+use sockeye_link::{
+    Arrival, Assign, Handover, LINK_VARIABLE, Listener, Ready, Report, Reports, WORKER_VARIABLE,
+};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
@@ -23,7 +25,7 @@ use crate::fleet::{Fleet, FleetOutput};
 use crate::lines::{Line, Stream, read_lines};
 use crate::process::{Process, Spawner};
 use crate::runtime_dir::RuntimeDir;
-use crate::worker::Output;
+use crate::worker::{Output, Worker};
 
 /// How many inputs may wait for [`Supervisor::next`]; whoever has more waits.
 const INPUTS_MAX: usize = 64;
@@ -65,8 +67,12 @@ struct Slot {
     process: Option<Process>,
     tag: String,
     handover: Option<Handover>,
+    /// The process is being made.
+    spawning: bool,
     /// It said Hello before the thread that made it said so.
     early: Option<Arrival>,
+    /// What it said when it said that it serves.
+    ready: Option<Ready>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -196,10 +202,13 @@ impl Supervisor {
                     handover.drain(within);
                 }
             }
-            Output::Terminate => {
+            Output::Ready => self.ready(instance),
+            Output::Stop => {
                 if let Some(handover) = &slot.handover {
                     handover.stop();
                 }
+            }
+            Output::Terminate => {
                 if let Some(process) = &slot.process {
                     process.terminate();
                 }
@@ -243,6 +252,7 @@ impl Supervisor {
     fn spawn(&mut self, instance: u32) {
         let slot = &mut self.slots[instance as usize];
         slot.generation += 1;
+        slot.spawning = true;
         slot.tag = (self.config.tag)();
         let (generation, sender) = (slot.generation, self.sender.clone());
         let asked = self.spawner.spawn(self.command(instance), move |result| {
@@ -250,6 +260,7 @@ impl Supervisor {
             let _ = sender.blocking_send(Input::Spawned(instance, generation, result));
         });
         if let Err(error) = asked {
+            self.slots[instance as usize].spawning = false;
             self.not_spawned(instance, error, Instant::now());
         }
     }
@@ -271,6 +282,7 @@ impl Supervisor {
     }
 
     fn spawned(&mut self, instance: u32, generation: u64, result: io::Result<Process>, now: Instant) {
+        self.slots[instance as usize].spawning = false;
         let result = result.and_then(|mut process| process.ended().map(|ended| (process, ended)));
         let (mut process, ended) = match result {
             Ok(parts) => parts,
@@ -324,11 +336,12 @@ impl Supervisor {
                 instance, "a process says that it is a worker which we do not have"
             );
         };
-        let Some(process) = &slot.process else {
+        if slot.spawning {
             slot.early = Some(arrival);
             return;
-        };
-        if slot.handover.is_some() || !process.leads(arrival.pid) {
+        }
+        let is_ours = slot.process.as_ref().is_some_and(|process| process.leads(arrival.pid));
+        if !is_ours || slot.handover.is_some() {
             return warn!(pid = arrival.pid, instance, "a process says that it is a worker which it is not");
         }
         let assign = Assign {
@@ -341,6 +354,7 @@ impl Supervisor {
         };
         let (handover, reports) = arrival.assign(assign);
         slot.handover = Some(handover);
+        self.fleet.handle_worker(instance, Worker::handle_linked);
         self.lingering += 1;
         self.tasks.spawn(report(instance, slot.generation, reports, self.sender.clone()));
     }
@@ -351,9 +365,8 @@ impl Supervisor {
             Report::Returned(connection) => Event::Returned(connection),
             Report::Ready(_) | Report::Load(_) | Report::Draining | Report::Bye if !is_current => return,
             Report::Ready(ready) => {
-                let Some(handover) = self.slots[instance as usize].handover.clone() else { return };
-                self.fleet.handle_worker(instance, |worker| worker.handle_ready(now));
-                Event::Ready { instance, tag: ready.tag, http: ready.http, port: ready.port, handover }
+                self.slots[instance as usize].ready = Some(ready);
+                return self.fleet.handle_worker(instance, |worker| worker.handle_ready(now));
             }
             Report::Load(load) => {
                 self.fleet.handle_worker(instance, |worker| worker.handle_load(load.sessions, now));
@@ -365,11 +378,20 @@ impl Supervisor {
         self.events.push_back(event);
     }
 
+    fn ready(&mut self, instance: u32) {
+        let slot = &mut self.slots[instance as usize];
+        if let (Some(handover), Some(Ready { tag, http, port })) = (slot.handover.clone(), slot.ready.take())
+        {
+            self.events.push_back(Event::Ready { instance, tag, http, port, handover });
+        }
+    }
+
     fn exited(&mut self, instance: u32, now: Instant) {
         let slot = &mut self.slots[instance as usize];
         let Some(mut process) = slot.process.take() else { return };
         slot.handover = None;
         slot.early = None;
+        slot.ready = None;
         self.directory.forget(&slot.tag);
         match process.reap() {
             Ok(status) => self.events.push_back(Event::Died { instance, pid: process.id(), status }),

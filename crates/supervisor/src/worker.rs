@@ -14,7 +14,11 @@ pub enum Output {
     Spawn,
     /// Tell it to let its sessions go within this time.
     Drain(Duration),
-    /// Ask it to end: `Stop` over the link, SIGTERM to its group.
+    /// It serves: told once a process.
+    Ready,
+    /// Ask it to end by `Stop` over the link, which lets it close in order.
+    Stop,
+    /// Ask it to end by SIGTERM to its group: it has no link, or did not do what the link said.
     Terminate,
     /// End it: SIGKILL to its group.
     Kill,
@@ -42,6 +46,8 @@ pub struct Worker {
     state: State,
     /// Whether a process that ends is started again.
     wanted: bool,
+    /// Whether the process can be told things over its link.
+    linked: bool,
     /// Ends in a row without a long enough service between.
     failures: u32,
     outputs: VecDeque<Output>,
@@ -66,6 +72,8 @@ enum State {
         since: Option<Instant>,
     },
     Stopping {
+        /// When words over the link have had their time.
+        terminate_at: Option<Instant>,
         kill_at: Instant,
         since: Option<Instant>,
     },
@@ -87,6 +95,7 @@ impl Worker {
             timing,
             state: State::Idle,
             wanted: false,
+            linked: false,
             failures: 0,
             outputs: VecDeque::new(),
             stats: WorkerStats::default(),
@@ -113,7 +122,7 @@ impl Worker {
         let State::Spawning { ready_by } = self.state else { return };
         self.state = State::Starting { ready_by };
         if !self.wanted {
-            self.terminate(None, now);
+            self.ask(None, now);
         }
     }
 
@@ -124,10 +133,16 @@ impl Worker {
         }
     }
 
+    /// The process said Hello and has its assignment.
+    pub fn handle_linked(&mut self) {
+        self.linked = true;
+    }
+
     /// The worker said that it serves.
     pub fn handle_ready(&mut self, now: Instant) {
         if matches!(self.state, State::Starting { .. }) {
             self.state = State::Ready { since: now };
+            self.outputs.push_back(Output::Ready);
         }
     }
 
@@ -136,16 +151,17 @@ impl Worker {
         if let State::Draining { since, .. } = self.state
             && sessions == 0
         {
-            self.terminate(since, now);
+            self.ask(since, now);
         }
     }
 
     /// The link to a process that still runs is broken: without it the worker is of no use.
     pub fn handle_link_ended(&mut self, now: Instant) {
+        self.linked = false;
         match self.state {
-            State::Starting { .. } => self.terminate(None, now),
-            State::Ready { since } => self.terminate(Some(since), now),
-            State::Draining { since, .. } => self.terminate(since, now),
+            State::Starting { .. } => self.ask(None, now),
+            State::Ready { since } => self.ask(Some(since), now),
+            State::Draining { since, .. } => self.ask(since, now),
             State::Idle
             | State::Spawning { .. }
             | State::Stopping { .. }
@@ -160,9 +176,9 @@ impl Worker {
         self.wanted = false;
         match self.state {
             State::Idle | State::BackingOff { .. } => self.stopped(),
-            State::Starting { .. } => self.terminate(None, now),
-            State::Ready { since } if within.is_zero() => self.terminate(Some(since), now),
-            State::Draining { since, .. } if within.is_zero() => self.terminate(since, now),
+            State::Starting { .. } => self.ask(None, now),
+            State::Ready { since } if within.is_zero() => self.ask(Some(since), now),
+            State::Draining { since, .. } if within.is_zero() => self.ask(since, now),
             State::Ready { since } => {
                 self.state = State::Draining { until: now + within, since: Some(since) };
                 self.outputs.push_back(Output::Drain(within));
@@ -208,7 +224,11 @@ impl Worker {
                 self.stats.overdue += 1;
                 self.kill(None);
             }
-            State::Draining { since, .. } => self.terminate(since, now),
+            State::Draining { since, .. } => self.ask(since, now),
+            State::Stopping { terminate_at: Some(due), kill_at, since } if due < kill_at => {
+                self.state = State::Stopping { terminate_at: None, kill_at, since };
+                self.outputs.push_back(Output::Terminate);
+            }
             State::Stopping { since, .. } => self.kill(since),
             State::BackingOff { .. } => {
                 self.stats.restarts += 1;
@@ -233,8 +253,10 @@ impl Worker {
         match self.state {
             State::Starting { ready_by: due }
             | State::Draining { until: due, .. }
-            | State::Stopping { kill_at: due, .. }
             | State::BackingOff { until: due } => Some(due),
+            State::Stopping { terminate_at, kill_at, .. } => {
+                Some(terminate_at.map_or(kill_at, |terminate_at| terminate_at.min(kill_at)))
+            }
             State::Idle
             | State::Spawning { .. }
             | State::Ready { .. }
@@ -262,14 +284,17 @@ impl Worker {
     }
 
     fn spawn(&mut self, now: Instant) {
+        self.linked = false;
         self.stats.starts += 1;
         self.state = State::Spawning { ready_by: now + self.timing.ready_timeout };
         self.outputs.push_back(Output::Spawn);
     }
 
-    fn terminate(&mut self, since: Option<Instant>, now: Instant) {
-        self.state = State::Stopping { kill_at: now + self.timing.kill_timeout, since };
-        self.outputs.push_back(Output::Terminate);
+    /// Asks the process to end, over the link if there is one.
+    fn ask(&mut self, since: Option<Instant>, now: Instant) {
+        let terminate_at = self.linked.then(|| now + self.timing.terminate_timeout);
+        self.state = State::Stopping { terminate_at, kill_at: now + self.timing.kill_timeout, since };
+        self.outputs.push_back(if self.linked { Output::Stop } else { Output::Terminate });
     }
 
     fn kill(&mut self, since: Option<Instant>) {
@@ -308,9 +333,11 @@ mod tests {
         life.check("start", 0, &[Output::Spawn]);
         life.check("spawned", 10, &[]);
         assert!(!life.worker.is_ready());
-        life.check("ready", 20, &[]);
+        life.check("linked", 15, &[]);
+        life.check("ready", 20, &[Output::Ready]);
+        life.check("ready", 21, &[]);
         assert!(life.worker.is_ready());
-        life.check("stop", 30, &[Output::Terminate]);
+        life.check("stop", 30, &[Output::Stop]);
         life.check("exited", 40, &[Output::Stopped]);
         assert!(life.worker.is_stopped());
         assert_eq!(life.worker.stats(), WorkerStats { starts: 1, restarts: 0, overdue: 0 });
@@ -343,7 +370,7 @@ mod tests {
             life.check("exited", 100, &[Output::RestartingIn(ms(200))]);
             life.check("timeout", 300, &[Output::Spawn]);
             life.check("spawned", 300, &[]);
-            life.check("ready", 1000, &[]);
+            life.check("ready", 1000, &[Output::Ready]);
             life.check("exited", 1000 + served, &[Output::RestartingIn(ms(delay))]);
         }
     }
@@ -375,10 +402,23 @@ mod tests {
     #[test]
     fn one_that_does_not_end_in_time_is_killed() {
         let mut life = Life::ready();
-        life.check("stop", 1000, &[Output::Terminate]);
+        life.check("stop", 1000, &[Output::Stop]);
+        life.check("timeout", 2999, &[]);
+        life.check("timeout", 3000, &[Output::Terminate]);
         life.check("timeout", 5999, &[]);
         life.check("timeout", 6000, &[Output::Kill]);
         life.check("exited", 6001, &[Output::Stopped]);
+    }
+
+    #[test]
+    fn one_without_a_link_is_asked_by_signal() {
+        let mut life = Life::new();
+        life.check("start", 0, &[Output::Spawn]);
+        life.check("spawned", 0, &[]);
+        life.check("stop", 0, &[Output::Terminate]);
+        life.check("timeout", 4999, &[]);
+        life.check("timeout", 5000, &[Output::Kill]);
+        life.check("exited", 5001, &[Output::Stopped]);
     }
 
     #[test]
@@ -388,7 +428,9 @@ mod tests {
         assert!(!life.worker.is_ready());
         life.check("load 1", 1500, &[]);
         life.check("timeout", 2999, &[]);
-        life.check("timeout", 3000, &[Output::Terminate]);
+        life.check("timeout", 3000, &[Output::Stop]);
+        life.check("link ended", 3100, &[]);
+        life.check("timeout", 5000, &[Output::Terminate]);
         life.check("timeout", 8000, &[Output::Kill]);
         life.check("exited", 8000, &[Output::Stopped]);
     }
@@ -398,7 +440,7 @@ mod tests {
         let mut life = Life::ready();
         life.check("load 0", 500, &[]);
         life.check("drain", 1000, &[Output::Drain(ms(2000))]);
-        life.check("load 0", 1500, &[Output::Terminate]);
+        life.check("load 0", 1500, &[Output::Stop]);
         life.check("exited", 1600, &[Output::Stopped]);
     }
 
@@ -406,7 +448,7 @@ mod tests {
     fn a_second_word_hurries() {
         let mut life = Life::ready();
         life.check("drain", 0, &[Output::Drain(ms(2000))]);
-        life.check("stop", 10, &[Output::Terminate]);
+        life.check("stop", 10, &[Output::Stop]);
         life.check("stop", 11, &[]);
         life.check("kill", 20, &[Output::Kill]);
         life.check("kill", 21, &[]);
@@ -458,7 +500,8 @@ mod tests {
             let mut life = Self::new();
             life.check("start", 0, &[Output::Spawn]);
             life.check("spawned", 0, &[]);
-            life.check("ready", 0, &[]);
+            life.check("linked", 0, &[]);
+            life.check("ready", 0, &[Output::Ready]);
             life
         }
 
@@ -469,6 +512,7 @@ mod tests {
                 "start" => worker.handle_start(now),
                 "spawned" => worker.handle_spawned(now),
                 "spawn failed" => worker.handle_spawn_failed(now),
+                "linked" => worker.handle_linked(),
                 "ready" => worker.handle_ready(now),
                 "load 0" => worker.handle_load(0, now),
                 "load 1" => worker.handle_load(1, now),

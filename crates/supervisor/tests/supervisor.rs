@@ -47,6 +47,13 @@ async fn a_stop_leaves_no_process_and_no_file() {
     let endings: Vec<_> = workers.iter().map(|worker| Ending::of(worker.pid)).collect();
     assert_eq!(names(house.base()).len(), 1);
     house.supervisor.stop(Duration::ZERO);
+    for _ in 0..2 {
+        let event = house.until(|event| matches!(event, Event::Died { .. })).await;
+        assert!(
+            matches!(event, Event::Died { status, .. } if status.success()),
+            "it could close in order: {event:?}"
+        );
+    }
     house.until(|event| matches!(event, Event::Stopped)).await;
     assert!(soon(house.supervisor.next()).await.is_none());
     for ending in endings {

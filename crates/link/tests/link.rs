@@ -5,11 +5,14 @@ use std::future::Future;
 use std::io::Write;
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::num::NonZeroUsize;
-use std::path::PathBuf;
+use std::os::fd::OwnedFd;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use bytes::Bytes;
-use rustix::net::{SendFlags, SocketAddrUnix, SocketType, connect, send, socket_with};
+use rustix::net::{
+    AddressFamily, RecvFlags, SendFlags, SocketAddrUnix, SocketFlags, SocketType, connect, send, socket_with,
+};
 use sockeye_link::{
     Assign, Config, Connection, Event, HEAD_BYTES_MAX, Handover, Listener, Load, Parent, Ready, Report,
     Reports,
@@ -278,6 +281,29 @@ async fn a_connection_that_lost_its_descriptor_on_the_way_comes_back() {
     assert!(matches!(soon(reports.next()).await, Some(Report::Returned(_))));
 }
 
+#[tokio::test]
+async fn a_worker_that_gets_no_descriptor_says_which_before_its_receipt() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("link.sock");
+    let listener = seqpacket();
+    rustix::net::bind(&listener, &SocketAddrUnix::new(&path).unwrap()).unwrap();
+    rustix::net::listen(&listener, 1).unwrap();
+    let raw_parent = tokio::task::spawn_blocking(move || {
+        let worker = rustix::net::accept(&listener).unwrap();
+        assert_eq!(recv_packet(&worker)[0], 1);
+        let assign = serde_json::to_vec(&assign()).unwrap();
+        send(&worker, &[&[65], &assign[..]].concat(), SendFlags::empty()).unwrap();
+        send(&worker, b"\x42\x04\x7f\x00\x00\x01\x00\x50GET", SendFlags::empty()).unwrap();
+        let words = [recv_packet(&worker), recv_packet(&worker)];
+        send(&worker, b"\x44", SendFlags::empty()).unwrap();
+        words
+    });
+    let (mut parent, _assign) = soon(connect_worker(path)).await.unwrap();
+    assert!(matches!(soon(parent.next()).await, Event::Stop));
+    let words = soon(raw_parent).await.unwrap();
+    assert_eq!(words, [[7, 0, 0, 0, 0, 0, 0, 0, 1], [3, 0, 0, 0, 0, 0, 0, 0, 1]]);
+}
+
 /// A parent's listener, and a TCP listener for clients.
 struct House {
     directory: TempDir,
@@ -362,9 +388,18 @@ fn assign() -> Assign {
     }
 }
 
-fn raw_connect(path: &std::path::Path) -> std::os::fd::OwnedFd {
-    let family = rustix::net::AddressFamily::UNIX;
-    let socket = socket_with(family, SocketType::SEQPACKET, rustix::net::SocketFlags::CLOEXEC, None).unwrap();
+fn raw_connect(path: &Path) -> OwnedFd {
+    let socket = seqpacket();
     connect(&socket, &SocketAddrUnix::new(path).unwrap()).unwrap();
     socket
+}
+
+fn seqpacket() -> OwnedFd {
+    socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, SocketFlags::CLOEXEC, None).unwrap()
+}
+
+fn recv_packet(from: &OwnedFd) -> Vec<u8> {
+    let mut buffer = [0; 4096];
+    let (bytes, _) = rustix::net::recv(from, &mut buffer, RecvFlags::empty()).unwrap();
+    buffer[..bytes].to_vec()
 }

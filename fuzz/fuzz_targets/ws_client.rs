@@ -1,4 +1,5 @@
-#![no_main]
 //! See `sockeye_sim::fuzz::ws_client`.
+
+#![no_main]
 
 libfuzzer_sys::fuzz_target!(|data: &[u8]| sockeye_sim::fuzz::ws_client(data));

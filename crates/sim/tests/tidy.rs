@@ -11,7 +11,7 @@ use sockeye_sim::tidy::{FILE_LINES_MAX, Finding, Tree};
 type Files<'a> = &'a [(&'a str, &'a str)];
 
 /// What each package may use of ours, in `[dependencies]`; the floors of ARCHITECTURE.md. In `[dev-dependencies]` also `sim`.
-const FLOORS: [(&str, &[&str]); 16] = [
+const FLOORS: [(&str, &[&str]); 15] = [
     // Floor 1: no crate of ours.
     ("sockeye-proto", &[]),
     ("sockeye-relay", &[]),
@@ -58,8 +58,6 @@ const FLOORS: [(&str, &[&str]); 16] = [
     ("bench-server", &["sockeye"]),
     ("bench-load", &["sockeye-proto"]),
     ("bench-floor", &[]),
-    // Tests end to end, if they become a package.
-    ("sockeye-tests", &["sockeye", "sockeye-proto"]),
 ];
 
 #[test]

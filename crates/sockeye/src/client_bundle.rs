@@ -49,7 +49,7 @@ pub(crate) struct ClientBundle {
 
 #[derive(Debug)]
 enum Source {
-    Directory { dir: PathBuf, version: Option<String>, files: [OnceLock<File>; NAMES.len()] },
+    Directory { dir: PathBuf, version: Option<String>, files: Box<[OnceLock<File>; NAMES.len()]> },
     Own(File),
 }
 

@@ -1,7 +1,7 @@
 //! JSON with placeholders to msgpack with the binary parts inline, and back.
 //!
 //! Written as `@msgpack/msgpack` and `notepack.io` write (shortest integers, every other number a float64); read in all
-//! their dialects, which [`reader`](super::reader) knows. Nothing here knows of envelopes.
+//! their dialects, which the reader beside this file knows. Nothing here knows of envelopes.
 
 use std::borrow::Cow;
 use std::fmt;

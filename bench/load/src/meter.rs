@@ -2,6 +2,7 @@
 
 use std::time::{Duration, Instant};
 
+use anyhow::{bail, ensure};
 use rustix::time::Timespec;
 
 use crate::cpu::{Cpu, Used};
@@ -21,6 +22,8 @@ pub(crate) struct Meter {
     sleeps: bool,
     servers: Vec<u32>,
     window: Window,
+    /// Sampled when the measured time ended.
+    end: Option<Window>,
     messages: u64,
     latencies: Histogram,
 }
@@ -29,9 +32,11 @@ pub(crate) struct Meter {
 enum Phase {
     WarmUp,
     Measure,
+    /// Nothing more is sent; what is unanswered has to be answered yet.
+    Drain,
 }
 
-/// What was sampled at the start of the measured time.
+/// What was sampled at the start or the end of the measured time.
 struct Window {
     at: Instant,
     server: Cpu,
@@ -66,26 +71,35 @@ impl Meter {
             sleeps: flags.sleep,
             servers: flags.server_pid.clone(),
             window,
+            end: None,
             messages: 0,
             latencies: Histogram::new(),
         })
     }
 
-    /// Moves on to the measured time, or tells that the run is over. `open` is how many messages are unanswered.
+    /// Moves on to the next phase, or tells that the run is over. `open` is how many messages are unanswered.
     pub(crate) fn over(&mut self, now: Instant, open: usize) -> anyhow::Result<bool> {
-        if self.left == Some(0) && open == 0 {
+        if open == 0 && (self.phase == Phase::Drain || self.left == Some(0)) {
             return Ok(true);
         }
         if now < self.until {
             return Ok(false);
         }
-        if self.phase == Phase::Measure {
-            anyhow::ensure!(self.left.is_none(), "{open} messages unanswered, {:?} unsent", self.left);
-            return Ok(true);
+        match self.phase {
+            Phase::WarmUp => {
+                self.phase = Phase::Measure;
+                self.window = Window::open(&self.servers, now)?;
+                self.until = now + self.seconds;
+            }
+            Phase::Measure => {
+                ensure!(self.left.is_none(), "{open} messages unanswered, {:?} unsent", self.left);
+                self.phase = Phase::Drain;
+                self.end = Some(Window::open(&self.servers, now)?);
+                self.left = Some(0);
+                self.until = now + DRAIN_MAX;
+            }
+            Phase::Drain => bail!("{open} messages were never answered"),
         }
-        self.phase = Phase::Measure;
-        self.window = Window::open(&self.servers, now)?;
-        self.until = now + self.seconds;
         Ok(false)
     }
 
@@ -114,7 +128,7 @@ impl Meter {
 
     /// The time the next message was due, if it is.
     pub(crate) fn due(&mut self, now: Instant) -> Option<Instant> {
-        let pace = self.pace.as_mut()?;
+        let pace = self.pace.as_mut().filter(|_| self.phase != Phase::Drain)?;
         let due = pace.next;
         (due <= now).then(|| {
             pace.next += pace.gap;
@@ -136,10 +150,13 @@ impl Meter {
 
     /// What was measured.
     pub(crate) fn report(self, flags: &Flags) -> anyhow::Result<Report> {
-        let elapsed = self.window.at.elapsed().as_secs_f64();
-        let load = Cpu::of(&[std::process::id()])?.since(self.window.load);
-        let server = Cpu::of(&self.servers)?.since(self.window.server);
-        anyhow::ensure!(self.messages > 0, "no message was answered within the measured time");
+        let end = match self.end {
+            Some(end) => end,
+            None => Window::open(&self.servers, Instant::now())?,
+        };
+        let elapsed = end.at.duration_since(self.window.at).as_secs_f64();
+        let (load, server) = (end.load.since(self.window.load), end.server.since(self.window.server));
+        ensure!(self.messages > 0, "no message was answered within the measured time");
         #[expect(clippy::cast_precision_loss, reason = "messages of a run fit in 53 bits")]
         let messages = self.messages as f64;
         let cost = |used: Used| {
@@ -181,5 +198,7 @@ impl Window {
 
 /// The longest wait for events.
 const TURN_MAX: Duration = Duration::from_millis(20);
+/// How long the last messages may take once nothing more is sent.
+const DRAIN_MAX: Duration = Duration::from_secs(10);
 /// A counted run that has not ended by then has lost a message.
 const COUNTED_RUN_MAX: Duration = Duration::from_secs(300);

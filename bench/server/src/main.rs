@@ -1,2 +1,53 @@
-//! Skeleton.
-fn main() {}
+//! The benchmark contract, served by sockeye. See `bench/README.md`.
+
+use clap::Parser;
+use sockeye::{Config, Event, Server};
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::NonZeroUsize;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Runs the benchmark contract.
+#[derive(Parser)]
+struct Flags {
+    /// The address to listen on.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// The port to listen on.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+    /// How many threads run the server.
+    #[arg(long, default_value_t = NonZeroUsize::MIN)]
+    threads: NonZeroUsize,
+}
+
+fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let mut runtime = if flags.threads == NonZeroUsize::MIN {
+        tokio::runtime::Builder::new_current_thread()
+    } else {
+        tokio::runtime::Builder::new_multi_thread()
+    };
+    let runtime = runtime.worker_threads(flags.threads.get()).enable_all().build()?;
+    runtime.block_on(server(flags.threads).listen((flags.host, flags.port)))?;
+    Ok(())
+}
+
+fn server(threads: NonZeroUsize) -> Server {
+    let mut io = Server::new(Config { threads, ..Config::default() });
+    io.namespace("/")
+        .on("echo", |event: Event| async move { event.socket().emit("echo", event.args()) })
+        .on("echo-ack", |event: Event| async move { event.ack(event.args()) })
+        .on("join", |event: Event| async move {
+            let room: String = event.data()?;
+            event.socket().join([room]);
+            event.ack(())
+        })
+        .on("room", |event: Event| async move {
+            let (room, x): (String, serde_json::Value) = event.data()?;
+            event.namespace().to(room).emit("room", x)
+        })
+        .on("broadcast", |event: Event| async move { event.namespace().emit("broadcast", event.args()) });
+    io
+}

@@ -1,1 +1,52 @@
-//! Placeholder of the skeleton.
+//! Socket.IO at any scale: a server that stock clients of every language use unchanged, alone or as one of many nodes.
+//!
+//! Start with [`Server`]. A handler gets an [`Event`], speaks to its [`Socket`], to a [`Namespace`], or to some of it
+//! ([`Broadcast`]); what it says and hears is any `serde` type ([`Payload`], [`Args`]).
+
+mod accept;
+mod acks;
+mod broadcast;
+mod caller;
+mod client_bundle;
+mod config;
+mod connection;
+mod core;
+mod cors;
+mod delivery;
+mod event;
+mod handle;
+mod handler;
+mod handshake;
+mod http;
+mod listen;
+mod mesh;
+mod namespace;
+mod payload;
+mod route;
+mod server;
+mod service;
+mod session;
+mod site;
+mod socket;
+mod transport;
+mod worker;
+
+pub mod engine;
+
+pub use broadcast::Broadcast;
+pub use config::Config;
+pub use cors::{Cors, CorsError, CorsOptions, Origin};
+pub use event::Event;
+pub use handle::Handle;
+pub use handler::{Outcome, Refusal};
+pub use handshake::Handshake;
+pub use namespace::Namespace;
+pub use payload::{Args, EmitError, Payload};
+pub use server::{Definition, Server};
+pub use service::Service;
+pub use socket::{AckError, Socket, SocketId};
+
+pub use sockeye_cluster::Room;
+pub use sockeye_files::Files;
+pub use sockeye_proto::engine::Transport;
+pub use sockeye_proto::socket::DisconnectReason;

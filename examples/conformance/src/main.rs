@@ -1,2 +1,65 @@
-//! Skeleton.
-fn main() {}
+//! The server that the official black-box suites run against: `--engine` for Engine.IO, without it Socket.IO.
+
+use clap::Parser;
+use sockeye::{Args, Config, Cors, Definition, EmitError, Event, Server, Socket, engine};
+use std::net::{IpAddr, Ipv4Addr};
+use std::time::Duration;
+
+/// Runs the server of the official conformance suites.
+#[derive(Parser)]
+struct Flags {
+    /// Serve bare Engine.IO on /engine.io/, echoing every message.
+    #[arg(long)]
+    engine: bool,
+    /// The address to listen on.
+    #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
+    host: IpAddr,
+    /// The port to listen on.
+    #[arg(long, default_value_t = 3000)]
+    port: u16,
+}
+
+#[tokio::main]
+async fn main() -> anyhow::Result<()> {
+    let flags = Flags::parse();
+    let server = if flags.engine { engine_server() } else { socket_server() };
+    Ok(server.listen((flags.host, flags.port)).await?)
+}
+
+fn config() -> Config {
+    Config {
+        ping_interval: Duration::from_millis(300),
+        ping_timeout: Duration::from_millis(200),
+        max_payload: 1_000_000,
+        cors: Some(Cors::any()),
+        ..Config::default()
+    }
+}
+
+fn engine_server() -> Server {
+    let config = Config { path: "/engine.io/".to_owned(), ..config() };
+    Server::engine(config, |client: &engine::Client, message: engine::Message<'_>| client.send(message))
+}
+
+fn socket_server() -> Server {
+    let mut io = Server::new(Config { connect_timeout: Duration::from_secs(1), ..config() });
+    echo(io.namespace("/"));
+    echo(io.namespace("/custom"));
+    io
+}
+
+fn echo(namespace: &mut Definition) {
+    namespace
+        .on_connect(|socket: Socket| async move { greet(&socket) })
+        .on("message", |event: Event| async move { event.socket().emit("message-back", same(&event)) })
+        .on("message-with-ack", |event: Event| async move { event.ack(same(&event)) });
+}
+
+fn greet(socket: &Socket) -> Result<(), EmitError> {
+    let auth: serde_json::Value = socket.handshake().auth()?;
+    socket.emit("auth", auth)
+}
+
+fn same(event: &Event) -> Args {
+    event.args().clone()
+}

@@ -8,6 +8,7 @@ pub mod payload;
 pub mod query;
 pub mod reason;
 pub mod refusal;
+pub mod session;
 pub mod transport;
 
 pub use handshake::Open;

@@ -3,6 +3,7 @@
 //! It is told engine messages and tells what they mean ([`Action`]). It runs no handler and knows no room: whoever drives it
 //! decides whether a client may enter ([`Client::admit`], [`Client::refuse`]).
 
+use super::placeholder::{self, PlaceholderError};
 use super::{Kind, Packet, PacketError};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -65,6 +66,9 @@ pub enum Misbehaved {
     /// The text is no packet: `parse error` for its sockets (the official server closes the engine).
     #[error("expected a Socket.IO packet: {0}")]
     Malformed(#[from] PacketError),
+    /// A placeholder stands for no attachment.
+    #[error("expected placeholders for attachments: {0}")]
+    Placeholder(#[from] PlaceholderError),
     /// A text frame came while attachments were due.
     #[error("expected a binary attachment, got text")]
     TextBetweenAttachments,
@@ -157,7 +161,7 @@ impl Client {
         let this = &*self;
         let text = this.partial.as_ref().map_or("", |partial| &partial.text);
         let packet = Packet::decode(text, max)?;
-        super::check_placeholders(packet.data, attachments.len())?;
+        placeholder::check(packet.data, packet.attachments)?;
         this.message(packet, attachments)
     }
 
@@ -266,7 +270,7 @@ mod tests {
         for text in rows {
             assert_eq!(admitted().handle_text(text), Err(Misbehaved::InvalidState), "{text}");
         }
-        for text in ["", "9", r#"2"a""#, "2", r#"2{"a":1}"#, r#"2["connect"]"#, "abc"] {
+        for text in ["", "9", r#"2"a""#, r#"2{"a":1}"#, r#"2["connect"]"#, "abc"] {
             let result = admitted().handle_text(text).map(|_| ());
             assert!(matches!(result, Err(Misbehaved::Malformed(_))), "{text}: {result:?}");
         }

@@ -2,6 +2,7 @@
 //!
 //! Payloads are checked and stay raw JSON. Absent: values, attachments' bytes, other parsers (msgpack).
 
+pub mod client;
 pub mod event;
 pub mod packet;
 pub mod placeholder;

@@ -1,0 +1,145 @@
+//! Connections as they come in: the head of the first request is read here, and a WebSocket that belongs to this node never
+//! meets an HTTP library. Everything else is hyper's.
+
+use crate::caller::{Caller, Way};
+use crate::handshake::Handshake;
+use crate::http::respond;
+use crate::route::{Ask, Route};
+use crate::session::{start_probe, start_websocket};
+use crate::site::Site;
+use crate::transport::{Io, with_scratch};
+use bytes::{Bytes, BytesMut};
+use hyper::service::service_fn;
+use hyper_util::rt::{TokioIo, TokioTimer};
+use sockeye_proto::engine::Transport;
+use sockeye_proto::http::{Head, Status};
+use sockeye_proto::ws::handshake::switching_protocols;
+use sockeye_relay::{Rewind, Socket};
+use std::convert::Infallible;
+use std::future::poll_fn;
+use std::io;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::ready;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+/// Serves one connection until its end, or until a WebSocket has taken it over. `read` was read from it before.
+pub(crate) async fn serve(site: Arc<Site>, mut socket: Socket, read: Bytes, caller: Caller) {
+    let config = &site.core.config;
+    let head = tokio::time::timeout(config.head_timeout, read_head(&mut socket, read, config.head_bytes_max as usize));
+    let read = match head.await {
+        Ok(Ok(Some(read))) => read,
+        Ok(Ok(None)) => return answer(socket, "431 Request Header Fields Too Large").await,
+        Ok(Err(_)) => return,
+        Err(_) => return answer(socket, "408 Request Timeout").await,
+    };
+    match take_websocket(&site, socket, read, caller) {
+        None => {}
+        Some((socket, read)) => serve_http(&site, socket, read, caller).await,
+    }
+}
+
+/// Reads until a head is whole, or surely is none: judging it is hyper's task. `None` when it is too long.
+async fn read_head(socket: &mut Socket, read: Bytes, max: usize) -> io::Result<Option<Bytes>> {
+    if has_head(&read) {
+        return Ok(Some(read));
+    }
+    let mut head = BytesMut::from(&read[..]);
+    loop {
+        let ended = poll_fn(|cx| {
+            with_scratch(|scratch| {
+                let mut buffer = ReadBuf::new(scratch);
+                ready!(Pin::new(&mut *socket).poll_read(cx, &mut buffer))?;
+                head.extend_from_slice(buffer.filled());
+                std::task::Poll::Ready(io::Result::Ok(buffer.filled().is_empty()))
+            })
+        })
+        .await?;
+        if has_head(&head) {
+            return Ok(Some(head.freeze()));
+        }
+        if ended {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+        if head.len() > max {
+            return Ok(None);
+        }
+    }
+}
+
+fn has_head(bytes: &[u8]) -> bool {
+    memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
+}
+
+/// Takes the connection over if it is a WebSocket for a session of this node; gives it back otherwise.
+fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> Option<(Socket, Bytes)> {
+    let core = &site.core;
+    let Ok(Status::Complete((head, length))) = Head::parse(&read) else { return Some((socket, read)) };
+    if !head.is_websocket_upgrade() || !head.path().starts_with(&core.config.path) || caller.way == Way::Private {
+        return Some((socket, read));
+    }
+    let ask = Ask { method: head.method(), query: head.query_string(), upgrade: true, relayed: false };
+    let (Some(key), route) = (head.websocket_key(), core.route(ask)) else { return Some((socket, read)) };
+    let mut lines = Vec::new();
+    if let Some(cors) = &core.config.cors {
+        cors.header_lines(head.header("origin"), &mut lines);
+    }
+    let reply = || switching_protocols_with(key, &lines);
+    let rest = read.slice(length..);
+    let io = |socket| Io::Raw(socket);
+    match route {
+        Route::Open(Transport::WebSocket) => {
+            core.count_arrival_of(ask, caller.way);
+            let handshake = Handshake::new(Bytes::copy_from_slice(&read[..length]), caller.peer);
+            start_websocket(core, io(socket), rest, Some(reply()), handshake);
+        }
+        Route::Session(mailbox) => start_probe(core, &mailbox, io(socket), rest, Some(reply())),
+        Route::Refused(refusal) => {
+            core.count_arrival_of(ask, caller.way);
+            // Ends by itself; a client that does not read is cut off by the kernel's limits.
+            tokio::spawn(write_and_close(socket, refusal.upgrade_reply()));
+        }
+        Route::Open(Transport::Polling) | Route::Elsewhere(_) => return Some((socket, read)),
+    }
+    None
+}
+
+fn switching_protocols_with(key: &str, lines: &[u8]) -> Vec<u8> {
+    let mut reply = switching_protocols(key, []);
+    if !lines.is_empty() {
+        reply.truncate(reply.len() - 2);
+        reply.extend_from_slice(lines);
+        reply.extend_from_slice(b"\r\n");
+    }
+    reply
+}
+
+async fn serve_http(site: &Arc<Site>, socket: Socket, read: Bytes, caller: Caller) {
+    let service = service_fn(|request| {
+        let site = Arc::clone(site);
+        async move { Ok::<_, Infallible>(respond(&site, caller, request).await) }
+    });
+    let config = &site.core.config;
+    let connection = hyper::server::conn::http1::Builder::new()
+        .timer(TokioTimer::new())
+        .header_read_timeout(config.head_timeout)
+        .max_buf_size((config.head_bytes_max as usize).max(8 << 10))
+        .serve_connection(TokioIo::new(Rewind::new(read, socket)), service)
+        .with_upgrades();
+    // Its failures are the client's: a broken request, or a connection that went away.
+    if let Err(error) = connection.await {
+        tracing::trace!(%error, "connection ended");
+    }
+}
+
+async fn answer(socket: Socket, status: &str) {
+    let head = format!("HTTP/1.1 {status}\r\nConnection: close\r\nContent-Length: 0\r\n\r\n");
+    write_and_close(socket, head.into_bytes()).await;
+}
+
+async fn write_and_close(mut socket: Socket, bytes: Vec<u8>) {
+    // The connection ends here, whether the client hears why or not.
+    if socket.write_all(&bytes).await.is_ok() {
+        drop(socket.shutdown().await);
+    }
+}

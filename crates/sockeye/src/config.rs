@@ -1,0 +1,74 @@
+//! The settings of a server.
+
+use crate::cors::Cors;
+use std::num::NonZeroUsize;
+use std::path::PathBuf;
+use std::time::Duration;
+
+/// What a [`Server`](crate::Server) can be told. Names and defaults are the official ones where there are any.
+#[derive(Debug, Clone)]
+pub struct Config {
+    /// The path that Socket.IO answers on. Default `/socket.io/`. It always begins and ends with a slash.
+    pub path: String,
+    /// From a pong to the next ping. Default 25 s. A proxy in between must wait longer than this and `ping_timeout` together.
+    pub ping_interval: Duration,
+    /// From a ping to the end of a session whose client is silent. Default 20 s.
+    pub ping_timeout: Duration,
+    /// From the opening of a probing WebSocket to its end when the client did not complete the upgrade. Default 10 s.
+    pub upgrade_timeout: Duration,
+    /// From the opening of a session to its end when the client entered no namespace. Default 45 s.
+    pub connect_timeout: Duration,
+    /// Bytes of one message or one POST from a client (the official `maxHttpBufferSize`); more is answered by 413, or by close
+    /// code 1009. Default 1,000,000. A connection buffers at most this much of an unfinished message.
+    pub max_payload: u32,
+    /// Binary attachments of one packet, in and out. Default 10: stock clients refuse more.
+    pub attachments_max: u32,
+    /// Whether polling clients are offered to move to a WebSocket. Default `true`.
+    pub allow_upgrades: bool,
+    /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits for an answer. Default 10 s.
+    pub ack_timeout: Duration,
+    /// Which other origins may use the server from a browser. Default none.
+    pub cors: Option<Cors>,
+    /// Bytes that may wait for one client. When more comes volatile messages are dropped and any other closes the connection
+    /// (`transport close`). Default 16 MiB; messages are shared, so a broadcast counts once in memory and in each mailbox.
+    pub mailbox_bytes_max: u32,
+    /// Events of one socket that may wait while a handler works. At this number the client is read no further. While a handler
+    /// waits for an ack of this very client reading goes on, up to four times as many; then the connection closes.
+    /// Default 64.
+    pub events_waiting_max: NonZeroUsize,
+    /// Bytes of a request head; more is answered by 431. Default 16 KiB.
+    pub head_bytes_max: u32,
+    /// From the opening of a connection to the end of its first request head. Default 10 s.
+    pub head_timeout: Duration,
+    /// A directory with the official client bundle (`socket.io.js`, …), served below `path`. Default: looked for in
+    /// `node_modules/socket.io-client/dist` of the working directory; where there is none a small client of our own is served.
+    pub client_dir: Option<PathBuf>,
+    /// Whether a client is served at all (the official `serveClient`). Default `true`.
+    pub serve_client: bool,
+    /// Threads that will run the server: how many shards the index of rooms has. Default: the machine's cores.
+    pub threads: NonZeroUsize,
+}
+
+impl Default for Config {
+    fn default() -> Self {
+        Self {
+            path: "/socket.io/".to_owned(),
+            ping_interval: Duration::from_secs(25),
+            ping_timeout: Duration::from_secs(20),
+            upgrade_timeout: Duration::from_secs(10),
+            connect_timeout: Duration::from_secs(45),
+            max_payload: 1_000_000,
+            attachments_max: 10,
+            allow_upgrades: true,
+            ack_timeout: Duration::from_secs(10),
+            cors: None,
+            mailbox_bytes_max: 16 << 20,
+            events_waiting_max: const { NonZeroUsize::new(64).unwrap() },
+            head_bytes_max: 16 << 10,
+            head_timeout: Duration::from_secs(10),
+            client_dir: None,
+            serve_client: true,
+            threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
+        }
+    }
+}

@@ -1,0 +1,525 @@
+//! The driver of one session: waits for mail, bytes and time, tells the machines, does what they say.
+//!
+//! One task owns a connection from its handshake to its end, on whatever transport. It decides nothing: transports and
+//! heartbeats are `engine::Session`'s, packets are `socket::Client`'s, handlers wait in [`slots`].
+
+mod slots;
+mod upper;
+
+use crate::core::Core;
+use crate::delivery::{Control, Mail, Mailbox, Outgoing, Overflowed};
+use crate::handshake::Handshake;
+use crate::transport::{Answer, Outbox, Reply, WebSocket, with_scratch};
+use bytes::Bytes;
+use smallvec::SmallVec;
+use sockeye_proto::engine::session::{Leg, Output, PollAnswer, Session};
+use sockeye_proto::engine::{CloseReason, Packet, Transport};
+use sockeye_proto::sid::Sid;
+use sockeye_proto::socket::DisconnectReason;
+use sockeye_proto::ws::encoder::{close, close_payload, frame};
+use sockeye_proto::ws::{Decoder, Message, Opcode};
+use std::future::Future;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::task::{Context, Poll};
+use std::time::Instant;
+use tokio::time::Sleep;
+use upper::{Fault, Upper};
+
+/// Rounds of one wake-up; then the task lets others run.
+const ROUNDS_MAX: usize = 16;
+
+const PING: Bytes = Bytes::from_static(b"\x81\x012");
+const PROBE_ANSWER: Bytes = Bytes::from_static(b"\x81\x063probe");
+
+/// One session and all that belongs to it.
+pub(crate) struct Connection {
+    core: Arc<Core>,
+    sid: Sid,
+    mailbox: Arc<Mailbox>,
+    session: Session,
+    upper: Upper,
+    wire: Wire,
+    probe: Option<Box<WebSocket>>,
+    /// A POST whose answer waits until its events are no longer too many.
+    post: Option<Reply>,
+    timer: Option<Pin<Box<Sleep>>>,
+    /// A ping waits for a poll.
+    ping_owed: bool,
+    /// The server closes the session once everything said before is out.
+    closing: bool,
+    /// The client is read no further until its handlers catch up.
+    paused: bool,
+    over: bool,
+}
+
+/// The transport that carries the session.
+enum Wire {
+    /// With the poll that waits.
+    Polling(Option<Reply>),
+    WebSocket(WebSocket),
+    Gone,
+}
+
+const _: () = assert!(size_of::<Connection>() <= 640);
+
+impl Connection {
+    /// Starts a polling session.
+    pub(crate) fn polling(core: &Arc<Core>, sid: Sid, mailbox: Arc<Mailbox>, handshake: Handshake) -> Self {
+        Self::new(core, sid, mailbox, handshake, Wire::Polling(None))
+    }
+
+    /// Starts a session on a WebSocket whose handshake is queued in its outbox.
+    pub(crate) fn websocket(
+        core: &Arc<Core>,
+        sid: Sid,
+        mailbox: Arc<Mailbox>,
+        handshake: Handshake,
+        websocket: WebSocket,
+    ) -> Self {
+        Self::new(core, sid, mailbox, handshake, Wire::WebSocket(websocket))
+    }
+
+    fn new(core: &Arc<Core>, sid: Sid, mailbox: Arc<Mailbox>, handshake: Handshake, wire: Wire) -> Self {
+        let now = Instant::now();
+        let transport = match wire {
+            Wire::Polling(_) => Transport::Polling,
+            Wire::WebSocket(_) | Wire::Gone => Transport::WebSocket,
+        };
+        Self {
+            session: Session::new(core.timing(), transport, now),
+            upper: Upper::new(core, &mailbox, handshake, core.limits(), now),
+            core: Arc::clone(core),
+            sid,
+            mailbox,
+            wire,
+            probe: None,
+            post: None,
+            timer: None,
+            ping_owed: false,
+            closing: false,
+            paused: false,
+            over: false,
+        }
+    }
+
+    /// One round. `true` when something moved, so that another may find more.
+    fn round(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = self.take_mail(cx);
+        moved |= self.upper.poll(cx);
+        moved |= self.read(cx);
+        moved |= self.check_time(cx);
+        moved |= self.check_congestion();
+        self.obey();
+        moved | self.flush(cx)
+    }
+
+    fn take_mail(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.over {
+            return false;
+        }
+        let hold = !match &self.wire {
+            Wire::Polling(reply) => reply.is_some() && self.session.is_writable(),
+            Wire::WebSocket(websocket) => websocket.outbox.is_empty() && self.session.is_writable(),
+            Wire::Gone => false,
+        };
+        match self.mailbox.poll_take(cx, hold) {
+            Poll::Pending => false,
+            Poll::Ready(Err(Overflowed)) => {
+                self.core.counters.overflowed.fetch_add(1, Ordering::Relaxed);
+                tracing::info!(sid = %self.sid, "closed: the client is too slow for what it is sent");
+                self.session.discard(CloseReason::TransportClose);
+                true
+            }
+            Poll::Ready(Ok(batch)) => {
+                let mut packets = SmallVec::<[Arc<Outgoing>; 4]>::new();
+                let mut controls = SmallVec::<[Box<Control>; 2]>::new();
+                for mail in batch {
+                    match mail {
+                        Mail::Packet(packet) => packets.push(packet),
+                        Mail::Control(control) => controls.push(control),
+                    }
+                }
+                self.send(&packets);
+                controls.into_iter().for_each(|control| self.control(*control, cx));
+                true
+            }
+        }
+    }
+
+    fn send(&mut self, packets: &[Arc<Outgoing>]) {
+        match &mut self.wire {
+            Wire::WebSocket(websocket) => {
+                packets.iter().flat_map(|packet| packet.frames()).for_each(|frame| websocket.outbox.queue(frame.clone()));
+            }
+            Wire::Polling(reply) => {
+                if (packets.is_empty() && !self.ping_owed) || !self.session.is_writable() {
+                    return;
+                }
+                let Some(reply) = reply.take() else { return };
+                let mut payload = Vec::new();
+                if std::mem::take(&mut self.ping_owed) {
+                    payload.push(b'2');
+                }
+                packets.iter().for_each(|packet| packet.append_to_payload(&mut payload));
+                self.session.handle_poll_answered();
+                reply.answer(Answer::Payload(payload.into()));
+            }
+            Wire::Gone => {}
+        }
+    }
+
+    fn control(&mut self, control: Control, cx: &mut Context<'_>) {
+        let now = Instant::now();
+        match control {
+            Control::Poll(request) => self.take_poll(request.reply, now),
+            Control::Post(request) => self.take_post(&request.body, request.reply, now, cx),
+            Control::BadRequest => self.session.handle_bad_request(),
+            Control::Probe(websocket) => {
+                if self.session.handle_probe_opened(now) {
+                    self.probe = Some(Box::new(websocket));
+                } else {
+                    spawn_farewell(websocket);
+                }
+            }
+            Control::Disconnect { nsp, close } => {
+                if self.upper.disconnect(&nsp) {
+                    let goodbye = self.core.realm(&nsp).map(|realm| realm.hub.disconnect_packet());
+                    goodbye.into_iter().for_each(|packet| self.mailbox.post(&packet.shared()));
+                }
+                if close {
+                    self.upper.leave_all(DisconnectReason::ServerNamespaceDisconnect);
+                    self.closing = true;
+                }
+            }
+            Control::Close => self.closing = true,
+            Control::Shutdown => {
+                self.upper.leave_all(DisconnectReason::ServerShuttingDown);
+                self.session.discard(CloseReason::ServerShuttingDown);
+            }
+        }
+    }
+
+    fn take_poll(&mut self, reply: Reply, now: Instant) {
+        match &mut self.wire {
+            Wire::Polling(slot) if slot.is_none() => {
+                *slot = Some(reply);
+                self.session.handle_poll(now);
+                self.obey();
+                // A ping that was owed leaves with this poll.
+                self.send(&[]);
+            }
+            Wire::Polling(_) => {
+                self.session.handle_poll(now);
+                reply.answer(Answer::Refused);
+            }
+            Wire::WebSocket(_) | Wire::Gone => reply.answer(Answer::Refused),
+        }
+    }
+
+    fn take_post(&mut self, body: &[u8], reply: Reply, now: Instant, cx: &mut Context<'_>) {
+        let text = String::from_utf8_lossy(body);
+        for packet in sockeye_proto::engine::payload::decode(&text) {
+            match packet {
+                Ok(packet) => {
+                    if let Some(content) = self.session.handle_packet(Leg::Current, packet, now) {
+                        let taken = self.upper.message(content, cx);
+                        self.judge(taken, now);
+                    }
+                }
+                Err(_) => self.session.handle_malformed(Leg::Current),
+            }
+        }
+        // An earlier POST cannot wait: one at a time is read.
+        self.post = Some(reply);
+    }
+
+    fn read(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        if let Some(mut probe) = self.probe.take() {
+            moved |= self.read_websocket(&mut probe, cx);
+            self.probe = Some(probe);
+        }
+        match std::mem::replace(&mut self.wire, Wire::Gone) {
+            Wire::WebSocket(mut websocket) => {
+                moved |= self.read_websocket(&mut websocket, cx);
+                self.wire = Wire::WebSocket(websocket);
+            }
+            Wire::Polling(Some(mut reply)) => {
+                if reply.poll_gone(cx).is_ready() {
+                    self.session.handle_poll_aborted();
+                    self.wire = Wire::Polling(None);
+                    moved = true;
+                } else {
+                    self.wire = Wire::Polling(Some(reply));
+                }
+            }
+            wire @ (Wire::Polling(None) | Wire::Gone) => self.wire = wire,
+        }
+        moved
+    }
+
+    /// Reads once and takes every message of it. `true` when there was something.
+    fn read_websocket(&mut self, websocket: &mut WebSocket, cx: &mut Context<'_>) -> bool {
+        if self.paused || self.session.is_closed() {
+            return false;
+        }
+        with_scratch(|buffer| match websocket.poll_read(cx, buffer) {
+            Poll::Pending => false,
+            Poll::Ready(Ok(length)) if length > 0 => {
+                self.take_bytes(websocket, &mut buffer[..length], cx);
+                true
+            }
+            Poll::Ready(end) => {
+                // 0 is an end; the official server calls it `transport close` whether or not a close frame came first.
+                self.session.handle_websocket_ended(self.leg(), end.is_ok());
+                true
+            }
+        })
+    }
+
+    fn take_bytes(&mut self, websocket: &mut WebSocket, mut input: &mut [u8], cx: &mut Context<'_>) {
+        let now = Instant::now();
+        let limit = self.core.config.events_waiting_max.get();
+        // Taken out so that a message may borrow from it while the session works.
+        let mut decoder = std::mem::replace(&mut websocket.decoder, Decoder::new(0));
+        loop {
+            match decoder.decode(&mut input) {
+                Ok(None) => break,
+                Ok(Some(message)) => self.take_message(message, &mut websocket.outbox, now, cx),
+                Err(error) => {
+                    tracing::debug!(sid = %self.sid, %error, "closed: not a WebSocket");
+                    websocket.outbox.finish(close(error.close_code(), ""));
+                    self.session.handle_websocket_ended(self.leg(), false);
+                    break;
+                }
+            }
+            if self.upper.is_congested(limit) {
+                websocket.unread(input);
+                break;
+            }
+        }
+        websocket.decoder = decoder;
+    }
+
+    fn take_message(&mut self, message: Message<'_>, outbox: &mut Outbox, now: Instant, cx: &mut Context<'_>) {
+        let leg = self.leg();
+        let packet = match message {
+            Message::Text(text) => Packet::decode_text(text),
+            Message::Binary(bytes) => Ok(Packet::decode_binary(bytes)),
+            Message::Ping(payload) => return outbox.queue(frame(Opcode::Pong, payload)),
+            Message::Pong(_) => return,
+            Message::Close(reason) => {
+                let code = reason.map_or_else(Vec::new, |(code, _)| close_payload(code, ""));
+                outbox.finish(frame(Opcode::Close, &code));
+                return self.session.handle_websocket_ended(leg, true);
+            }
+        };
+        match packet {
+            Ok(packet) => {
+                if let Some(content) = self.session.handle_packet(leg, packet, now) {
+                    let taken = self.upper.message(content, cx);
+                    self.judge(taken, now);
+                }
+            }
+            Err(_) => self.session.handle_malformed(leg),
+        }
+    }
+
+    fn judge(&mut self, taken: Result<(), Fault>, now: Instant) {
+        match taken {
+            Ok(()) => {}
+            Err(Fault::Malformed) => self.session.close(now),
+            Err(Fault::Misbehaved) => {
+                self.upper.leave_all(DisconnectReason::ForcedServerClose);
+                self.session.close(now);
+            }
+            Err(Fault::Excess) => {
+                tracing::info!(sid = %self.sid, "closed: too many events wait while a handler awaits an ack");
+                self.upper.leave_all(DisconnectReason::ForcedServerClose);
+                self.session.close(now);
+            }
+        }
+    }
+
+    /// Looks at the clock only when the timer rings; a later deadline just rings once in vain.
+    fn check_time(&mut self, cx: &mut Context<'_>) -> bool {
+        let deadline = match (self.session.poll_timeout(), self.upper.poll_timeout()) {
+            (_, _) if self.over => None,
+            (Some(session), Some(upper)) => Some(session.min(upper)),
+            (session, upper) => session.or(upper),
+        };
+        let Some(deadline) = deadline else { return false };
+        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
+        if timer.deadline() > deadline.into() {
+            timer.as_mut().reset(deadline.into());
+        }
+        if timer.as_mut().poll(cx).is_pending() {
+            return false;
+        }
+        let now = Instant::now();
+        timer.as_mut().reset(deadline.max(now).into());
+        self.session.handle_timeout(now);
+        if self.upper.poll_timeout().is_some_and(|connect_by| connect_by <= now) {
+            tracing::debug!(sid = %self.sid, "closed: the client entered no namespace in time");
+            self.session.close(now);
+        }
+        if let Some(next) = self.session.poll_timeout() {
+            timer.as_mut().reset(next.into());
+        }
+        true
+    }
+
+    /// Stops reading while handlers are behind, and goes on when they caught up.
+    fn check_congestion(&mut self) -> bool {
+        let congested = self.upper.is_congested(self.core.config.events_waiting_max.get());
+        if !congested && let Some(reply) = self.post.take() {
+            reply.answer(Answer::Taken);
+        }
+        if congested == self.paused {
+            return false;
+        }
+        self.paused = congested;
+        if congested {
+            self.session.suspend_heartbeat();
+        } else {
+            self.session.resume_heartbeat(Instant::now());
+        }
+        !congested
+    }
+
+    /// Does what the session says.
+    fn obey(&mut self) {
+        while let Some(output) = self.session.poll_output() {
+            match output {
+                Output::Ping => match &mut self.wire {
+                    Wire::WebSocket(websocket) => websocket.outbox.queue(PING),
+                    Wire::Polling(_) | Wire::Gone => {
+                        self.ping_owed = true;
+                        self.send(&[]);
+                    }
+                },
+                Output::AnswerPoll(answer) => {
+                    if let Wire::Polling(reply) = &mut self.wire
+                        && let Some(reply) = reply.take()
+                    {
+                        let packet: &'static [u8] = match answer {
+                            PollAnswer::Noop => b"6",
+                            PollAnswer::Close => b"1",
+                        };
+                        reply.answer(Answer::Payload(Bytes::from_static(packet)));
+                    }
+                }
+                // The one who handed the request in answers it.
+                Output::RefuseRequest => {}
+                Output::AnswerProbe => {
+                    self.probe.iter_mut().for_each(|probe| probe.outbox.queue(PROBE_ANSWER));
+                }
+                Output::CloseProbe => self.probe.take().into_iter().for_each(|probe| spawn_farewell(*probe)),
+                Output::Upgraded => {
+                    self.mailbox.leave_polling();
+                    if let Some(probe) = self.probe.take() {
+                        self.wire = Wire::WebSocket(*probe);
+                    }
+                }
+                Output::CloseWebSocket => {}
+                Output::Closed(reason) => self.end(reason),
+            }
+        }
+    }
+
+    fn end(&mut self, reason: CloseReason) {
+        tracing::debug!(sid = %self.sid, %reason, "session ended");
+        self.over = true;
+        self.core.close_session(self.sid);
+        self.mailbox.close();
+        self.upper.leave_all(reason.into());
+        if let Some(reply) = self.post.take() {
+            reply.answer(Answer::Taken);
+        }
+        if let Wire::WebSocket(websocket) = std::mem::replace(&mut self.wire, Wire::Gone) {
+            spawn_farewell(websocket);
+        }
+    }
+
+    fn flush(&mut self, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        let probe = self.probe.as_deref_mut().map(|probe| (Leg::Probe, probe));
+        let current = match &mut self.wire {
+            Wire::WebSocket(websocket) => Some((Leg::Current, websocket)),
+            Wire::Polling(_) | Wire::Gone => None,
+        };
+        let mut failed = None;
+        for (leg, websocket) in probe.into_iter().chain(current) {
+            let waiting = !websocket.outbox.is_empty();
+            match websocket.poll_flush(cx) {
+                Poll::Ready(Ok(())) => moved |= waiting,
+                Poll::Ready(Err(_)) => failed = Some(leg),
+                Poll::Pending => {}
+            }
+        }
+        if let Some(leg) = failed {
+            self.session.handle_websocket_ended(leg, false);
+            if leg == Leg::Probe {
+                self.probe = None;
+            }
+            self.obey();
+            return true;
+        }
+        if self.closing && !self.mailbox.has_packets() && self.is_flushed() {
+            self.closing = false;
+            self.session.close(Instant::now());
+            self.obey();
+            return true;
+        }
+        moved
+    }
+
+    fn is_flushed(&self) -> bool {
+        match &self.wire {
+            Wire::WebSocket(websocket) => websocket.outbox.is_empty(),
+            Wire::Polling(_) | Wire::Gone => true,
+        }
+    }
+
+    /// Where bytes of a WebSocket belong: to the session once it carries it, to the probe before.
+    fn leg(&self) -> Leg {
+        match self.session.transport() {
+            Transport::WebSocket => Leg::Current,
+            Transport::Polling => Leg::Probe,
+        }
+    }
+}
+
+impl Future for Connection {
+    type Output = ();
+
+    fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
+        let this = self.get_mut();
+        for _ in 0..ROUNDS_MAX {
+            let moved = this.round(cx);
+            if this.over && this.upper.is_quiet() {
+                return Poll::Ready(());
+            }
+            if !moved {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
+    }
+}
+
+impl Drop for Connection {
+    /// Also when the runtime ends: nobody finds a session that nobody drives.
+    fn drop(&mut self) {
+        self.core.close_session(self.sid);
+        self.mailbox.close();
+    }
+}
+
+/// Lets a WebSocket end in order, on its own: the task ends by itself within a named time, and nobody needs its result.
+fn spawn_farewell(websocket: WebSocket) {
+    tokio::spawn(websocket.farewell());
+}

@@ -1,0 +1,313 @@
+//! The sockets of one connection: who may enter, and whose handler runs.
+//!
+//! A socket handles one event at a time, in order; further ones wait here, bounded. Handlers are polled by the connection's
+//! own task: no task and no channel per event.
+
+use crate::core::{Core, Realm};
+use crate::delivery::{Mailbox, Member, Outgoing};
+use crate::event::Event;
+use crate::handler::{OnEvent, Refusal, Running};
+use crate::handshake::Handshake;
+use crate::payload::Args;
+use crate::socket::Socket;
+use bytes::Bytes;
+use smallvec::SmallVec;
+use sockeye_cluster::Nsp;
+use sockeye_proto::socket::client::{Client, Message};
+use sockeye_proto::socket::packet::{Kind, encode_header};
+use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
+use std::collections::VecDeque;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+/// All sockets of a connection.
+#[derive(Default)]
+pub(super) struct Slots {
+    slots: SmallVec<[Box<Slot>; 1]>,
+}
+
+/// One socket and its work.
+struct Slot {
+    realm: Arc<Realm>,
+    socket: Socket,
+    state: State,
+    work: Option<Work>,
+    waiting: VecDeque<Job>,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    /// A guard has the word; the number of guards that said yes.
+    Entering(usize),
+    Entered,
+    /// Gone from the namespace; what it sent before is still handled.
+    Left,
+}
+
+enum Work {
+    Guard(Running<Result<(), Refusal>>),
+    Handler(Running),
+}
+
+enum Job {
+    Connected,
+    Event(OnEvent, Event),
+    Disconnected(DisconnectReason),
+}
+
+/// What an event came to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Taken {
+    /// Handled, or waiting.
+    Yes,
+    /// More events wait than a socket may have, although nobody reads on.
+    Excess,
+}
+
+/// What a connection lends its sockets.
+pub(super) struct Ground<'a> {
+    pub(super) core: &'a Arc<Core>,
+    pub(super) mailbox: &'a Arc<Mailbox>,
+    pub(super) handshake: &'a Handshake,
+    pub(super) client: &'a mut Client,
+}
+
+/// How many times the limit may wait while a handler awaits an ack of this very client.
+const EXCESS_FACTOR: usize = 4;
+
+impl Slots {
+    /// Asks the guards of `nsp`; admits at once where there are none.
+    pub(super) fn connect(&mut self, ground: &mut Ground<'_>, nsp: &str, auth: &str, cx: &mut Context<'_>) {
+        let Some(realm) = ground.core.realm(nsp) else {
+            ground.client.refuse(nsp);
+            let answer = refusal_packet(nsp, r#"{"message":"Invalid namespace"}"#);
+            ground.mailbox.post(&answer.shared());
+            return;
+        };
+        let socket = Socket::new(
+            ground.core.new_sid(),
+            Arc::clone(&realm.hub),
+            Arc::clone(ground.mailbox),
+            ground.handshake.with_auth(auth),
+            ground.core.config.ack_timeout,
+        );
+        let mut slot = Box::new(Slot {
+            realm: Arc::clone(realm),
+            socket,
+            state: State::Entering(0),
+            work: None,
+            waiting: VecDeque::new(),
+        });
+        slot.advance(ground, cx);
+        self.slots.push(slot);
+    }
+
+    /// Hands an event to its socket, where it begins or waits.
+    pub(super) fn event(&mut self, message: Message<'_>, limit: usize) -> Taken {
+        let Some(slot) = self.entered(message.nsp) else { return Taken::Yes };
+        // The packet was checked when it was decoded.
+        let Ok(event) = WireEvent::split(message.data) else { return Taken::Yes };
+        let Some((name, handler)) = slot.realm.handlers.event(&event.name) else { return Taken::Yes };
+        let args = Args::new(Bytes::copy_from_slice(event.args.as_bytes()), message.attachments);
+        let event = Event::new(slot.socket.clone(), name, args, message.id);
+        slot.take(Job::Event(handler, event));
+        if slot.waiting.len() > limit * EXCESS_FACTOR { Taken::Excess } else { Taken::Yes }
+    }
+
+    /// Hands an answer to whoever awaits it.
+    pub(super) fn ack(&mut self, message: Message<'_>) {
+        let (Some(slot), Some(id)) = (self.entered(message.nsp), message.id) else { return };
+        let array = message.data.trim();
+        let elements = array.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(array);
+        let args = Args::new(Bytes::copy_from_slice(elements.as_bytes()), message.attachments);
+        slot.socket.acks().resolve(id, args);
+    }
+
+    /// Takes a socket out of its namespace. `false` when it is not in it.
+    pub(super) fn leave(&mut self, nsp: &str, reason: DisconnectReason) -> bool {
+        let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_in(nsp)) else { return false };
+        slot.leave(reason);
+        true
+    }
+
+    /// Takes every socket out of its namespace.
+    pub(super) fn leave_all(&mut self, reason: DisconnectReason) {
+        self.slots.iter_mut().for_each(|slot| slot.leave(reason));
+    }
+
+    /// Runs handlers on. Ready when something moved.
+    pub(super) fn poll(&mut self, ground: &mut Ground<'_>, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        for slot in &mut self.slots {
+            moved |= slot.advance(ground, cx);
+        }
+        self.slots.retain(|slot| !slot.is_done());
+        moved
+    }
+
+    /// Whether events have to wait outside: a socket has as many waiting as it may, and no handler of it awaits an ack that
+    /// only further reading can bring.
+    pub(super) fn is_congested(&self, limit: usize) -> bool {
+        self.slots.iter().any(|slot| slot.waiting.len() >= limit && !slot.socket.acks().is_awaited())
+    }
+
+    /// Whether no handler runs or waits.
+    pub(super) fn is_quiet(&self) -> bool {
+        self.slots.iter().all(|slot| slot.work.is_none() && slot.waiting.is_empty())
+    }
+
+    fn entered(&mut self, nsp: &str) -> Option<&mut Slot> {
+        self.slots.iter_mut().find(|slot| slot.state == State::Entered && slot.is_in(nsp)).map(|slot| &mut **slot)
+    }
+}
+
+impl Slot {
+    /// Polls what runs and starts what waits. `true` when anything ended.
+    fn advance(&mut self, ground: &mut Ground<'_>, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        loop {
+            match self.work.take() {
+                Some(Work::Handler(mut handler)) => match poll_guarded(&mut handler, cx) {
+                    Poll::Ready(_) => moved = true,
+                    Poll::Pending => {
+                        self.work = Some(Work::Handler(handler));
+                        return moved;
+                    }
+                },
+                Some(Work::Guard(mut guard)) => match poll_guarded(&mut guard, cx) {
+                    Poll::Ready(verdict) => {
+                        moved = true;
+                        self.judge(verdict.unwrap_or_else(|| Err(Refusal::new("internal error"))), ground);
+                    }
+                    Poll::Pending => {
+                        self.work = Some(Work::Guard(guard));
+                        return moved;
+                    }
+                },
+                None if !self.start(ground) => return moved,
+                None => moved = true,
+            }
+        }
+    }
+
+    /// Starts the next piece of work. `false` when there is none.
+    fn start(&mut self, ground: &mut Ground<'_>) -> bool {
+        if let State::Entering(passed) = self.state {
+            match self.realm.handlers.guards.get(passed) {
+                Some(guard) => self.work = Some(Work::Guard(guard(self.socket.clone()))),
+                None => self.admit(ground),
+            }
+            return true;
+        }
+        let Some(job) = self.waiting.pop_front() else { return false };
+        if self.waiting.is_empty() {
+            self.waiting = VecDeque::new();
+        }
+        self.begin(job);
+        true
+    }
+
+    /// Begins with a job right away where nothing is before it; no queue is touched then.
+    fn take(&mut self, job: Job) {
+        if self.work.is_none() && self.waiting.is_empty() {
+            self.begin(job);
+        } else {
+            self.waiting.push_back(job);
+        }
+    }
+
+    fn begin(&mut self, job: Job) {
+        let handlers = &self.realm.handlers;
+        let socket = self.socket.clone();
+        let running = match job {
+            Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket)),
+            Job::Event(handler, event) => Some(handler(event)),
+            Job::Disconnected(reason) => handlers.on_disconnect.as_ref().map(|handler| handler(socket, reason)),
+        };
+        self.work = running.map(Work::Handler);
+    }
+
+    fn judge(&mut self, verdict: Result<(), Refusal>, ground: &mut Ground<'_>) {
+        let State::Entering(passed) = self.state else { return };
+        match verdict {
+            Ok(()) => self.state = State::Entering(passed + 1),
+            Err(refusal) => {
+                self.state = State::Left;
+                self.socket.close();
+                let nsp = self.nsp().clone();
+                ground.client.refuse(&nsp);
+                ground.mailbox.post(&refusal_packet(&nsp, &refusal.json()).shared());
+            }
+        }
+    }
+
+    /// Socket.IO v5, "Connection to a namespace": the answer goes out before anything else reaches the socket.
+    fn admit(&mut self, ground: &mut Ground<'_>) {
+        let hub = self.socket.hub();
+        self.state = State::Entered;
+        ground.client.admit(hub.nsp());
+        ground.mailbox.post(&hub.connect_packet(self.socket.sid()).shared());
+        self.socket.set_connected();
+        hub.rooms().add(Member { id: self.socket.sid(), mailbox: Arc::clone(ground.mailbox) });
+        if self.realm.handlers.on_connect.is_some() {
+            self.waiting.push_back(Job::Connected);
+        }
+    }
+
+    fn leave(&mut self, reason: DisconnectReason) {
+        match self.state {
+            State::Left => {}
+            State::Entering(_) => {
+                self.state = State::Left;
+                self.work = None;
+                self.socket.close();
+            }
+            State::Entered => {
+                self.state = State::Left;
+                self.socket.close();
+                if self.realm.handlers.on_disconnect.is_some() {
+                    self.waiting.push_back(Job::Disconnected(reason));
+                }
+            }
+        }
+    }
+
+    fn nsp(&self) -> &Nsp {
+        self.socket.hub().nsp()
+    }
+
+    fn is_in(&self, nsp: &str) -> bool {
+        self.state != State::Left && *self.nsp() == *nsp
+    }
+
+    fn is_done(&self) -> bool {
+        self.state == State::Left && self.work.is_none() && self.waiting.is_empty()
+    }
+}
+
+impl Drop for Slot {
+    /// However the connection ended, its sockets are in no room after it.
+    fn drop(&mut self) {
+        self.socket.close();
+    }
+}
+
+/// A CONNECT_ERROR, also for a namespace that does not exist.
+fn refusal_packet(nsp: &str, json: &str) -> Outgoing {
+    let mut header = Vec::new();
+    encode_header(Kind::ConnectError, nsp, None, 0, &mut header);
+    Outgoing::packet(&[&header, json.as_bytes()], &[])
+}
+
+/// Polls a user's future; one that panics is over, is reported, and takes nobody along.
+fn poll_guarded<T>(work: &mut Running<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
+    match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
+        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
+        Ok(Poll::Pending) => Poll::Pending,
+        Err(_) => {
+            tracing::error!("handler panicked; the socket goes on with its next event");
+            Poll::Ready(None)
+        }
+    }
+}

@@ -1,0 +1,178 @@
+//! What lies above the engine session: Socket.IO, or messages alone.
+
+use super::slots::{Ground, Slots, Taken};
+use crate::core::{Application, Core, OnMessage};
+use crate::delivery::Mailbox;
+use crate::engine;
+use crate::handshake::Handshake;
+use bytes::Bytes;
+use sockeye_proto::engine::Content;
+use sockeye_proto::socket::DisconnectReason;
+use sockeye_proto::socket::client::{Action, Client, Limits, Misbehaved};
+use std::sync::Arc;
+use std::task::Context;
+use std::time::Instant;
+
+/// The layer above one session.
+pub(super) enum Upper {
+    SocketIo(Box<SocketIo>),
+    Engine(engine::Client, OnMessage),
+}
+
+/// One client's Socket.IO.
+pub(super) struct SocketIo {
+    core: Arc<Core>,
+    mailbox: Arc<Mailbox>,
+    handshake: Handshake,
+    client: Client,
+    slots: Slots,
+}
+
+/// Why a message ends its session.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Fault {
+    /// It was no packet: the official server closes the engine (`forced close`).
+    Malformed,
+    /// It was not allowed: `forced server close`.
+    Misbehaved,
+    /// More events came than may wait while a handler awaits this client's ack.
+    Excess,
+}
+
+impl Upper {
+    pub(super) fn new(core: &Arc<Core>, mailbox: &Arc<Mailbox>, handshake: Handshake, limits: Limits, now: Instant) -> Self {
+        match &core.application {
+            Application::SocketIo(_) => Self::SocketIo(Box::new(SocketIo {
+                core: Arc::clone(core),
+                mailbox: Arc::clone(mailbox),
+                handshake,
+                client: Client::new(limits, now),
+                slots: Slots::default(),
+            })),
+            Application::Engine(on_message) => {
+                Self::Engine(engine::Client::new(Arc::clone(mailbox)), Arc::clone(on_message))
+            }
+        }
+    }
+
+    /// Takes a message of the client.
+    pub(super) fn message(&mut self, content: Content<'_>, cx: &mut Context<'_>) -> Result<(), Fault> {
+        match self {
+            Self::SocketIo(socket_io) => socket_io.message(content, cx),
+            Self::Engine(client, on_message) => {
+                match &content {
+                    Content::Text(text) => on_message(client, engine::Message::Text(text)),
+                    Content::Binary(bytes) => on_message(client, engine::Message::Binary(bytes)),
+                }
+                Ok(())
+            }
+        }
+    }
+
+    /// Runs handlers on; `true` when something moved.
+    pub(super) fn poll(&mut self, cx: &mut Context<'_>) -> bool {
+        match self {
+            Self::SocketIo(socket_io) => {
+                let (mut ground, slots) = socket_io.parts();
+                slots.poll(&mut ground, cx)
+            }
+            Self::Engine(..) => false,
+        }
+    }
+
+    /// The server takes the client out of a namespace. `false` when it is not in it.
+    pub(super) fn disconnect(&mut self, nsp: &str) -> bool {
+        match self {
+            Self::SocketIo(socket_io) => {
+                socket_io.client.refuse(nsp);
+                socket_io.slots.leave(nsp, DisconnectReason::ServerNamespaceDisconnect)
+            }
+            Self::Engine(..) => false,
+        }
+    }
+
+    /// The session is over for all of its sockets.
+    pub(super) fn leave_all(&mut self, reason: DisconnectReason) {
+        match self {
+            Self::SocketIo(socket_io) => socket_io.slots.leave_all(reason),
+            Self::Engine(..) => {}
+        }
+    }
+
+    /// Whether the client must wait before it is read on.
+    pub(super) fn is_congested(&self, limit: usize) -> bool {
+        match self {
+            Self::SocketIo(socket_io) => socket_io.slots.is_congested(limit),
+            Self::Engine(..) => false,
+        }
+    }
+
+    /// Whether no handler runs or waits.
+    pub(super) fn is_quiet(&self) -> bool {
+        match self {
+            Self::SocketIo(socket_io) => socket_io.slots.is_quiet(),
+            Self::Engine(..) => true,
+        }
+    }
+
+    /// By when the client must have entered a namespace.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::SocketIo(socket_io) => socket_io.client.poll_timeout(),
+            Self::Engine(..) => None,
+        }
+    }
+}
+
+impl SocketIo {
+    fn message(&mut self, content: Content<'_>, cx: &mut Context<'_>) -> Result<(), Fault> {
+        let Self { core, client, slots, .. } = self;
+        let action = match &content {
+            Content::Text(text) => client.handle_text(text),
+            Content::Binary(bytes) => client.handle_binary(Bytes::copy_from_slice(bytes)),
+        };
+        match action? {
+            Action::Pending => Ok(()),
+            Action::Event(message) => {
+                let taken = slots.event(message, core.config.events_waiting_max.get());
+                let (mut ground, slots) = self.parts();
+                slots.poll(&mut ground, cx);
+                match taken {
+                    Taken::Yes => Ok(()),
+                    Taken::Excess => Err(Fault::Excess),
+                }
+            }
+            Action::Ack(message) => {
+                slots.ack(message);
+                Ok(())
+            }
+            Action::Connect { nsp, auth } => {
+                let (nsp, auth) = (nsp.to_owned(), auth.to_owned());
+                let (mut ground, slots) = self.parts();
+                slots.connect(&mut ground, &nsp, &auth, cx);
+                Ok(())
+            }
+            Action::Disconnect { nsp } => {
+                slots.leave(nsp, DisconnectReason::ClientNamespaceDisconnect);
+                Ok(())
+            }
+        }
+    }
+
+    fn parts(&mut self) -> (Ground<'_>, &mut Slots) {
+        let Self { core, mailbox, handshake, client, slots } = self;
+        (Ground { core, mailbox, handshake, client }, slots)
+    }
+}
+
+impl From<Misbehaved> for Fault {
+    fn from(misbehaved: Misbehaved) -> Self {
+        match misbehaved {
+            Misbehaved::InvalidState => Self::Misbehaved,
+            Misbehaved::Malformed(_)
+            | Misbehaved::Placeholder(_)
+            | Misbehaved::TextBetweenAttachments
+            | Misbehaved::UnexpectedBinary => Self::Malformed,
+        }
+    }
+}

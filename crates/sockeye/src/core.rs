@@ -1,0 +1,177 @@
+//! What all connections of a server share: settings, namespaces, sessions, the way to other nodes.
+
+use crate::config::Config;
+use crate::delivery::{Control, Hub, Mailbox};
+use crate::handler::Handlers;
+use crate::mesh::Mesh;
+use foldhash::fast::RandomState;
+use parking_lot::Mutex;
+use sockeye_link::Reporter;
+use sockeye_proto::engine::session::Timing;
+use sockeye_proto::sid::{Sid, Tag};
+use sockeye_proto::socket::client::Limits;
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::{Arc, OnceLock};
+
+/// A namespace with its handlers settled.
+#[derive(Debug)]
+pub(crate) struct Realm {
+    /// Its sockets.
+    pub(crate) hub: Arc<Hub>,
+    /// Its handlers.
+    pub(crate) handlers: Handlers,
+}
+
+/// What an engine-only server does with messages.
+pub(crate) type OnMessage = Arc<dyn Fn(&crate::engine::Client, crate::engine::Message<'_>) + Send + Sync>;
+
+/// What lies above the engine.
+pub(crate) enum Application {
+    /// Socket.IO.
+    SocketIo(HashMap<Box<str>, Arc<Realm>>),
+    /// Bare Engine.IO.
+    Engine(OnMessage),
+}
+
+/// The shared state.
+pub(crate) struct Core {
+    /// The settings.
+    pub(crate) config: Config,
+    /// This node's tag.
+    pub(crate) tag: Tag,
+    /// What lies above the engine.
+    pub(crate) application: Application,
+    /// The other nodes, once a mesh was joined.
+    pub(crate) mesh: Arc<OnceLock<Mesh>>,
+    /// Who hears of the load, under a supervisor.
+    pub(crate) reporter: OnceLock<Reporter>,
+    /// What was counted.
+    pub(crate) counters: Counters,
+    sessions: Sessions,
+    closing: AtomicBool,
+}
+
+/// Counters of a server, since its start but for `sessions`.
+#[derive(Debug, Default)]
+pub(crate) struct Counters {
+    /// Sessions that live.
+    pub(crate) sessions: AtomicU32,
+    /// Handshakes that came through an edge.
+    pub(crate) arrived: AtomicU64,
+    /// Connections closed because too much mail waited.
+    pub(crate) overflowed: AtomicU64,
+}
+
+/// The sessions of this node by id.
+#[derive(Debug)]
+struct Sessions([Mutex<HashMap<Sid, Arc<Mailbox>, RandomState>>; SESSION_SHARDS]);
+
+const SESSION_SHARDS: usize = 16;
+
+impl Core {
+    pub(crate) fn new(config: Config, tag: Tag, application: Application, mesh: Arc<OnceLock<Mesh>>) -> Arc<Self> {
+        Arc::new(Self {
+            config,
+            tag,
+            application,
+            mesh,
+            reporter: OnceLock::new(),
+            counters: Counters::default(),
+            sessions: Sessions(std::array::from_fn(|_| Mutex::default())),
+            closing: AtomicBool::new(false),
+        })
+    }
+
+    /// The timing of sessions.
+    pub(crate) fn timing(&self) -> Timing {
+        Timing {
+            ping_interval: self.config.ping_interval,
+            ping_timeout: self.config.ping_timeout,
+            upgrade_timeout: self.config.upgrade_timeout,
+        }
+    }
+
+    /// The limits of clients.
+    pub(crate) fn limits(&self) -> Limits {
+        Limits { connect_timeout: self.config.connect_timeout, attachments_max: self.config.attachments_max }
+    }
+
+    /// A new id, of a session or of a socket.
+    pub(crate) fn new_sid(&self) -> Sid {
+        Sid::new(self.tag, rand::random())
+    }
+
+    /// The namespace of that name.
+    pub(crate) fn realm(&self, nsp: &str) -> Option<&Arc<Realm>> {
+        match &self.application {
+            Application::SocketIo(realms) => realms.get(nsp),
+            Application::Engine(_) => None,
+        }
+    }
+
+    /// Lists a session; `false` when the server is closing.
+    pub(crate) fn open_session(&self, sid: Sid, mailbox: &Arc<Mailbox>) -> bool {
+        let mut shard = self.sessions.shard(sid).lock();
+        // Under the lock: `close_all` finds every session that got past this line.
+        if self.is_closing() {
+            return false;
+        }
+        shard.insert(sid, Arc::clone(mailbox));
+        drop(shard);
+        self.counters.sessions.fetch_add(1, Ordering::Relaxed);
+        self.report_load();
+        true
+    }
+
+    /// Takes a session off the list.
+    pub(crate) fn close_session(&self, sid: Sid) {
+        let gone = self.sessions.shard(sid).lock().remove(&sid);
+        if gone.is_some() {
+            self.counters.sessions.fetch_sub(1, Ordering::Relaxed);
+            self.report_load();
+        }
+    }
+
+    /// The door of a session.
+    pub(crate) fn session(&self, sid: Sid) -> Option<Arc<Mailbox>> {
+        self.sessions.shard(sid).lock().get(&sid).cloned()
+    }
+
+    /// Whether the server takes no more sessions.
+    pub(crate) fn is_closing(&self) -> bool {
+        self.closing.load(Ordering::Acquire)
+    }
+
+    /// Takes no more sessions and ends those that live.
+    pub(crate) fn close_all(&self) {
+        self.closing.store(true, Ordering::Release);
+        for shard in &self.sessions.0 {
+            let mailboxes: Vec<_> = shard.lock().values().cloned().collect();
+            for mailbox in mailboxes {
+                // A connection that is gone needs no word.
+                drop(mailbox.control(Control::Shutdown));
+            }
+        }
+    }
+
+    /// Counts a request without a session that came through an edge.
+    pub(crate) fn count_arrival(&self) {
+        self.counters.arrived.fetch_add(1, Ordering::Relaxed);
+        self.report_load();
+    }
+
+    fn report_load(&self) {
+        if let Some(reporter) = self.reporter.get() {
+            let arrived = self.counters.arrived.load(Ordering::Relaxed);
+            reporter.load(self.counters.sessions.load(Ordering::Relaxed), arrived);
+        }
+    }
+}
+
+impl Sessions {
+    fn shard(&self, sid: Sid) -> &Mutex<HashMap<Sid, Arc<Mailbox>, RandomState>> {
+        let last = sid.as_str().as_bytes()[Sid::LEN - 1];
+        &self.0[usize::from(last) % SESSION_SHARDS]
+    }
+}

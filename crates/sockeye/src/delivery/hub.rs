@@ -1,0 +1,177 @@
+//! One namespace's point of delivery: to the sockets here, and to the other nodes.
+
+use super::{Control, Outgoing, Rooms};
+use crate::mesh::Mesh;
+use crate::payload::{EmitError, Encoded, Payload};
+use sockeye_cluster::{Flags, Message, Nsp, Packet, Room, Selector};
+use sockeye_proto::sid::Sid;
+use sockeye_proto::socket::event::RESERVED;
+use sockeye_proto::socket::packet::{Kind, encode_header};
+use std::fmt;
+use std::sync::{Arc, OnceLock};
+
+/// What all sockets of a namespace share.
+pub(crate) struct Hub {
+    nsp: Nsp,
+    rooms: Rooms,
+    mesh: Arc<OnceLock<Mesh>>,
+    attachments_max: u32,
+}
+
+impl fmt::Debug for Hub {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Hub").field(&self.nsp).finish()
+    }
+}
+
+impl Hub {
+    /// Makes the hub of a namespace. `mesh` is set once the server joins one.
+    pub(crate) fn new(nsp: Nsp, threads: usize, mesh: Arc<OnceLock<Mesh>>, attachments_max: u32) -> Self {
+        Self { nsp, rooms: Rooms::new(threads), mesh, attachments_max }
+    }
+
+    /// The namespace's name.
+    pub(crate) fn nsp(&self) -> &Nsp {
+        &self.nsp
+    }
+
+    /// Who is in which room here.
+    pub(crate) fn rooms(&self) -> &Rooms {
+        &self.rooms
+    }
+
+    /// Encodes an event of this namespace.
+    pub(crate) fn event(
+        &self,
+        name: &str,
+        payload: &impl Payload,
+        ack: Option<u64>,
+    ) -> Result<(Outgoing, usize), EmitError> {
+        if RESERVED.contains(&name) {
+            return Err(EmitError::ReservedName(name.to_owned()));
+        }
+        let mut encoded = Encoded { json: Vec::with_capacity(128), attachments: Vec::new() };
+        encoded.json.push(b'[');
+        serde_json::to_writer(&mut encoded.json, name)?;
+        encoded.json.push(b',');
+        let head = encoded.json.len();
+        encoded.append(payload, self.attachments_max)?;
+        if encoded.json.len() == head {
+            encoded.json.pop();
+        }
+        encoded.json.push(b']');
+        Ok((self.packet(Kind::Event, ack, &encoded), encoded.json.len()))
+    }
+
+    /// Encodes the answer to an event that asked for one.
+    pub(crate) fn ack(&self, id: u64, payload: &impl Payload) -> Result<Outgoing, EmitError> {
+        let mut encoded = Encoded { json: Vec::with_capacity(64), attachments: Vec::new() };
+        encoded.json.push(b'[');
+        encoded.append(payload, self.attachments_max)?;
+        encoded.json.push(b']');
+        Ok(self.packet(Kind::Ack, Some(id), &encoded))
+    }
+
+    /// Encodes the answer to a client that may enter.
+    pub(crate) fn connect_packet(&self, id: Sid) -> Outgoing {
+        let mut header = Vec::with_capacity(16);
+        encode_header(Kind::Connect, &self.nsp, None, 0, &mut header);
+        Outgoing::packet(&[&header, br#"{"sid":""#, id.as_str().as_bytes(), br#""}"#], &[])
+    }
+
+    /// Encodes the word to a client that has to leave.
+    pub(crate) fn disconnect_packet(&self) -> Outgoing {
+        let mut header = Vec::with_capacity(16);
+        encode_header(Kind::Disconnect, &self.nsp, None, 0, &mut header);
+        Outgoing::packet(&[&header], &[])
+    }
+
+    /// Delivers an event to the selected sockets, here and on the other nodes. Never waits.
+    pub(crate) fn publish(
+        &self,
+        selector: Selector,
+        flags: Flags,
+        name: &str,
+        payload: &impl Payload,
+    ) -> Result<(), EmitError> {
+        let (outgoing, length) = self.event(name, payload, None)?;
+        let outgoing = outgoing.volatile(flags.volatile).shared();
+        self.deliver(&selector, &outgoing);
+        if let Some(mesh) = self.mesh.get().filter(|mesh| !flags.local && mesh.has_peers()) {
+            let packet = Packet { data: outgoing.tail(length), attachments: outgoing.attachments() };
+            let message = Message::Broadcast { selector, flags, packet, request_id: None };
+            mesh.publish(&self.nsp, message);
+        }
+        Ok(())
+    }
+
+    /// Delivers an event that another node published.
+    pub(crate) fn deliver_remote(&self, selector: &Selector, flags: Flags, packet: &Packet) {
+        let encoded = Encoded { json: packet.data.to_vec(), attachments: packet.attachments.clone() };
+        let outgoing = self.packet(Kind::Event, None, &encoded).volatile(flags.volatile).shared();
+        self.deliver(selector, &outgoing);
+    }
+
+    /// Lets the selected sockets join rooms, here and on the other nodes.
+    pub(crate) fn join(&self, selector: Selector, rooms: Vec<Room>) {
+        self.join_here(&selector, &rooms);
+        self.tell(Message::SocketsJoin { selector, rooms });
+    }
+
+    /// Lets the selected sockets leave rooms, here and on the other nodes.
+    pub(crate) fn leave(&self, selector: Selector, rooms: Vec<Room>) {
+        self.leave_here(&selector, &rooms);
+        self.tell(Message::SocketsLeave { selector, rooms });
+    }
+
+    /// Disconnects the selected sockets, here and on the other nodes.
+    pub(crate) fn disconnect(&self, selector: Selector, close: bool) {
+        self.disconnect_here(&selector, close);
+        self.tell(Message::DisconnectSockets { selector, close });
+    }
+
+    /// Lets the selected sockets of this node join rooms.
+    pub(crate) fn join_here(&self, selector: &Selector, rooms: &[Room]) {
+        for member in self.rooms.select(selector) {
+            rooms.iter().for_each(|room| self.rooms.join(member.id, room));
+        }
+    }
+
+    /// Lets the selected sockets of this node leave rooms.
+    pub(crate) fn leave_here(&self, selector: &Selector, rooms: &[Room]) {
+        for member in self.rooms.select(selector) {
+            rooms.iter().for_each(|room| self.rooms.leave(member.id, room));
+        }
+    }
+
+    /// Disconnects the selected sockets of this node.
+    pub(crate) fn disconnect_here(&self, selector: &Selector, close: bool) {
+        for member in self.rooms.select(selector) {
+            // A connection that is gone has disconnected already.
+            drop(member.mailbox.control(Control::Disconnect { nsp: self.nsp.clone(), close }));
+        }
+    }
+
+    fn deliver(&self, selector: &Selector, outgoing: &Arc<Outgoing>) {
+        self.rooms.for_each(selector, |member| member.mailbox.post(outgoing));
+    }
+
+    fn tell(&self, message: Message) {
+        if let Some(mesh) = self.mesh.get().filter(|mesh| mesh.has_peers()) {
+            mesh.publish(&self.nsp, message);
+        }
+    }
+
+    fn packet(&self, kind: Kind, id: Option<u64>, encoded: &Encoded) -> Outgoing {
+        let count = u32::try_from(encoded.attachments.len()).unwrap_or(u32::MAX);
+        let kind = match kind {
+            Kind::Event if count > 0 => Kind::BinaryEvent,
+            Kind::Ack if count > 0 => Kind::BinaryAck,
+            other => other,
+        };
+        let mut header = Vec::with_capacity(32);
+        encode_header(kind, &self.nsp, id, count, &mut header);
+        Outgoing::packet(&[&header, &encoded.json], &encoded.attachments)
+    }
+}
+

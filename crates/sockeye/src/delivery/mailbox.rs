@@ -1,0 +1,294 @@
+//! The door of a connection: everything that reaches it from another task comes through here.
+//!
+//! Bounded in bytes. What does not fit is decided at once: volatile mail is dropped, anything else closes the connection
+//! (`overflowed`), so nobody ever waits for a slow client.
+
+use super::Outgoing;
+use crate::transport::{PollRequest, PostRequest, WebSocket};
+use parking_lot::Mutex;
+use smallvec::SmallVec;
+use sockeye_cluster::Nsp;
+use sockeye_proto::engine::Transport;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::task::{Context, Poll, Waker};
+
+/// One piece of mail.
+#[derive(Debug)]
+pub(crate) enum Mail {
+    /// A packet for the client.
+    Packet(Arc<Outgoing>),
+    /// Anything rarer.
+    Control(Box<Control>),
+}
+
+/// Mail that changes something.
+#[derive(Debug)]
+pub(crate) enum Control {
+    /// A GET of a polling client.
+    Poll(PollRequest),
+    /// A POST of a polling client.
+    Post(PostRequest),
+    /// A request that the transport does not allow; the session ends.
+    BadRequest,
+    /// A WebSocket that came with this session's id.
+    Probe(WebSocket),
+    /// The server takes the socket out of a namespace; `close` ends the connection as well.
+    Disconnect {
+        /// The namespace.
+        nsp: Nsp,
+        /// Whether to close the engine, too.
+        close: bool,
+    },
+    /// The server closes the session.
+    Close,
+    /// The server shuts down.
+    Shutdown,
+}
+
+/// Mail, as a connection takes it.
+pub(crate) type Batch = SmallVec<[Mail; 4]>;
+
+/// The bounded queue of one connection.
+#[derive(Debug)]
+pub(crate) struct Mailbox {
+    queue: Mutex<Queue>,
+    bytes_max: u32,
+    /// A POST is being read. Engine.IO v4: one at a time.
+    posting: AtomicBool,
+    /// Whether plain requests with this session's id are in order.
+    polling: AtomicBool,
+}
+
+#[derive(Debug)]
+struct Queue {
+    mail: Batch,
+    bytes: u32,
+    state: State,
+    /// Nothing can be sent at the moment: volatile packets are dropped.
+    holding: bool,
+    waker: Option<Waker>,
+}
+
+/// More mail came than the mailbox may hold.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Overflowed;
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum State {
+    Open,
+    /// Mail was refused; the connection has to close.
+    Overflowed,
+    Closed,
+}
+
+impl Mailbox {
+    /// Makes a mailbox that holds `bytes_max` bytes of packets.
+    pub(crate) fn new(bytes_max: u32, transport: Transport) -> Arc<Self> {
+        Arc::new(Self {
+            queue: Mutex::new(Queue { mail: Batch::new(), bytes: 0, state: State::Open, holding: false, waker: None }),
+            bytes_max,
+            posting: AtomicBool::new(false),
+            polling: AtomicBool::new(transport == Transport::Polling),
+        })
+    }
+
+    /// Posts a packet. To a closed connection it is a no-op.
+    pub(crate) fn post(&self, packet: &Arc<Outgoing>) {
+        let mut queue = self.queue.lock();
+        if queue.state != State::Open || (queue.holding && packet.is_volatile()) {
+            return;
+        }
+        let bytes = queue.bytes.saturating_add(packet.cost());
+        // The first packet always fits: a limit below one packet would make that packet undeliverable.
+        if bytes > self.bytes_max && queue.bytes > 0 {
+            if packet.is_volatile() {
+                return;
+            }
+            queue.state = State::Overflowed;
+        } else {
+            queue.bytes = bytes;
+            queue.mail.push(Mail::Packet(Arc::clone(packet)));
+        }
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+    }
+
+    /// Posts what changes something. `Err` gives it back: the connection is gone.
+    pub(crate) fn control(&self, control: Control) -> Result<(), Box<Control>> {
+        let control = Box::new(control);
+        let mut queue = self.queue.lock();
+        if queue.state == State::Closed {
+            return Err(control);
+        }
+        queue.mail.push(Mail::Control(control));
+        let waker = queue.waker.take();
+        drop(queue);
+        if let Some(waker) = waker {
+            waker.wake();
+        }
+        Ok(())
+    }
+
+    /// Takes all mail, or leaves word to be woken. With `hold` set, because nothing can be sent, packets stay where they are
+    /// and only control passes.
+    ///
+    /// # Errors
+    /// Mail was refused since the last call: the connection has to close.
+    pub(crate) fn poll_take(&self, cx: &Context<'_>, hold: bool) -> Poll<Result<Batch, Overflowed>> {
+        let mut queue = self.queue.lock();
+        queue.holding = hold;
+        if queue.state == State::Overflowed {
+            return Poll::Ready(Err(Overflowed));
+        }
+        let ready = if hold {
+            queue.mail.iter().any(|mail| matches!(mail, Mail::Control(_)))
+        } else {
+            !queue.mail.is_empty()
+        };
+        if ready {
+            if hold {
+                let (controls, packets) =
+                    std::mem::take(&mut queue.mail).into_iter().partition(|mail| matches!(mail, Mail::Control(_)));
+                queue.mail = packets;
+                return Poll::Ready(Ok(controls));
+            }
+            queue.bytes = 0;
+            return Poll::Ready(Ok(std::mem::take(&mut queue.mail)));
+        }
+        if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
+            queue.waker = Some(cx.waker().clone());
+        }
+        Poll::Pending
+    }
+
+    /// Whether a packet waits.
+    pub(crate) fn has_packets(&self) -> bool {
+        self.queue.lock().bytes > 0
+    }
+
+    /// Takes no more mail and drops what waits.
+    pub(crate) fn close(&self) {
+        let mut queue = self.queue.lock();
+        queue.state = State::Closed;
+        queue.bytes = 0;
+        let mail = std::mem::take(&mut queue.mail);
+        let waker = queue.waker.take();
+        drop(queue);
+        drop((mail, waker));
+    }
+
+    /// Marks the begin of a POST; `false` when one is under way.
+    pub(crate) fn begin_post(&self) -> bool {
+        !self.posting.swap(true, Ordering::AcqRel)
+    }
+
+    /// Marks the end of a POST.
+    pub(crate) fn end_post(&self) {
+        self.posting.store(false, Ordering::Release);
+    }
+
+    /// Whether the session takes plain requests.
+    pub(crate) fn is_polling(&self) -> bool {
+        self.polling.load(Ordering::Acquire)
+    }
+
+    /// The session moved to a WebSocket.
+    pub(crate) fn leave_polling(&self) {
+        self.polling.store(false, Ordering::Release);
+    }
+}
+
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::atomic::AtomicUsize;
+    use std::task::Wake;
+
+    #[test]
+    fn mail_is_taken_whole_and_a_sleeper_is_woken_once() {
+        let mailbox = Mailbox::new(1000, Transport::WebSocket);
+        let (count, waker) = counting();
+        let cx = Context::from_waker(&waker);
+        assert!(mailbox.poll_take(&cx, false).is_pending());
+        mailbox.post(&packet(10));
+        mailbox.post(&packet(10));
+        assert_eq!(count.0.load(Ordering::SeqCst), 1);
+        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, false) else { panic!("mail waits") };
+        assert_eq!(batch.len(), 2);
+        assert!(mailbox.poll_take(&cx, false).is_pending());
+    }
+
+    #[test]
+    fn too_much_mail_marks_the_connection_and_volatile_mail_does_not() {
+        let mailbox = Mailbox::new(300, Transport::WebSocket);
+        mailbox.post(&packet(100));
+        mailbox.post(&Outgoing::packet(&[&[b'x'; 200]], &[]).volatile(true).shared());
+        let cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, false) else { panic!("mail waits") };
+        assert_eq!(batch.len(), 1);
+        mailbox.post(&packet(200));
+        mailbox.post(&packet(200));
+        assert!(matches!(mailbox.poll_take(&cx, false), Poll::Ready(Err(Overflowed))));
+    }
+
+    #[test]
+    fn one_packet_larger_than_the_limit_passes() {
+        let mailbox = Mailbox::new(300, Transport::WebSocket);
+        mailbox.post(&packet(1000));
+        let cx = Context::from_waker(Waker::noop());
+        assert!(matches!(mailbox.poll_take(&cx, false), Poll::Ready(Ok(_))));
+    }
+
+    #[test]
+    fn volatile_mail_is_dropped_while_nothing_can_be_sent() {
+        let mailbox = Mailbox::new(300, Transport::Polling);
+        let cx = Context::from_waker(Waker::noop());
+        assert!(mailbox.poll_take(&cx, true).is_pending());
+        mailbox.post(&Outgoing::text("x").volatile(true).shared());
+        assert!(!mailbox.has_packets());
+    }
+
+    #[test]
+    fn held_packets_wait_while_control_passes() {
+        let mailbox = Mailbox::new(1000, Transport::Polling);
+        let cx = Context::from_waker(Waker::noop());
+        mailbox.post(&packet(10));
+        assert!(mailbox.poll_take(&cx, true).is_pending());
+        mailbox.control(Control::Shutdown).unwrap();
+        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, true) else { panic!("control waits") };
+        assert!(matches!(&batch[..], [Mail::Control(_)]));
+        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, false) else { panic!("the packet waits") };
+        assert!(matches!(&batch[..], [Mail::Packet(_)]));
+    }
+
+    #[test]
+    fn a_closed_mailbox_gives_control_back_and_ignores_packets() {
+        let mailbox = Mailbox::new(1000, Transport::Polling);
+        mailbox.close();
+        mailbox.post(&packet(1));
+        assert!(!mailbox.has_packets());
+        assert!(mailbox.control(Control::Shutdown).is_err());
+    }
+
+    fn packet(size: usize) -> Arc<Outgoing> {
+        Outgoing::packet(&[&vec![b'x'; size]], &[]).shared()
+    }
+
+    struct Count(AtomicUsize);
+
+    impl Wake for Count {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::SeqCst);
+        }
+    }
+
+    fn counting() -> (Arc<Count>, Waker) {
+        let count = Arc::new(Count(AtomicUsize::new(0)));
+        (Arc::clone(&count), Waker::from(count))
+    }
+}

@@ -1,0 +1,297 @@
+//! Who is in which room of one namespace: an index of mailboxes.
+//!
+//! Sharded by socket, so that cores join and leave without meeting; a broadcast visits the shards one by one. A socket's own
+//! room (the room named by its id) costs nothing: it is found by the id itself. Knows nothing of messages.
+
+use super::Mailbox;
+use foldhash::fast::RandomState as IdState;
+use parking_lot::Mutex;
+use slab::Slab;
+use smallvec::SmallVec;
+use sockeye_cluster::{Room, Selector};
+use sockeye_proto::sid::Sid;
+use std::collections::HashMap;
+use std::str::FromStr;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+
+/// A socket as the index knows it.
+#[derive(Debug, Clone)]
+pub(crate) struct Member {
+    /// Its id.
+    pub(crate) id: Sid,
+    /// The door of its connection.
+    pub(crate) mailbox: Arc<Mailbox>,
+}
+
+/// The index of one namespace.
+#[derive(Debug)]
+pub(crate) struct Rooms {
+    shards: Box<[Mutex<Shard>]>,
+    count: AtomicUsize,
+}
+
+#[derive(Debug, Default)]
+struct Shard {
+    seats: Slab<Seat>,
+    by_id: HashMap<Sid, usize, IdState>,
+    // Names of rooms come from applications and so from clients: a keyed hash (std's SipHash) on purpose.
+    rooms: HashMap<Room, Vec<usize>>,
+    round: u64,
+}
+
+#[derive(Debug)]
+struct Seat {
+    member: Member,
+    /// The rooms, each with the seat's place in that room's list, so that leaving a crowd is no search.
+    rooms: SmallVec<[(Room, usize); 1]>,
+    /// The round in which this seat was last visited or left out.
+    seen: u64,
+}
+
+impl Rooms {
+    /// Makes an index for a server of `threads` threads.
+    pub(crate) fn new(threads: usize) -> Self {
+        let shards = threads.max(1).next_power_of_two();
+        Self {
+            shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
+            count: AtomicUsize::new(0),
+        }
+    }
+
+    /// Adds a socket; from here on it is found by its id.
+    pub(crate) fn add(&self, member: Member) {
+        let mut shard = self.shard(member.id).lock();
+        let id = member.id;
+        let seat = shard.seats.insert(Seat { member, rooms: SmallVec::new(), seen: 0 });
+        shard.by_id.insert(id, seat);
+        self.count.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// Removes a socket from every room.
+    pub(crate) fn remove(&self, id: Sid) {
+        let mut shard = self.shard(id).lock();
+        let Some(seat) = shard.by_id.remove(&id) else { return };
+        while let Some((room, place)) = shard.seats[seat].rooms.pop() {
+            shard.vacate(&room, place);
+        }
+        shard.seats.remove(seat);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// Puts a socket into a room. Joining twice is joining once; an unknown socket is ignored.
+    pub(crate) fn join(&self, id: Sid, room: &Room) {
+        self.shard(id).lock().join(id, room);
+    }
+
+    /// Takes a socket out of a room.
+    pub(crate) fn leave(&self, id: Sid, room: &str) {
+        self.shard(id).lock().leave(id, room);
+    }
+
+    /// Lists the rooms of a socket, its own first.
+    pub(crate) fn rooms_of(&self, id: Sid) -> Vec<Room> {
+        let shard = self.shard(id).lock();
+        let Some(&seat) = shard.by_id.get(&id) else { return Vec::new() };
+        let own = Room::new(id.as_str());
+        std::iter::once(own).chain(shard.seats[seat].rooms.iter().map(|(room, _)| room.clone())).collect()
+    }
+
+    /// Calls `visit` once for each selected socket. `visit` must be short: a shard is locked meanwhile.
+    pub(crate) fn for_each(&self, selector: &Selector, mut visit: impl FnMut(&Member)) {
+        for shard in &self.shards {
+            shard.lock().visit(selector, &mut visit);
+        }
+    }
+
+    /// Copies the selected sockets out, for work that must not run under a lock.
+    pub(crate) fn select(&self, selector: &Selector) -> Vec<Member> {
+        let mut members = Vec::new();
+        self.for_each(selector, |member| members.push(member.clone()));
+        members
+    }
+
+    /// How many sockets the namespace has.
+    pub(crate) fn len(&self) -> usize {
+        self.count.load(Ordering::Relaxed)
+    }
+
+    fn shard(&self, id: Sid) -> &Mutex<Shard> {
+        // The last characters of an id are random.
+        let bytes = id.as_str().as_bytes();
+        let random = usize::from(bytes[Sid::LEN - 1]) ^ (usize::from(bytes[Sid::LEN - 2]) << 3);
+        &self.shards[random & (self.shards.len() - 1)]
+    }
+}
+
+impl Shard {
+    fn join(&mut self, id: Sid, room: &Room) {
+        let Some(&seat) = self.by_id.get(&id) else { return };
+        let rooms = &mut self.seats[seat].rooms;
+        if **room == *id.as_str() || rooms.iter().any(|(joined, _)| joined == room) {
+            return;
+        }
+        let list = self.rooms.entry(room.clone()).or_default();
+        rooms.push((room.clone(), list.len()));
+        list.push(seat);
+    }
+
+    fn leave(&mut self, id: Sid, room: &str) {
+        let Some(&seat) = self.by_id.get(&id) else { return };
+        let rooms = &mut self.seats[seat].rooms;
+        let Some(index) = rooms.iter().position(|(joined, _)| **joined == *room) else { return };
+        let (_, place) = rooms.swap_remove(index);
+        self.vacate(room, place);
+    }
+
+    /// Frees a place in a room's list; who stood last moves there.
+    fn vacate(&mut self, room: &str, place: usize) {
+        let Some(list) = self.rooms.get_mut(room) else { return };
+        list.swap_remove(place);
+        if let Some(&moved) = list.get(place) {
+            for (name, at) in &mut self.seats[moved].rooms {
+                if **name == *room {
+                    *at = place;
+                }
+            }
+        } else if list.is_empty() {
+            self.rooms.remove(room);
+        }
+    }
+
+    fn visit(&mut self, selector: &Selector, visit: &mut impl FnMut(&Member)) {
+        self.round += 1;
+        let round = self.round;
+        for room in &selector.except {
+            self.mark(room, round);
+        }
+        if selector.rooms.is_empty() {
+            for (_, seat) in &self.seats {
+                if seat.seen != round {
+                    visit(&seat.member);
+                }
+            }
+            return;
+        }
+        for room in &selector.rooms {
+            if let Some(&seat) = Sid::from_str(room).ok().and_then(|id| self.by_id.get(&id)) {
+                self.seats[seat].visit_once(round, visit);
+            }
+            for &seat in self.rooms.get(room.as_str()).into_iter().flatten() {
+                self.seats[seat].visit_once(round, visit);
+            }
+        }
+    }
+
+    fn mark(&mut self, room: &str, round: u64) {
+        if let Some(&seat) = Sid::from_str(room).ok().and_then(|id| self.by_id.get(&id)) {
+            self.seats[seat].seen = round;
+        }
+        for &seat in self.rooms.get(room).into_iter().flatten() {
+            self.seats[seat].seen = round;
+        }
+    }
+}
+
+impl Seat {
+    fn visit_once(&mut self, round: u64, visit: &mut impl FnMut(&Member)) {
+        if self.seen != round {
+            self.seen = round;
+            visit(&self.member);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sockeye_proto::engine::Transport;
+    use sockeye_proto::sid::Tag;
+
+    #[test]
+    fn a_selector_finds_each_socket_once() {
+        let (rooms, ids) = world(4);
+        rooms.join(ids[0], &"a".into());
+        rooms.join(ids[1], &"a".into());
+        rooms.join(ids[1], &"b".into());
+        rooms.join(ids[2], &"b".into());
+        let own = |index: usize| ids[index].as_str();
+        let rows: [(Selector, &[usize]); 9] = [
+            (Selector::all(), &[0, 1, 2, 3]),
+            (Selector::to("a"), &[0, 1]),
+            (Selector::to("a").and_to("b"), &[0, 1, 2]),
+            (Selector::to("a").and_except("b"), &[0]),
+            (Selector::all().and_except("a"), &[2, 3]),
+            (Selector::to(own(3)), &[3]),
+            (Selector::to(own(3)).and_to("a").and_to("a"), &[0, 1, 3]),
+            (Selector::all().and_except(own(0)), &[1, 2, 3]),
+            (Selector::to("nobody"), &[]),
+        ];
+        for (selector, expected) in rows {
+            assert_eq!(found(&rooms, &ids, &selector), expected, "{selector:?}");
+        }
+    }
+
+    #[test]
+    fn a_room_named_like_a_socket_holds_the_socket_and_its_guests() {
+        let (rooms, ids) = world(3);
+        rooms.join(ids[1], &Room::new(ids[0].as_str()));
+        rooms.join(ids[0], &Room::new(ids[0].as_str()));
+        assert_eq!(found(&rooms, &ids, &Selector::to(ids[0].as_str())), [0, 1]);
+    }
+
+    #[test]
+    fn leaving_keeps_the_others_in_place() {
+        let (rooms, ids) = world(5);
+        for id in &ids {
+            rooms.join(*id, &"a".into());
+            rooms.join(*id, &"b".into());
+        }
+        rooms.leave(ids[0], "a");
+        rooms.leave(ids[0], "a");
+        rooms.remove(ids[3]);
+        rooms.leave(ids[4], "a");
+        assert_eq!(found(&rooms, &ids, &Selector::to("a")), [1, 2]);
+        assert_eq!(found(&rooms, &ids, &Selector::to("b")), [0, 1, 2, 4]);
+        assert_eq!(rooms.len(), 4);
+    }
+
+    #[test]
+    fn the_last_one_out_takes_the_room_along() {
+        let (rooms, ids) = world(2);
+        rooms.join(ids[0], &"a".into());
+        rooms.join(ids[1], &"a".into());
+        rooms.remove(ids[0]);
+        rooms.leave(ids[1], "a");
+        assert!(rooms.shards.iter().all(|shard| shard.lock().rooms.is_empty()));
+    }
+
+    #[test]
+    fn a_socket_lists_its_rooms_its_own_first() {
+        let (rooms, ids) = world(1);
+        rooms.join(ids[0], &"a".into());
+        assert_eq!(rooms.rooms_of(ids[0]), [Room::new(ids[0].as_str()), Room::new("a")]);
+        rooms.remove(ids[0]);
+        assert!(rooms.rooms_of(ids[0]).is_empty());
+    }
+
+    fn world(count: usize) -> (Rooms, Vec<Sid>) {
+        let rooms = Rooms::new(2);
+        let ids: Vec<_> = (0..count)
+            .map(|index| Sid::new(Tag::from_bits(7), (index as u128) << 64 | (index as u128) * 0x9e37_79b9))
+            .collect();
+        for id in &ids {
+            rooms.add(Member { id: *id, mailbox: Mailbox::new(1000, Transport::Polling) });
+        }
+        (rooms, ids)
+    }
+
+    fn found(rooms: &Rooms, ids: &[Sid], selector: &Selector) -> Vec<usize> {
+        let mut found = Vec::new();
+        rooms.for_each(selector, |member| {
+            found.extend(ids.iter().position(|id| *id == member.id));
+        });
+        found.sort_unstable();
+        found
+    }
+}

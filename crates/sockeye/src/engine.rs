@@ -1,0 +1,42 @@
+//! Bare Engine.IO: messages without namespaces, rooms or acks.
+//!
+//! For protocols of one's own on top of the transports. Most programs want [`Server`](crate::Server).
+
+use crate::delivery::{Control, Mailbox, Outgoing};
+use std::sync::Arc;
+
+/// A message, as it arrived.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Message<'a> {
+    /// Text.
+    Text(&'a str),
+    /// Bytes.
+    Binary(&'a [u8]),
+}
+
+/// The other end of a session.
+#[derive(Debug, Clone)]
+pub struct Client {
+    mailbox: Arc<Mailbox>,
+}
+
+impl Client {
+    pub(crate) fn new(mailbox: Arc<Mailbox>) -> Self {
+        Self { mailbox }
+    }
+
+    /// Sends a message. Never waits; to a closed session it is a no-op.
+    pub fn send(&self, message: Message<'_>) {
+        let outgoing = match message {
+            Message::Text(text) => Outgoing::text(text),
+            Message::Binary(bytes) => Outgoing::binary(bytes),
+        };
+        self.mailbox.post(&outgoing.shared());
+    }
+
+    /// Closes the session.
+    pub fn close(&self) {
+        // A session that is gone is closed.
+        drop(self.mailbox.control(Control::Close));
+    }
+}

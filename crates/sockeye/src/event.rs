@@ -1,0 +1,73 @@
+//! An event that a client sent, as a handler gets it.
+
+use crate::namespace::Namespace;
+use crate::payload::{Args, EmitError, Payload};
+use crate::socket::Socket;
+use serde::de::DeserializeOwned;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One event of one client.
+#[derive(Debug)]
+pub struct Event {
+    socket: Socket,
+    name: Arc<str>,
+    args: Args,
+    ack: Option<u64>,
+    answered: AtomicBool,
+}
+
+impl Event {
+    pub(crate) fn new(socket: Socket, name: Arc<str>, args: Args, ack: Option<u64>) -> Self {
+        Self { socket, name, args, ack, answered: AtomicBool::new(false) }
+    }
+
+    /// Who sent it.
+    pub fn socket(&self) -> &Socket {
+        &self.socket
+    }
+
+    /// The namespace it was sent to.
+    pub fn namespace(&self) -> Namespace {
+        self.socket.namespace()
+    }
+
+    /// The event's name.
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// Reads the arguments: a tuple takes as many as it has fields, any other type takes the first one.
+    ///
+    /// # Errors
+    /// The arguments are not of that type. A handler may return the error: it is logged.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+        self.args.data()
+    }
+
+    /// The arguments as they came.
+    pub fn args(&self) -> &Args {
+        &self.args
+    }
+
+    /// Whether the client waits for an ack.
+    pub fn wants_ack(&self) -> bool {
+        self.ack.is_some()
+    }
+
+    /// Answers, if the client asked for an ack; only the first answer counts.
+    ///
+    /// # Errors
+    /// [`EmitError`]: the payload cannot be sent as it is.
+    pub fn ack(&self, payload: impl Payload) -> Result<(), EmitError> {
+        let Some(id) = self.ack else { return Ok(()) };
+        if self.answered.load(Ordering::Acquire) {
+            return Ok(());
+        }
+        let outgoing = self.socket.hub().ack(id, &payload)?;
+        if !self.answered.swap(true, Ordering::AcqRel) {
+            self.socket.mailbox().post(&outgoing.shared());
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,314 @@
+//! One HTTP request to a server: Engine.IO, or a page, or a way to another node.
+
+use crate::caller::{Caller, Way};
+use crate::core::Core;
+use crate::delivery::{Control, Mailbox};
+use crate::handshake::Handshake;
+use crate::route::{Ask, Route};
+use crate::session::{start_probe, start_websocket};
+use crate::site::Site;
+use crate::transport::{Answer, Io, PollRequest, PostRequest, Reply};
+use bytes::{Bytes, BytesMut};
+use http::header::{
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE, USER_AGENT,
+};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
+use http_body::Body as HttpBody;
+use http_body_util::BodyExt;
+use hyper_util::rt::TokioIo;
+use sockeye_proto::engine::{Refusal, Transport};
+use sockeye_proto::ws::handshake::{accept_key, is_key};
+use sockeye_relay::{Body, BoxError, Origin, PEER, RELAYED, RelayError, Rewind, Socket};
+use std::pin::pin;
+use std::sync::Arc;
+
+/// Answers one request.
+pub(crate) async fn respond<B>(site: &Arc<Site>, caller: Caller, mut request: Request<B>) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let core = &site.core;
+    let caller = identify(caller, request.headers_mut());
+    let Some(file) = request.uri().path().strip_prefix(core.config.path.as_str()) else {
+        return site.page(&head_only(&request)).await;
+    };
+    if let Some(answer) = site.client(file, &request) {
+        return answer;
+    }
+    let ask = Ask {
+        method: request.method().as_str(),
+        query: request.uri().query().unwrap_or_default(),
+        upgrade: is_websocket(&request),
+        relayed: caller.way == Way::Node,
+    };
+    core.count_arrival_of(ask, caller.way);
+    if *request.method() == Method::OPTIONS
+        && let Some(cors) = &core.config.cors
+    {
+        return cors.preflight(request.headers());
+    }
+    let (route, upgrade) = (core.route(ask), ask.upgrade);
+    let origin = core.config.cors.as_ref().map(|cors| (cors, request.headers().clone()));
+    let mut answer = match route {
+        Route::Refused(refusal) => refuse(refusal),
+        Route::Elsewhere(owner) => return relay(site, &owner, request, caller, upgrade).await,
+        Route::Open(Transport::Polling) => open_polling(core, &request, caller),
+        Route::Open(Transport::WebSocket) => upgrade_to(core, request, caller, None),
+        Route::Session(mailbox) if upgrade => upgrade_to(core, request, caller, Some(mailbox)),
+        Route::Session(mailbox) => match *request.method() {
+            Method::GET => poll(&mailbox).await,
+            Method::POST => post(core, &mailbox, request).await,
+            // Engine.IO's own answer to any other method on a known session.
+            _ => status(StatusCode::INTERNAL_SERVER_ERROR),
+        },
+    };
+    if let Some((cors, headers)) = origin {
+        cors.apply(&headers, answer.headers_mut());
+    }
+    answer
+}
+
+/// Reads what an edge or a node of ours says of the client, where it may be believed, and takes it off.
+fn identify(caller: Caller, headers: &mut HeaderMap) -> Caller {
+    let (peer, relayed) = (headers.remove(PEER), headers.remove(RELAYED));
+    if caller.way != Way::Private {
+        return caller;
+    }
+    let peer = peer.and_then(|value| value.to_str().ok()?.parse().ok()).unwrap_or(caller.peer);
+    let way = match relayed {
+        Some(relayer) if relayer == "edge" => Way::Edge,
+        Some(_) => Way::Node,
+        None => Way::Private,
+    };
+    Caller { peer, way }
+}
+
+/// The head alone, for answers that a body must not hold up.
+fn head_only<B>(request: &Request<B>) -> Request<()> {
+    let mut head = Request::new(());
+    *head.method_mut() = request.method().clone();
+    *head.uri_mut() = request.uri().clone();
+    *head.headers_mut() = request.headers().clone();
+    head
+}
+
+fn is_websocket<B>(request: &Request<B>) -> bool {
+    request.headers().get(UPGRADE).is_some_and(|value| value.as_bytes().eq_ignore_ascii_case(b"websocket"))
+        && request.extensions().get::<hyper::upgrade::OnUpgrade>().is_some()
+}
+
+async fn relay<B>(
+    site: &Site,
+    owner: &sockeye_relay::Address,
+    request: Request<B>,
+    caller: Caller,
+    upgrade: bool,
+) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes> + Send + 'static,
+    B::Error: Into<BoxError>,
+{
+    let mut origin = Origin::new(caller.peer).relayed_by(site.core.tag.as_str());
+    if caller.way == Way::Edge {
+        origin = origin.already_forwarded();
+    }
+    let answer = if upgrade {
+        site.relay.upgrade(owner, request, &origin).await
+    } else {
+        site.relay.request(owner, request, &origin).await
+    };
+    answer.unwrap_or_else(|error| match error {
+        // The owner died: its sessions are nobody's.
+        RelayError::Refused { .. } => refuse(Refusal::UnknownSid),
+        other => {
+            tracing::debug!(%other, "the owner of a session did not answer");
+            status(StatusCode::BAD_GATEWAY)
+        }
+    })
+}
+
+fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller) -> Response<Body> {
+    let Some(opening) = core.open(Transport::Polling) else { return status(StatusCode::SERVICE_UNAVAILABLE) };
+    let packet = core.open_packet(&opening, Transport::Polling);
+    opening.start_polling(core, Handshake::new(head_of(request), caller.peer));
+    payload(Bytes::from(packet), request.headers())
+}
+
+/// Engine.IO v4, "HTTP long-polling": the answer comes when there is something to say.
+async fn poll(mailbox: &Mailbox) -> Response<Body> {
+    let (reply, answer) = Reply::new();
+    match mailbox.control(Control::Poll(PollRequest { reply })) {
+        Ok(()) => answered(answer.await.ok()),
+        Err(_) => refuse(Refusal::UnknownSid),
+    }
+}
+
+async fn post<B>(core: &Core, mailbox: &Arc<Mailbox>, request: Request<B>) -> Response<Body>
+where
+    B: HttpBody<Data = Bytes>,
+{
+    let binary = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream");
+    if binary || !mailbox.begin_post() {
+        // The session ends either way, so nobody waits for its answer.
+        drop(mailbox.control(Control::BadRequest));
+        return status(StatusCode::BAD_REQUEST);
+    }
+    let mut posting = Posting { mailbox: Arc::clone(mailbox), whole: false };
+    let body = match collect(request.into_body(), core.config.max_payload as usize).await {
+        Ok(body) => body,
+        Err(Incomplete::TooLarge) => {
+            posting.whole = true;
+            return status(StatusCode::PAYLOAD_TOO_LARGE);
+        }
+        Err(Incomplete::Aborted) => return status(StatusCode::BAD_REQUEST),
+    };
+    posting.whole = true;
+    let (reply, answer) = Reply::new();
+    match mailbox.control(Control::Post(PostRequest { body, reply })) {
+        Ok(()) => answered(answer.await.ok()),
+        Err(_) => refuse(Refusal::UnknownSid),
+    }
+}
+
+/// A POST that is being read. However it ends, the next one may come; a client that went away in the middle ends its session.
+struct Posting {
+    mailbox: Arc<Mailbox>,
+    whole: bool,
+}
+
+impl Drop for Posting {
+    fn drop(&mut self) {
+        self.mailbox.end_post();
+        if !self.whole {
+            // A session that is gone needs no end.
+            drop(self.mailbox.control(Control::BadRequest));
+        }
+    }
+}
+
+/// Why a body is not there.
+enum Incomplete {
+    TooLarge,
+    Aborted,
+}
+
+async fn collect<B: HttpBody<Data = Bytes>>(body: B, max: usize) -> Result<Bytes, Incomplete> {
+    let mut body = pin!(body);
+    let mut whole = Bytes::new();
+    let mut parts = BytesMut::new();
+    while let Some(frame) = body.frame().await {
+        let Ok(data) = frame.map_err(|_| Incomplete::Aborted)?.into_data() else { continue };
+        if whole.len() + parts.len() + data.len() > max {
+            return Err(Incomplete::TooLarge);
+        }
+        // Most bodies are one frame, which is not copied.
+        if whole.is_empty() && parts.is_empty() {
+            whole = data;
+        } else {
+            parts.extend_from_slice(&std::mem::take(&mut whole));
+            parts.extend_from_slice(&data);
+        }
+    }
+    Ok(if parts.is_empty() { whole } else { parts.freeze() })
+}
+
+/// Answers 101 and, once hyper has sent it, hands the socket on.
+fn upgrade_to<B>(
+    core: &Arc<Core>,
+    mut request: Request<B>,
+    caller: Caller,
+    session: Option<Arc<Mailbox>>,
+) -> Response<Body> {
+    let key = request.headers().get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
+    let Some(accept) = key.filter(|key| is_key(key)).map(accept_key) else { return refuse(Refusal::BadRequest) };
+    let Ok(accept) = HeaderValue::try_from(accept) else { return refuse(Refusal::BadRequest) };
+    let handshake = Handshake::new(head_of(&request), caller.peer);
+    let upgrade = hyper::upgrade::on(&mut request);
+    let core = Arc::clone(core);
+    // Lives from the answer to the switch; it fails with the connection, and then there is nothing to hand on.
+    tokio::spawn(async move {
+        let Ok(upgraded) = upgrade.await else { return };
+        let (io, read) = raw(upgraded);
+        match session {
+            Some(mailbox) => start_probe(&core, &mailbox, io, read, None),
+            None => start_websocket(&core, io, read, None, handshake),
+        }
+    });
+    let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
+    let headers = response.headers_mut();
+    headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
+    headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+    headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    response
+}
+
+/// Takes the socket back out of hyper, with what was read too far.
+fn raw(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
+    match upgraded.downcast::<TokioIo<Rewind<Socket>>>() {
+        Ok(parts) => {
+            let (first, socket) = parts.io.into_inner().into_parts();
+            let read = if first.is_empty() { parts.read_buf } else { [first, parts.read_buf].concat().into() };
+            (Io::Raw(socket), read)
+        }
+        Err(upgraded) => match upgraded.downcast::<TokioIo<tokio::net::TcpStream>>() {
+            Ok(parts) => (Io::Raw(Socket::Tcp(parts.io.into_inner())), parts.read_buf),
+            Err(upgraded) => (Io::Boxed(Box::pin(TokioIo::new(upgraded))), Bytes::new()),
+        },
+    }
+}
+
+/// The head of a request that hyper has parsed, written out again: a handshake is kept as bytes.
+fn head_of<B>(request: &Request<B>) -> Bytes {
+    let target = request.uri().path_and_query().map_or("/", |target| target.as_str());
+    let mut head = format!("{} {target} HTTP/1.1\r\n", request.method()).into_bytes();
+    for (name, value) in request.headers() {
+        head.extend_from_slice(name.as_str().as_bytes());
+        head.extend_from_slice(b": ");
+        head.extend_from_slice(value.as_bytes());
+        head.extend_from_slice(b"\r\n");
+    }
+    head.extend_from_slice(b"\r\n");
+    head.into()
+}
+
+fn answered(answer: Option<Answer>) -> Response<Body> {
+    match answer {
+        Some(Answer::Payload(bytes)) => payload(bytes, &HeaderMap::new()),
+        Some(Answer::Taken) => {
+            let mut response = Response::new(Body::full("ok"));
+            // Engine.IO: text/html keeps some browsers from offering a download.
+            response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
+            response.headers_mut().insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+            response
+        }
+        Some(Answer::Refused) => status(StatusCode::BAD_REQUEST),
+        // The session ended without a word: to the client it is unknown.
+        None => refuse(Refusal::UnknownSid),
+    }
+}
+
+fn payload(bytes: Bytes, request: &HeaderMap) -> Response<Body> {
+    let mut response = Response::new(Body::full(bytes));
+    let headers = response.headers_mut();
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    let agent = request.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    if memchr::memmem::find(agent, b";MSIE").or_else(|| memchr::memmem::find(agent, b"Trident/")).is_some() {
+        headers.insert("x-xss-protection", HeaderValue::from_static("0"));
+    }
+    response
+}
+
+fn refuse(refusal: Refusal) -> Response<Body> {
+    let mut response = Response::new(Body::full(refusal.body()));
+    *response.status_mut() = StatusCode::from_u16(refusal.status_polling()).unwrap_or(StatusCode::BAD_REQUEST);
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+fn status(status: StatusCode) -> Response<Body> {
+    let mut response = Response::new(Body::empty());
+    *response.status_mut() = status;
+    response
+}

@@ -1,0 +1,137 @@
+//! Listeners: a TCP port of one's own, or the place that a supervisor assigns.
+
+use crate::accept::serve;
+use crate::caller::{Caller, Way};
+use crate::handle::Handle;
+use crate::server::Server;
+use crate::site::Site;
+use crate::worker;
+use bytes::Bytes;
+use sockeye_proto::sid::Tag;
+use sockeye_relay::Socket;
+use std::io;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
+use tokio::task::JoinSet;
+
+/// Connections that may wait to be accepted: a burst must not meet the kernel's SYN retry of one second.
+const BACKLOG: u32 = 4096;
+
+/// How long a failing `accept` (no descriptor left) waits before the next.
+const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
+
+/// How long closing waits for sessions to end in order.
+const CLOSE_WAIT: Duration = Duration::from_secs(2);
+
+/// A server with everything settled.
+#[derive(Clone)]
+pub(crate) struct Listening {
+    /// What it answers with.
+    pub(crate) site: Arc<Site>,
+    /// What closes it.
+    pub(crate) handle: Handle,
+}
+
+/// Serves on `address`, or where a supervisor says.
+pub(crate) async fn listen(server: Server, address: impl ToSocketAddrs) -> io::Result<()> {
+    if let Some(joined) = sockeye_link::Parent::from_env().await {
+        let (parent, assign) = joined?;
+        return worker::run(server, parent, assign).await;
+    }
+    let listener = bind(address).await?;
+    let listening = server.start(Tag::from_bits(rand::random()));
+    listening.run(listener).await;
+    Ok(())
+}
+
+impl Listening {
+    /// Accepts clients until the server is to close, then closes it.
+    pub(crate) async fn run(&self, listener: TcpListener) {
+        let mut connections = JoinSet::new();
+        tokio::select! {
+            () = self.accept_tcp(&listener, &mut connections) => {}
+            () = self.handle.closed() => {}
+        }
+        drop(listener);
+        self.close().await;
+    }
+
+    /// Accepts clients from a port that anybody may use. Its connections end with `connections`.
+    ///
+    /// # Cancel safety
+    /// A connection that was accepted is served.
+    pub(crate) async fn accept_tcp(&self, listener: &TcpListener, connections: &mut JoinSet<()>) {
+        loop {
+            match accept_one(listener, connections).await {
+                Some((stream, peer)) => {
+                    // Fails only for a socket that is gone.
+                    drop(stream.set_nodelay(true));
+                    let caller = Caller { peer, way: Way::Public };
+                    connections.spawn(serve(Arc::clone(&self.site), stream.into(), Bytes::new(), caller));
+                }
+                None => tokio::time::sleep(ACCEPT_PAUSE).await,
+            }
+        }
+    }
+
+    /// Serves one connection, in a task of its own.
+    pub(crate) fn spawn(&self, connections: &mut JoinSet<()>, socket: Socket, read: Bytes, caller: Caller) {
+        connections.spawn(serve(Arc::clone(&self.site), socket, read, caller));
+    }
+
+    /// Ends every session and leaves the mesh.
+    pub(crate) async fn close(&self) {
+        let core = &self.site.core;
+        core.close_all();
+        let ended = async {
+            while core.counters.sessions.load(Ordering::Relaxed) > 0 {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        if tokio::time::timeout(CLOSE_WAIT, ended).await.is_err() {
+            tracing::warn!("sessions did not end in time");
+        }
+        if let Some(mesh) = core.mesh.get() {
+            mesh.leave().await;
+        }
+    }
+}
+
+/// Accepts one connection and reaps those that ended. `None` when there is no descriptor left.
+async fn accept_one(listener: &TcpListener, connections: &mut JoinSet<()>) -> Option<(TcpStream, SocketAddr)> {
+    loop {
+        tokio::select! {
+            accepted = listener.accept() => match accepted {
+                Ok(accepted) => return Some(accepted),
+                Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    return None;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Binds the first of the addresses that can be had.
+pub(crate) async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
+    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "expected an address to listen on, got none");
+    for address in lookup_host(address).await? {
+        match bind_one(address) {
+            Ok(listener) => return Ok(listener),
+            Err(error) => failure = io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")),
+        }
+    }
+    Err(failure)
+}
+
+fn bind_one(address: SocketAddr) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4() } else { TcpSocket::new_v6() }?;
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(BACKLOG)
+}

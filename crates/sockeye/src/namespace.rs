@@ -1,0 +1,67 @@
+//! A namespace, as one speaks to it.
+
+use crate::broadcast::Broadcast;
+use crate::delivery::Hub;
+use crate::payload::{EmitError, Payload};
+use sockeye_cluster::{Room, Selector};
+use std::fmt;
+use std::sync::Arc;
+
+/// A handle to a namespace: all of its sockets, on every node. Cheap to clone, usable from any task.
+#[derive(Clone)]
+pub struct Namespace(Arc<Hub>);
+
+impl Namespace {
+    pub(crate) fn new(hub: Arc<Hub>) -> Self {
+        Self(hub)
+    }
+
+    /// The name, with its leading slash.
+    pub fn name(&self) -> &str {
+        self.0.nsp()
+    }
+
+    /// Emits an event to every socket, on every node. Never waits.
+    ///
+    /// # Errors
+    /// [`EmitError`]: the payload cannot be sent as it is; nobody got anything.
+    pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
+        self.everybody().emit(event, payload)
+    }
+
+    /// Speaks to a room.
+    pub fn to(&self, room: impl Into<Room>) -> Broadcast {
+        self.everybody().to(room)
+    }
+
+    /// Speaks to everybody but a room.
+    pub fn except(&self, room: impl Into<Room>) -> Broadcast {
+        self.everybody().except(room)
+    }
+
+    /// Speaks to everybody on this node.
+    pub fn local(&self) -> Broadcast {
+        self.everybody().local()
+    }
+
+    /// Speaks to those who can take it right away.
+    pub fn volatile(&self) -> Broadcast {
+        self.everybody().volatile()
+    }
+
+    /// Chooses every socket.
+    pub fn everybody(&self) -> Broadcast {
+        Broadcast::new(Arc::clone(&self.0), Selector::all())
+    }
+
+    /// How many sockets of the namespace are on this node.
+    pub fn local_len(&self) -> usize {
+        self.0.rooms().len()
+    }
+}
+
+impl fmt::Debug for Namespace {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Namespace").field(&self.name()).finish()
+    }
+}

@@ -1,0 +1,14 @@
+//! What users say and hear: any `serde` type, a tuple for several arguments, [`bytes::Bytes`] for binary anywhere inside.
+//!
+//! JSON is written once and read only when a handler asks for a type; until then arguments stay as they came ([`Args`]).
+
+mod args;
+mod binary;
+mod decode;
+mod encode;
+mod shape;
+
+pub use args::Args;
+pub use encode::{EmitError, Payload};
+
+pub(crate) use encode::Encoded;

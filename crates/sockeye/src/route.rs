@@ -1,0 +1,86 @@
+//! Where a request for Engine.IO belongs: the checks of the official server, in its order, and the owner of a session.
+
+use crate::caller::Way;
+use crate::core::Core;
+use crate::delivery::Mailbox;
+use sockeye_proto::http::query_param;
+use sockeye_relay::Address;
+use sockeye_proto::engine::query::{Protocol, Query, Session};
+use sockeye_proto::engine::{Refusal, Transport};
+use std::sync::Arc;
+
+/// What a request is.
+#[derive(Debug)]
+pub(crate) enum Route {
+    /// It opens a session.
+    Open(Transport),
+    /// It belongs to a session of this node.
+    Session(Arc<Mailbox>),
+    /// It belongs to a session of another node.
+    Elsewhere(Address),
+    /// It is refused, in the official words.
+    Refused(Refusal),
+}
+
+/// What of a request decides.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct Ask<'a> {
+    /// The method.
+    pub(crate) method: &'a str,
+    /// The query, without `?`.
+    pub(crate) query: &'a str,
+    /// Whether it is a WebSocket handshake.
+    pub(crate) upgrade: bool,
+    /// Whether another node sent it here; such a request is never sent on.
+    pub(crate) relayed: bool,
+}
+
+impl Core {
+    /// Finds where a request belongs. As engine.io, `Server.verify`.
+    pub(crate) fn route(&self, ask: Ask<'_>) -> Route {
+        let query = Query::parse(ask.query);
+        let Some(transport) = query.transport else { return Route::Refused(Refusal::UnknownTransport) };
+        match query.session {
+            Session::None => self.route_handshake(ask, query.protocol, transport),
+            Session::Foreign => Route::Refused(Refusal::UnknownSid),
+            Session::Named(sid) if sid.tag() != self.tag => {
+                let owner = self.mesh.get().and_then(|mesh| mesh.owner(sid.tag()));
+                match owner {
+                    Some(owner) if !ask.relayed => Route::Elsewhere(owner),
+                    Some(_) | None => Route::Refused(Refusal::UnknownSid),
+                }
+            }
+            Session::Named(sid) => match self.session(sid) {
+                None => Route::Refused(Refusal::UnknownSid),
+                Some(mailbox) => {
+                    let current = if mailbox.is_polling() { Transport::Polling } else { Transport::WebSocket };
+                    if ask.upgrade || current == transport {
+                        Route::Session(mailbox)
+                    } else {
+                        Route::Refused(Refusal::BadRequest)
+                    }
+                }
+            },
+        }
+    }
+
+    /// Counts a request without a session that an edge sent here, whatever becomes of it: the edge counted it, too.
+    pub(crate) fn count_arrival_of(&self, ask: Ask<'_>, way: Way) {
+        if way == Way::Edge && query_param(ask.query, "sid").is_none_or(|sid| sid.is_empty()) {
+            self.count_arrival();
+        }
+    }
+
+    fn route_handshake(&self, ask: Ask<'_>, protocol: Protocol, transport: Transport) -> Route {
+        if ask.method != "GET" {
+            return Route::Refused(Refusal::BadHandshakeMethod);
+        }
+        if (transport == Transport::WebSocket) != ask.upgrade {
+            return Route::Refused(Refusal::BadRequest);
+        }
+        match protocol {
+            Protocol::V4 => Route::Open(transport),
+            Protocol::V3 => Route::Refused(Refusal::UnsupportedProtocol),
+        }
+    }
+}

@@ -1,0 +1,205 @@
+//! A server in the making: its namespaces and their handlers, settled when it starts to listen.
+
+use crate::config::Config;
+use crate::core::{Application, Core, OnMessage, Realm};
+use crate::delivery::Hub;
+use crate::engine;
+use crate::event::Event;
+use crate::handle::Handle;
+use crate::handler::{Handlers, Outcome, Refusal};
+use crate::listen::{self, Listening};
+use crate::mesh::Mesh;
+use crate::namespace::Namespace;
+use crate::service::Service;
+use crate::site::Site;
+use crate::socket::Socket;
+use sockeye_cluster::Nsp;
+use sockeye_files::Files;
+use sockeye_proto::sid::Tag;
+use sockeye_proto::socket::DisconnectReason;
+use std::collections::BTreeMap;
+use std::future::Future;
+use std::io;
+use std::sync::{Arc, OnceLock};
+use tokio::net::ToSocketAddrs;
+
+/// A Socket.IO server.
+///
+/// ```no_run
+/// use serde_json::json;
+/// use sockeye::{Config, Event, Server, Socket};
+///
+/// # async fn example() -> std::io::Result<()> {
+/// let mut io = Server::new(Config::default());
+/// io.namespace("/")
+///     .on_connect(|socket: Socket| async move { socket.emit("info", json!({"msg": "welcome"})) })
+///     .on("msg", |event: Event| async move {
+///         let msg: String = event.data()?;
+///         event.namespace().emit("msg", json!({"msg": msg})).map_err(anyhow::Error::from)
+///     });
+/// io.listen("127.0.0.1:3000").await
+/// # }
+/// ```
+///
+/// A socket handles one event at a time, in the order in which they came; a handler that wants to work beside the next event
+/// spawns a task. Acks, pings and disconnects never wait for a handler.
+pub struct Server {
+    config: Config,
+    namespaces: BTreeMap<String, Definition>,
+    on_message: Option<OnMessage>,
+    files: Option<Files>,
+    mesh: Arc<OnceLock<Mesh>>,
+    handle: Handle,
+}
+
+/// A namespace in the making.
+pub struct Definition {
+    hub: Arc<Hub>,
+    handlers: Handlers,
+}
+
+impl Server {
+    /// Makes a server with the namespace `/`, in which nothing happens yet.
+    pub fn new(mut config: Config) -> Self {
+        config.path = slashed(&config.path);
+        let mut server = Self {
+            config,
+            namespaces: BTreeMap::new(),
+            on_message: None,
+            files: None,
+            mesh: Arc::default(),
+            handle: Handle::new(),
+        };
+        server.namespace("/");
+        server
+    }
+
+    /// Makes a server of bare Engine.IO, without packets, namespaces or rooms: `on_message` hears each message, in order.
+    pub fn engine<F>(config: Config, on_message: F) -> Self
+    where
+        F: Fn(&engine::Client, engine::Message<'_>) + Send + Sync + 'static,
+    {
+        let mut server = Self::new(config);
+        server.on_message = Some(Arc::new(on_message));
+        server
+    }
+
+    /// The namespace of that name, made at the first call. A missing leading slash is added.
+    pub fn namespace(&mut self, name: &str) -> &mut Definition {
+        let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
+        let (threads, attachments_max) = (self.config.threads.get(), self.config.attachments_max);
+        let mesh = &self.mesh;
+        self.namespaces.entry(name).or_insert_with_key(|name| Definition {
+            hub: Arc::new(Hub::new(Nsp::new(name), threads, Arc::clone(mesh), attachments_max)),
+            handlers: Handlers::default(),
+        })
+    }
+
+    /// Serves files on every path that is not Socket.IO's.
+    pub fn files(&mut self, files: Files) -> &mut Self {
+        self.files = Some(files);
+        self
+    }
+
+    /// A handle with which any task can close the server.
+    pub fn handle(&self) -> Handle {
+        self.handle.clone()
+    }
+
+    /// Listens until the server is closed. Under `sockeye up` or `sockeye start` the same line takes the place that the
+    /// supervisor assigns, and the address is the supervisor's business.
+    ///
+    /// # Errors
+    /// The address cannot be had, or the supervisor went away before it assigned a place.
+    pub async fn listen(self, address: impl ToSocketAddrs) -> io::Result<()> {
+        listen::listen(self, address).await
+    }
+
+    /// Makes a tower service for an axum, hyper or tower server of one's own. It answers whatever is routed to it; requests
+    /// need hyper's upgrades for WebSockets (`axum::serve` has them).
+    pub fn into_service(self) -> Service {
+        let tag = Tag::from_bits(rand::random());
+        let listening = self.start(tag);
+        Service::new(listening)
+    }
+
+    /// Settles everything.
+    pub(crate) fn start(self, tag: Tag) -> Listening {
+        let application = match self.on_message {
+            Some(on_message) => Application::Engine(on_message),
+            None => Application::SocketIo(
+                self.namespaces
+                    .into_iter()
+                    .map(|(name, Definition { hub, handlers })| {
+                        (name.into_boxed_str(), Arc::new(Realm { hub, handlers }))
+                    })
+                    .collect(),
+            ),
+        };
+        let core = Core::new(self.config, tag, application, self.mesh);
+        Listening { site: Site::new(core, self.files), handle: self.handle }
+    }
+}
+
+impl Definition {
+    /// A handle to speak to the namespace from anywhere.
+    pub fn handle(&self) -> Namespace {
+        Namespace::new(Arc::clone(&self.hub))
+    }
+
+    /// Adds a guard: it sees a client before it enters, with its `auth` payload and request, and may refuse it. Guards run in
+    /// the order in which they were added; what one keeps in the socket's data is there for handlers.
+    pub fn guard<F, R>(&mut self, guard: F) -> &mut Self
+    where
+        F: Fn(Socket) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        self.handlers.add_guard(guard);
+        self
+    }
+
+    /// Sets what happens when a client has entered. Its events wait until the handler is done.
+    pub fn on_connect<F, R>(&mut self, handler: F) -> &mut Self
+    where
+        F: Fn(Socket) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.handlers.set_connect(handler);
+        self
+    }
+
+    /// Sets what happens when a client has left, whatever the reason. The socket is in no room any more.
+    pub fn on_disconnect<F, R>(&mut self, handler: F) -> &mut Self
+    where
+        F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.handlers.set_disconnect(handler);
+        self
+    }
+
+    /// Sets the handler of an event; the last one set counts.
+    pub fn on<F, R>(&mut self, event: &str, handler: F) -> &mut Self
+    where
+        F: Fn(Event) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.handlers.set_event(event, handler);
+        self
+    }
+
+    /// Sets the handler of every event that has none of its own.
+    pub fn on_any_other<F, R>(&mut self, handler: F) -> &mut Self
+    where
+        F: Fn(Event) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.handlers.set_fallback(handler);
+        self
+    }
+}
+
+fn slashed(path: &str) -> String {
+    let bare = path.trim_matches('/');
+    if bare.is_empty() { "/".to_owned() } else { format!("/{bare}/") }
+}

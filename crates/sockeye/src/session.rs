@@ -1,0 +1,79 @@
+//! How a session begins, on either transport.
+
+use crate::connection::Connection;
+use crate::core::Core;
+use crate::delivery::{Control, Mailbox};
+use crate::handshake::Handshake;
+use crate::transport::{Io, WebSocket};
+use bytes::Bytes;
+use sockeye_proto::engine::{Open, Transport};
+use sockeye_proto::sid::Sid;
+use sockeye_proto::ws::Opcode;
+use sockeye_proto::ws::encoder::frame;
+use std::sync::Arc;
+
+/// A session that is listed and waits for its task.
+pub(crate) struct Opening {
+    sid: Sid,
+    mailbox: Arc<Mailbox>,
+}
+
+impl Core {
+    /// Lists a new session; `None` when the server is closing.
+    pub(crate) fn open(&self, transport: Transport) -> Option<Opening> {
+        let sid = self.new_sid();
+        let mailbox = Mailbox::new(self.config.mailbox_bytes_max, transport);
+        self.open_session(sid, &mailbox).then_some(Opening { sid, mailbox })
+    }
+
+    /// The `open` packet: the body of the handshake's answer, or the first frame.
+    pub(crate) fn open_packet(&self, opening: &Opening, transport: Transport) -> String {
+        let upgrades: &[Transport] = match transport {
+            Transport::Polling if self.config.allow_upgrades => &[Transport::WebSocket],
+            Transport::Polling | Transport::WebSocket => &[],
+        };
+        let open = Open {
+            sid: opening.sid,
+            upgrades,
+            ping_interval: self.config.ping_interval,
+            ping_timeout: self.config.ping_timeout,
+            max_payload: self.config.max_payload as usize,
+        };
+        format!("0{}", open.json())
+    }
+}
+
+impl Opening {
+    /// Starts the task of a polling session. It ends with the session, and a panic ends the session.
+    pub(crate) fn start_polling(self, core: &Arc<Core>, handshake: Handshake) {
+        tokio::spawn(Connection::polling(core, self.sid, self.mailbox, handshake));
+    }
+}
+
+/// Opens a session on a WebSocket and starts its task; `head` is what still has to be written before the first frame.
+pub(crate) fn start_websocket(core: &Arc<Core>, io: Io, read: Bytes, head: Option<Vec<u8>>, handshake: Handshake) {
+    let mut websocket = WebSocket::new(io, read, core.config.max_payload);
+    if let Some(head) = head {
+        websocket.outbox.queue(head.into());
+    }
+    let Some(opening) = core.open(Transport::WebSocket) else {
+        tokio::spawn(websocket.farewell());
+        return;
+    };
+    let packet = core.open_packet(&opening, Transport::WebSocket);
+    websocket.outbox.queue(frame(Opcode::Text, packet.as_bytes()));
+    tokio::spawn(Connection::websocket(core, opening.sid, opening.mailbox, handshake, websocket));
+}
+
+/// Hands a WebSocket to the session whose id it came with; where the session is gone it is closed.
+pub(crate) fn start_probe(core: &Core, mailbox: &Mailbox, io: Io, read: Bytes, head: Option<Vec<u8>>) {
+    let mut websocket = WebSocket::new(io, read, core.config.max_payload);
+    if let Some(head) = head {
+        websocket.outbox.queue(head.into());
+    }
+    if let Err(control) = mailbox.control(Control::Probe(websocket))
+        && let Control::Probe(websocket) = *control
+    {
+        tokio::spawn(websocket.farewell());
+    }
+}

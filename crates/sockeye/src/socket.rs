@@ -1,0 +1,285 @@
+//! A socket: one client in one namespace.
+
+use crate::acks::Acks;
+use crate::broadcast::Broadcast;
+use crate::delivery::{Control, Hub, Mailbox};
+use crate::handshake::Handshake;
+use crate::namespace::Namespace;
+use crate::payload::{EmitError, Payload};
+use parking_lot::Mutex;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::value::RawValue;
+use sockeye_cluster::{Room, Selector};
+use sockeye_proto::engine::Transport;
+use sockeye_proto::sid::Sid;
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+/// A handle to one client in one namespace. Cheap to clone; valid, if without effect, after the client is gone.
+#[derive(Clone)]
+pub struct Socket(Arc<State>);
+
+/// The id of a socket: 20 characters that begin with its node's tag. Not the session's id, which is the client's secret.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct SocketId(Sid);
+
+struct State {
+    id: Sid,
+    hub: Arc<Hub>,
+    mailbox: Arc<Mailbox>,
+    handshake: Handshake,
+    acks: Acks,
+    ack_timeout: Duration,
+    data: Mutex<Option<Box<RawValue>>>,
+    connected: AtomicBool,
+}
+
+/// Why an ack did not arrive, or not as the type it was awaited as.
+#[derive(Debug, thiserror::Error)]
+pub enum AckError {
+    /// The client did not answer in time. The official words.
+    #[error("operation has timed out")]
+    TimedOut,
+    /// The client went away first, or was gone already.
+    #[error("the socket disconnected before it answered")]
+    Disconnected,
+    /// Too many acks of this socket are awaited; the limit is 1024.
+    #[error("expected at most 1024 awaited acks of one socket")]
+    TooManyPending,
+    /// The question could not be sent.
+    #[error(transparent)]
+    Emit(#[from] EmitError),
+    /// The answer is not of the awaited type.
+    #[error("unexpected answer: {0}")]
+    Answer(#[from] serde_json::Error),
+}
+
+impl Socket {
+    pub(crate) fn new(id: Sid, hub: Arc<Hub>, mailbox: Arc<Mailbox>, handshake: Handshake, ack_timeout: Duration) -> Self {
+        Self(Arc::new(State {
+            id,
+            hub,
+            mailbox,
+            handshake,
+            acks: Acks::default(),
+            ack_timeout,
+            data: Mutex::new(None),
+            connected: AtomicBool::new(false),
+        }))
+    }
+
+    /// The socket's id, which is also the name of a room that it is alone in.
+    pub fn id(&self) -> SocketId {
+        SocketId(self.0.id)
+    }
+
+    /// The namespace that the socket is in.
+    pub fn namespace(&self) -> Namespace {
+        Namespace::new(Arc::clone(&self.0.hub))
+    }
+
+    /// What is known from the request that opened the session, and the `auth` payload.
+    pub fn handshake(&self) -> &Handshake {
+        &self.0.handshake
+    }
+
+    /// Whether the client is in the namespace.
+    pub fn is_connected(&self) -> bool {
+        self.0.connected.load(Ordering::Acquire)
+    }
+
+    /// The transport in use at the moment.
+    pub fn transport(&self) -> Transport {
+        if self.0.mailbox.is_polling() { Transport::Polling } else { Transport::WebSocket }
+    }
+
+    /// Emits an event to this client. Never waits; to a closed socket it is a no-op.
+    ///
+    /// # Errors
+    /// [`EmitError`]: the payload cannot be sent as it is.
+    pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
+        let (outgoing, _) = self.0.hub.event(event, &payload, None)?;
+        self.0.mailbox.post(&outgoing.shared());
+        Ok(())
+    }
+
+    /// The same, but the event is dropped when the client cannot take it right away.
+    ///
+    /// # Errors
+    /// As [`Socket::emit`].
+    pub fn emit_volatile(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
+        let (outgoing, _) = self.0.hub.event(event, &payload, None)?;
+        self.0.mailbox.post(&outgoing.volatile(true).shared());
+        Ok(())
+    }
+
+    /// Emits an event and waits for the client's answer, at most the server's `ack_timeout`.
+    ///
+    /// # Errors
+    /// [`AckError`]: no answer, or not of that type (a tuple takes several arguments).
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answer; the event is sent at the first poll.
+    pub async fn emit_with_ack<T: DeserializeOwned>(
+        &self,
+        event: &str,
+        payload: impl Payload,
+    ) -> Result<T, AckError> {
+        self.emit_with_ack_within(self.0.ack_timeout, event, payload).await
+    }
+
+    /// The same with a timeout of its own.
+    ///
+    /// # Errors
+    /// As [`Socket::emit_with_ack`].
+    pub async fn emit_with_ack_within<T: DeserializeOwned>(
+        &self,
+        timeout: Duration,
+        event: &str,
+        payload: impl Payload,
+    ) -> Result<T, AckError> {
+        let mut pending = match self.0.acks.expect() {
+            Some(pending) => pending,
+            None if self.is_connected() => return Err(AckError::TooManyPending),
+            None => return Err(AckError::Disconnected),
+        };
+        let (outgoing, _) = self.0.hub.event(event, &payload, Some(pending.id))?;
+        self.0.mailbox.post(&outgoing.shared());
+        match tokio::time::timeout(timeout, &mut pending.answer).await {
+            Ok(Ok(args)) => Ok(args.data()?),
+            Ok(Err(_)) => Err(AckError::Disconnected),
+            Err(_) => Err(AckError::TimedOut),
+        }
+    }
+
+    /// Joins rooms.
+    pub fn join<I: IntoIterator<Item: Into<Room>>>(&self, rooms: I) {
+        for room in rooms {
+            self.0.hub.rooms().join(self.0.id, &room.into());
+        }
+    }
+
+    /// Leaves a room.
+    pub fn leave(&self, room: &str) {
+        self.0.hub.rooms().leave(self.0.id, room);
+    }
+
+    /// The rooms that the socket is in, its own first; none once it is gone.
+    pub fn rooms(&self) -> Vec<Room> {
+        self.0.hub.rooms().rooms_of(self.0.id)
+    }
+
+    /// Speaks to everybody in the namespace but this socket.
+    pub fn broadcast(&self) -> Broadcast {
+        Broadcast::new(Arc::clone(&self.0.hub), Selector::all().and_except(self.0.id.as_str())).from_sender()
+    }
+
+    /// Speaks to a room, but not to this socket.
+    pub fn to(&self, room: impl Into<Room>) -> Broadcast {
+        self.broadcast().to(room)
+    }
+
+    /// Speaks to everybody but this socket and the sockets of a room.
+    pub fn except(&self, room: impl Into<Room>) -> Broadcast {
+        self.broadcast().except(room)
+    }
+
+    /// Keeps data with the socket, as JSON, so that it can move with the session.
+    ///
+    /// # Errors
+    /// The value refuses to be JSON.
+    pub fn set_data(&self, data: impl Serialize) -> Result<(), serde_json::Error> {
+        let data = serde_json::value::to_raw_value(&data)?;
+        *self.0.data.lock() = Some(data);
+        Ok(())
+    }
+
+    /// Reads the data kept with the socket; `None` when there is none.
+    ///
+    /// # Errors
+    /// The data is not of that type.
+    pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
+        self.0.data.lock().as_ref().map(|data| serde_json::from_str(data.get())).transpose()
+    }
+
+    /// Takes the client out of this namespace; it hears `io server disconnect` and does not come back by itself.
+    pub fn disconnect(&self) {
+        self.disconnect_by(false);
+    }
+
+    /// Closes the client's connection and with it all of its namespaces.
+    pub fn disconnect_and_close(&self) {
+        self.disconnect_by(true);
+    }
+
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.0.hub
+    }
+
+    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
+        &self.0.mailbox
+    }
+
+    pub(crate) fn acks(&self) -> &Acks {
+        &self.0.acks
+    }
+
+    pub(crate) fn sid(&self) -> Sid {
+        self.0.id
+    }
+
+    pub(crate) fn set_connected(&self) {
+        self.0.connected.store(true, Ordering::Release);
+    }
+
+    /// Leaves every room and fails what is awaited. `false` when that was done before.
+    pub(crate) fn close(&self) -> bool {
+        let was = self.0.connected.swap(false, Ordering::AcqRel);
+        self.0.hub.rooms().remove(self.0.id);
+        self.0.acks.close();
+        was
+    }
+
+    fn disconnect_by(&self, close: bool) {
+        // A connection that is gone has disconnected already.
+        drop(self.0.mailbox.control(Control::Disconnect { nsp: self.0.hub.nsp().clone(), close }));
+    }
+}
+
+impl fmt::Debug for Socket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Socket")
+            .field("id", &self.0.id.as_str())
+            .field("nsp", self.0.hub.nsp())
+            .field("connected", &self.is_connected())
+            .finish_non_exhaustive()
+    }
+}
+
+impl SocketId {
+    /// The id as text.
+    pub fn as_str(&self) -> &str {
+        self.0.as_str()
+    }
+}
+
+impl fmt::Display for SocketId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+impl Serialize for SocketId {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(self.as_str())
+    }
+}
+
+impl From<SocketId> for Room {
+    fn from(id: SocketId) -> Self {
+        Self::new(id.as_str())
+    }
+}

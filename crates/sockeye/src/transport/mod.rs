@@ -1,0 +1,11 @@
+//! The two ways on which a session's bytes travel: requests that poll, and a WebSocket.
+//!
+//! Nothing here decides: sessions and packets are `sockeye_proto`'s business.
+
+mod polling;
+mod scratch;
+mod websocket;
+
+pub(crate) use polling::{Answer, PollRequest, PostRequest, Reply};
+pub(crate) use scratch::with_scratch;
+pub(crate) use websocket::{Io, Outbox, WebSocket};

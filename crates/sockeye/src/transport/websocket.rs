@@ -1,0 +1,192 @@
+//! A WebSocket on a socket: bytes in through the decoder, frames out in one vectored write.
+//!
+//! Holds no read buffer while idle, and none for writing: what waits are the shared frames themselves.
+
+use super::with_scratch;
+use bytes::{Buf, Bytes};
+use smallvec::SmallVec;
+use sockeye_proto::ws::Decoder;
+use sockeye_proto::ws::encoder::close;
+use sockeye_relay::Socket;
+use std::fmt;
+use std::io::{self, IoSlice};
+use std::future::poll_fn;
+use std::pin::Pin;
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+
+/// Frames of one vectored write; more than this many go out in several.
+const SLICES_MAX: usize = 64;
+
+/// How long a closing connection may take to end in order.
+const FAREWELL: Duration = Duration::from_secs(5);
+
+/// The stream below a WebSocket.
+pub(crate) enum Io {
+    /// A plain socket.
+    Raw(Socket),
+    /// Anything else that hyper carried: TLS, another framework's stream.
+    Boxed(Pin<Box<dyn Stream>>),
+}
+
+/// A stream in both directions.
+pub(crate) trait Stream: AsyncRead + AsyncWrite + Send {}
+
+impl<T: AsyncRead + AsyncWrite + Send> Stream for T {}
+
+/// One WebSocket connection, server side.
+pub(crate) struct WebSocket {
+    io: Io,
+    /// Bytes that were read from the socket and not decoded yet.
+    read: Bytes,
+    /// Makes messages of what was read.
+    pub(crate) decoder: Decoder,
+    /// What waits to be written.
+    pub(crate) outbox: Outbox,
+}
+
+/// Frames that wait to be written.
+#[derive(Debug, Default)]
+pub(crate) struct Outbox {
+    frames: SmallVec<[Bytes; 2]>,
+    /// How many of the frames are out.
+    written: usize,
+    end: End,
+}
+
+/// How far the sending side has ended.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+enum End {
+    #[default]
+    Open,
+    /// After the last frame the sending side is shut down.
+    Finishing,
+    Shut,
+}
+
+impl WebSocket {
+    /// Takes over a stream whose handshake is done; `read` was read after it.
+    pub(crate) fn new(io: Io, read: Bytes, max_payload: u32) -> Self {
+        Self { io, read, decoder: Decoder::new(max_payload as usize), outbox: Outbox::default() }
+    }
+
+    /// Reads into `buffer`. `Ok(0)`: the client ended the stream.
+    pub(crate) fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut [u8]) -> Poll<io::Result<usize>> {
+        if !self.read.is_empty() {
+            let length = self.read.len().min(buffer.len());
+            self.read.split_to(length).copy_to_slice(&mut buffer[..length]);
+            if self.read.is_empty() {
+                self.read = Bytes::new();
+            }
+            return Poll::Ready(Ok(length));
+        }
+        let mut buffer = ReadBuf::new(buffer);
+        let result = match &mut self.io {
+            Io::Raw(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
+            Io::Boxed(stream) => stream.as_mut().poll_read(cx, &mut buffer),
+        };
+        ready!(result)?;
+        Poll::Ready(Ok(buffer.filled().len()))
+    }
+
+    /// Gives bytes back that were read too far.
+    pub(crate) fn unread(&mut self, rest: &[u8]) {
+        self.read = Bytes::copy_from_slice(rest);
+    }
+
+    /// Writes what waits. Ready when all is out.
+    pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        let outbox = &mut self.outbox;
+        while outbox.written < outbox.frames.len() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let waiting = &outbox.frames[outbox.written..];
+            for (slice, frame) in slices.iter_mut().zip(waiting) {
+                *slice = IoSlice::new(frame);
+            }
+            let slices = &slices[..waiting.len().min(SLICES_MAX)];
+            let written = ready!(match &mut self.io {
+                Io::Raw(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
+                Io::Boxed(stream) => stream.as_mut().poll_write_vectored(cx, slices),
+            })?;
+            if written == 0 {
+                return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
+            }
+            outbox.advance(written);
+        }
+        outbox.reset();
+        if let Io::Boxed(stream) = &mut self.io {
+            ready!(stream.as_mut().poll_flush(cx))?;
+        }
+        if outbox.end == End::Finishing {
+            ready!(match &mut self.io {
+                Io::Raw(socket) => Pin::new(socket).poll_shutdown(cx),
+                Io::Boxed(stream) => stream.as_mut().poll_shutdown(cx),
+            })?;
+            outbox.end = End::Shut;
+        }
+        Poll::Ready(Ok(()))
+    }
+
+    /// Sends what waits, ends the sending side and reads on until the client ends too, all within [`FAREWELL`]: closing a
+    /// socket with unread bytes would cut off what was sent.
+    pub(crate) async fn farewell(mut self) {
+        self.outbox.finish(close(1000, ""));
+        let end = async {
+            poll_fn(|cx| self.poll_flush(cx)).await?;
+            while poll_fn(|cx| with_scratch(|buffer| self.poll_read(cx, buffer))).await? > 0 {}
+            io::Result::Ok(())
+        };
+        // Whatever happens, the connection ends here.
+        drop(tokio::time::timeout(FAREWELL, end).await);
+    }
+}
+
+impl Outbox {
+    /// Queues a frame behind what waits; after [`Outbox::finish`] it is dropped.
+    pub(crate) fn queue(&mut self, frame: Bytes) {
+        if self.end == End::Open {
+            self.frames.push(frame);
+        }
+    }
+
+    /// Queues the close frame and lets the sending side end after it.
+    pub(crate) fn finish(&mut self, close_frame: Bytes) {
+        if self.end == End::Open {
+            self.frames.push(close_frame);
+            self.end = End::Finishing;
+        }
+    }
+
+    /// Whether nothing waits to be written.
+    pub(crate) fn is_empty(&self) -> bool {
+        self.frames.is_empty()
+    }
+
+    fn reset(&mut self) {
+        self.frames.clear();
+        if self.frames.spilled() {
+            self.frames = SmallVec::new();
+        }
+        self.written = 0;
+    }
+
+    fn advance(&mut self, mut written: usize) {
+        for frame in &mut self.frames[self.written..] {
+            let length = frame.len().min(written);
+            frame.advance(length);
+            written -= length;
+            if !frame.is_empty() {
+                return;
+            }
+            *frame = Bytes::new();
+            self.written += 1;
+        }
+    }
+}
+
+impl fmt::Debug for WebSocket {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("WebSocket").field("outbox", &self.outbox).finish_non_exhaustive()
+    }
+}

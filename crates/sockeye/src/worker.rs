@@ -1,0 +1,144 @@
+//! A server as a supervisor's worker: it takes hand-overs, relayed requests and, if it was given one, a port of its own.
+
+use crate::caller::{Caller, Way};
+use crate::core::Core;
+use crate::listen::{Listening, bind};
+use crate::mesh::Mesh;
+use crate::server::Server;
+use bytes::Bytes;
+use sockeye_cluster::node::Output;
+use sockeye_link::{Assign, Event, Parent, Ready};
+use sockeye_proto::sid::Tag;
+use sockeye_relay::Socket;
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::sync::{Arc, Weak};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::task::JoinSet;
+
+/// Serves in the place that `assign` names, until the parent says stop or is gone.
+pub(crate) async fn run(server: Server, mut parent: Parent, assign: Assign) -> io::Result<()> {
+    let tag: Tag = assign.tag.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
+    let listening = server.start(tag);
+    let core = &listening.site.core;
+    let private = UnixListener::bind(&assign.http_path)?;
+    let port = match assign.port {
+        Some(port) => Some(bind((assign.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port)).await?),
+        None => None,
+    };
+    // Ready means: whoever is here already hears what is said here.
+    join_mesh(core, &assign)?.settled().await;
+    // A worker has one parent.
+    drop(core.reporter.set(parent.reporter()));
+    let port_number = port.as_ref().map(|port| port.local_addr().map(|address| address.port())).transpose()?;
+    parent.reporter().ready(Ready { tag: assign.tag.clone(), http: assign.http_path.clone(), port: port_number });
+    serve(&listening, &mut parent, &private, port.as_ref()).await;
+    // Its file is ours to remove; the parent sweeps what is left.
+    drop(std::fs::remove_file(&assign.http_path));
+    listening.close().await;
+    parent.bye().await;
+    Ok(())
+}
+
+async fn serve(listening: &Listening, parent: &mut Parent, private: &UnixListener, port: Option<&TcpListener>) {
+    let mut connections = JoinSet::new();
+    let mut relayed = JoinSet::new();
+    let mut handed = JoinSet::new();
+    tokio::select! {
+        () = accept_port(listening, port, &mut connections) => {}
+        () = accept_private(listening, private, &mut relayed) => {}
+        () = take_handovers(listening, parent, &mut handed) => {}
+        () = listening.handle.closed() => {}
+    }
+}
+
+async fn accept_port(listening: &Listening, port: Option<&TcpListener>, connections: &mut JoinSet<()>) {
+    match port {
+        Some(port) => listening.accept_tcp(port, connections).await,
+        None => std::future::pending().await,
+    }
+}
+
+/// Accepts the edge and other nodes. Who can open the socket's file is trusted: its directory is this user's alone.
+async fn accept_private(listening: &Listening, private: &UnixListener, connections: &mut JoinSet<()>) {
+    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
+    loop {
+        tokio::select! {
+            accepted = private.accept() => match accepted {
+                Ok((stream, _)) => {
+                    let caller = Caller { peer: nobody, way: Way::Private };
+                    listening.spawn(connections, Socket::Unix(stream), Bytes::new(), caller);
+                }
+                Err(error) => {
+                    tracing::warn!(%error, "accept failed");
+                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
+                }
+            },
+            Some(_) = connections.join_next() => {}
+        }
+    }
+}
+
+/// Takes connections that the edge hands over, until the parent wants this worker to end.
+async fn take_handovers(listening: &Listening, parent: &mut Parent, connections: &mut JoinSet<()>) {
+    loop {
+        let event = tokio::select! {
+            event = parent.next() => event,
+            Some(_) = connections.join_next() => continue,
+        };
+        match event {
+            Event::Connection(connection) => match TcpStream::from_std(connection.stream) {
+                Ok(stream) => {
+                    drop(stream.set_nodelay(true));
+                    let caller = Caller { peer: connection.peer, way: Way::Edge };
+                    listening.spawn(connections, stream.into(), connection.read, caller);
+                }
+                Err(error) => tracing::warn!(%error, "a handed-over connection could not be taken"),
+            },
+            Event::Drain(within) => {
+                tracing::info!(?within, "draining");
+                parent.reporter().draining();
+            }
+            Event::Stop | Event::Gone => return,
+        }
+    }
+}
+
+fn join_mesh(core: &Arc<Core>, assign: &Assign) -> io::Result<Mesh> {
+    let weak = Arc::downgrade(core);
+    let sink = Arc::new(move |output| obey(&weak, output));
+    let mesh = Mesh::join(&assign.mesh_dir, core.tag, Some(assign.http_path.clone()), sink)?;
+    // Joined once.
+    drop(core.mesh.set(mesh.clone()));
+    Ok(mesh)
+}
+
+/// Does here what another node said.
+fn obey(core: &Weak<Core>, output: Output) {
+    let Some(core) = core.upgrade() else { return };
+    match output {
+        Output::Deliver { nsp, selector, flags, packet } => {
+            if let Some(realm) = core.realm(&nsp) {
+                realm.hub.deliver_remote(&selector, flags, &packet);
+            }
+        }
+        Output::Join { nsp, selector, rooms } => {
+            if let Some(realm) = core.realm(&nsp) {
+                realm.hub.join_here(&selector, &rooms);
+            }
+        }
+        Output::Leave { nsp, selector, rooms } => {
+            if let Some(realm) = core.realm(&nsp) {
+                realm.hub.leave_here(&selector, &rooms);
+            }
+        }
+        Output::Disconnect { nsp, selector, close } => {
+            if let Some(realm) = core.realm(&nsp) {
+                realm.hub.disconnect_here(&selector, close);
+            }
+        }
+        Output::PeerJoined(peer) => tracing::debug!(?peer, "node joined"),
+        Output::PeerLeft(peer) => tracing::debug!(?peer, "node left"),
+        Output::Send { .. } => {}
+    }
+}

@@ -29,7 +29,16 @@ enum Kind {
     Incoming(Incoming),
     /// The mutex makes a body `Sync`, as errors that hold one must be; nobody contends for it.
     Boxed(Mutex<UnsyncBoxBody<Bytes, BoxError>>),
-    Upstream(Incoming, Option<Box<Lane>>),
+    Upstream(Answer),
+}
+
+/// The rest of an upstream's response.
+struct Answer {
+    incoming: Incoming,
+    /// Whence it comes; absent once it has come to its end.
+    lane: Option<Box<Lane>>,
+    /// Why it broke off, told at the next poll: what came before is on its way by then.
+    broken: Option<hyper::Error>,
 }
 
 impl Body {
@@ -73,7 +82,7 @@ impl Body {
             lane.release();
             return Self::empty();
         }
-        Self(Kind::Upstream(incoming, Some(lane)))
+        Self(Kind::Upstream(Answer { incoming, lane: Some(lane), broken: None }))
     }
 
     /// Whether there is nothing to send, so that a request can be repeated.
@@ -99,7 +108,7 @@ impl http_body::Body for Body {
             }
             Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Boxed(body) => Pin::new(body.get_mut()).poll_frame(cx),
-            Kind::Upstream(incoming, lane) => poll_upstream(incoming, lane, cx),
+            Kind::Upstream(answer) => answer.poll_frame(cx).map_err(Into::into),
         }
     }
 
@@ -107,7 +116,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(_) => false,
-            Kind::Incoming(incoming) | Kind::Upstream(incoming, _) => incoming.is_end_stream(),
+            Kind::Incoming(incoming) | Kind::Upstream(Answer { incoming, .. }) => incoming.is_end_stream(),
             Kind::Boxed(body) => body.lock().is_end_stream(),
         }
     }
@@ -116,37 +125,44 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Incoming(incoming) | Kind::Upstream(incoming, _) => incoming.size_hint(),
+            Kind::Incoming(incoming) | Kind::Upstream(Answer { incoming, .. }) => incoming.size_hint(),
             Kind::Boxed(body) => body.lock().size_hint(),
         }
     }
 }
 
-/// Reads on; where nothing is there yet, drives the connection and looks once more.
-fn poll_upstream(
-    incoming: &mut Incoming,
-    lane: &mut Option<Box<Lane>>,
-    cx: &mut Context<'_>,
-) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-    let mut polled = Pin::new(&mut *incoming).poll_frame(cx);
-    if polled.is_pending()
-        && let Some(lane) = lane
-    {
-        lane.drive(cx);
-        polled = Pin::new(&mut *incoming).poll_frame(cx);
+impl Answer {
+    /// Reads on; where nothing is there yet, drives the connection and looks once more.
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
+        if let Some(broken) = self.broken.take() {
+            return Poll::Ready(Some(Err(broken)));
+        }
+        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        if polled.is_pending()
+            && let Some(lane) = &mut self.lane
+        {
+            lane.drive(cx);
+            polled = Pin::new(&mut self.incoming).poll_frame(cx);
+        }
+        match polled {
+            Poll::Ready(Some(Err(broken))) => {
+                // A server that hears of the end drops what it has not flushed: it flushes while it waits.
+                self.lane = None;
+                self.broken = Some(broken);
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Poll::Ready(None) => self.release(),
+            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.release(),
+            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
+        }
+        polled
     }
-    match &polled {
-        Poll::Ready(Some(Err(_))) => *lane = None,
-        Poll::Ready(None) => release(lane),
-        Poll::Ready(Some(Ok(_))) if incoming.is_end_stream() => release(lane),
-        Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
-    }
-    polled.map_err(Into::into)
-}
 
-fn release(lane: &mut Option<Box<Lane>>) {
-    if let Some(lane) = lane.take() {
-        lane.release();
+    fn release(&mut self) {
+        if let Some(lane) = self.lane.take() {
+            lane.release();
+        }
     }
 }
 

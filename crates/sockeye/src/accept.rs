@@ -26,7 +26,10 @@ use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
 /// Serves one connection until its end, or until a WebSocket has taken it over. `read` was read from it before.
 pub(crate) async fn serve(site: Arc<Site>, mut socket: Socket, read: Bytes, caller: Caller) {
     let config = &site.core.config;
-    let head = tokio::time::timeout(config.head_timeout, read_head(&mut socket, read, config.head_bytes_max as usize));
+    let head = tokio::time::timeout(
+        config.head_timeout,
+        read_head(&mut socket, read, config.head_bytes_max as usize),
+    );
     let read = match head.await {
         Ok(Ok(Some(read))) => read,
         Ok(Ok(None)) => return answer(socket, "431 Request Header Fields Too Large").await,
@@ -75,7 +78,10 @@ fn has_head(bytes: &[u8]) -> bool {
 fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> Option<(Socket, Bytes)> {
     let core = &site.core;
     let Ok(Status::Complete((head, length))) = Head::parse(&read) else { return Some((socket, read)) };
-    if !head.is_websocket_upgrade() || !head.path().starts_with(&core.config.path) || caller.way == Way::Private {
+    if !head.is_websocket_upgrade()
+        || !head.path().starts_with(&core.config.path)
+        || caller.way == Way::Private
+    {
         return Some((socket, read));
     }
     let ask = Ask { method: head.method(), query: head.query_string(), upgrade: true, relayed: false };
@@ -117,7 +123,8 @@ fn switching_protocols_with(key: &str, lines: &[u8]) -> Vec<u8> {
 async fn serve_http(site: &Arc<Site>, socket: Socket, read: Bytes, caller: Caller) {
     let service = service_fn(|request| {
         let site = Arc::clone(site);
-        async move { Ok::<_, Infallible>(respond(&site, caller, request).await) }
+        // Boxed: hyper keeps it in the connection, which is idle most of the time.
+        async move { Ok::<_, Infallible>(Box::pin(respond(&site, caller, request)).await) }
     });
     let config = &site.core.config;
     let connection = hyper::server::conn::http1::Builder::new()

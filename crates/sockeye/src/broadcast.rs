@@ -22,7 +22,7 @@ impl Broadcast {
     }
 
     /// Marks it as said by a socket.
-    pub(crate) fn from_sender(mut self) -> Self {
+    pub(crate) fn said_by_socket(mut self) -> Self {
         self.flags.broadcast = true;
         self
     }

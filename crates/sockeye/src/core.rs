@@ -70,7 +70,12 @@ struct Sessions([Mutex<HashMap<Sid, Arc<Mailbox>, RandomState>>; SESSION_SHARDS]
 const SESSION_SHARDS: usize = 16;
 
 impl Core {
-    pub(crate) fn new(config: Config, tag: Tag, application: Application, mesh: Arc<OnceLock<Mesh>>) -> Arc<Self> {
+    pub(crate) fn new(
+        config: Config,
+        tag: Tag,
+        application: Application,
+        mesh: Arc<OnceLock<Mesh>>,
+    ) -> Arc<Self> {
         Arc::new(Self {
             config,
             tag,

@@ -118,11 +118,11 @@ where
     } else {
         site.relay.request(owner, request, &origin).await
     };
-    answer.unwrap_or_else(|error| match error {
+    answer.unwrap_or_else(|error| match &error {
         // The owner died: its sessions are nobody's.
         RelayError::Refused { .. } => refuse(Refusal::UnknownSid),
-        other => {
-            tracing::debug!(%other, "the owner of a session did not answer");
+        RelayError::Broken(_) | RelayError::Switched => {
+            tracing::debug!(%error, "the owner of a session did not answer");
             status(StatusCode::BAD_GATEWAY)
         }
     })
@@ -221,7 +221,9 @@ fn upgrade_to<B>(
     session: Option<Arc<Mailbox>>,
 ) -> Response<Body> {
     let key = request.headers().get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
-    let Some(accept) = key.filter(|key| is_key(key)).map(accept_key) else { return refuse(Refusal::BadRequest) };
+    let Some(accept) = key.filter(|key| is_key(key)).map(accept_key) else {
+        return refuse(Refusal::BadRequest);
+    };
     let Ok(accept) = HeaderValue::try_from(accept) else { return refuse(Refusal::BadRequest) };
     let handshake = Handshake::new(head_of(&request), caller.peer);
     let upgrade = hyper::upgrade::on(&mut request);
@@ -248,7 +250,8 @@ fn raw(upgraded: hyper::upgrade::Upgraded) -> (Io, Bytes) {
     match upgraded.downcast::<TokioIo<Rewind<Socket>>>() {
         Ok(parts) => {
             let (first, socket) = parts.io.into_inner().into_parts();
-            let read = if first.is_empty() { parts.read_buf } else { [first, parts.read_buf].concat().into() };
+            let read =
+                if first.is_empty() { parts.read_buf } else { [first, parts.read_buf].concat().into() };
             (Io::Raw(socket), read)
         }
         Err(upgraded) => match upgraded.downcast::<TokioIo<tokio::net::TcpStream>>() {
@@ -302,7 +305,8 @@ fn payload(bytes: Bytes, request: &HeaderMap) -> Response<Body> {
 
 fn refuse(refusal: Refusal) -> Response<Body> {
     let mut response = Response::new(Body::full(refusal.body()));
-    *response.status_mut() = StatusCode::from_u16(refusal.status_polling()).unwrap_or(StatusCode::BAD_REQUEST);
+    *response.status_mut() =
+        StatusCode::from_u16(refusal.status_polling()).unwrap_or(StatusCode::BAD_REQUEST);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     response
 }

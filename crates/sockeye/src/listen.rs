@@ -1,13 +1,10 @@
-//! Listeners: a TCP port of one's own, or the place that a supervisor assigns.
+//! A server that listens: accepting clients, and closing in order.
 
 use crate::accept::serve;
 use crate::caller::{Caller, Way};
 use crate::handle::Handle;
-use crate::server::Server;
 use crate::site::Site;
-use crate::worker;
 use bytes::Bytes;
-use sockeye_proto::sid::Tag;
 use sockeye_relay::Socket;
 use std::io;
 use std::net::SocketAddr;
@@ -33,18 +30,6 @@ pub(crate) struct Listening {
     pub(crate) site: Arc<Site>,
     /// What closes it.
     pub(crate) handle: Handle,
-}
-
-/// Serves on `address`, or where a supervisor says.
-pub(crate) async fn listen(server: Server, address: impl ToSocketAddrs) -> io::Result<()> {
-    if let Some(joined) = sockeye_link::Parent::from_env().await {
-        let (parent, assign) = joined?;
-        return worker::run(server, parent, assign).await;
-    }
-    let listener = bind(address).await?;
-    let listening = server.start(Tag::from_bits(rand::random()));
-    listening.run(listener).await;
-    Ok(())
 }
 
 impl Listening {
@@ -101,7 +86,10 @@ impl Listening {
 }
 
 /// Accepts one connection and reaps those that ended. `None` when there is no descriptor left.
-async fn accept_one(listener: &TcpListener, connections: &mut JoinSet<()>) -> Option<(TcpStream, SocketAddr)> {
+async fn accept_one(
+    listener: &TcpListener,
+    connections: &mut JoinSet<()>,
+) -> Option<(TcpStream, SocketAddr)> {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
@@ -119,11 +107,14 @@ async fn accept_one(listener: &TcpListener, connections: &mut JoinSet<()>) -> Op
 
 /// Binds the first of the addresses that can be had.
 pub(crate) async fn bind(address: impl ToSocketAddrs) -> io::Result<TcpListener> {
-    let mut failure = io::Error::new(io::ErrorKind::InvalidInput, "expected an address to listen on, got none");
+    let mut failure =
+        io::Error::new(io::ErrorKind::InvalidInput, "expected an address to listen on, got none");
     for address in lookup_host(address).await? {
         match bind_one(address) {
             Ok(listener) => return Ok(listener),
-            Err(error) => failure = io::Error::new(error.kind(), format!("cannot listen on {address}: {error}")),
+            Err(error) => {
+                failure = io::Error::new(error.kind(), format!("cannot listen on {address}: {error}"))
+            }
         }
     }
     Err(failure)

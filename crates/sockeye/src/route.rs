@@ -3,10 +3,10 @@
 use crate::caller::Way;
 use crate::core::Core;
 use crate::delivery::Mailbox;
-use sockeye_proto::http::query_param;
-use sockeye_relay::Address;
 use sockeye_proto::engine::query::{Protocol, Query, Session};
 use sockeye_proto::engine::{Refusal, Transport};
+use sockeye_proto::http::query_param;
+use sockeye_relay::Address;
 use std::sync::Arc;
 
 /// What a request is.
@@ -53,7 +53,8 @@ impl Core {
             Session::Named(sid) => match self.session(sid) {
                 None => Route::Refused(Refusal::UnknownSid),
                 Some(mailbox) => {
-                    let current = if mailbox.is_polling() { Transport::Polling } else { Transport::WebSocket };
+                    let current =
+                        if mailbox.is_polling() { Transport::Polling } else { Transport::WebSocket };
                     if ask.upgrade || current == transport {
                         Route::Session(mailbox)
                     } else {

@@ -7,21 +7,23 @@ use crate::engine;
 use crate::event::Event;
 use crate::handle::Handle;
 use crate::handler::{Handlers, Outcome, Refusal};
-use crate::listen::{self, Listening};
+use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
 use crate::namespace::Namespace;
 use crate::service::Service;
 use crate::site::Site;
 use crate::socket::Socket;
+use crate::worker;
 use sockeye_cluster::Nsp;
 use sockeye_files::Files;
+use sockeye_link::Parent;
 use sockeye_proto::sid::Tag;
 use sockeye_proto::socket::DisconnectReason;
 use std::collections::BTreeMap;
 use std::future::Future;
 use std::io;
 use std::sync::{Arc, OnceLock};
-use tokio::net::ToSocketAddrs;
+use tokio::net::{TcpListener, ToSocketAddrs};
 
 /// A Socket.IO server.
 ///
@@ -112,7 +114,20 @@ impl Server {
     /// # Errors
     /// The address cannot be had, or the supervisor went away before it assigned a place.
     pub async fn listen(self, address: impl ToSocketAddrs) -> io::Result<()> {
-        listen::listen(self, address).await
+        if let Some(joined) = Parent::from_env().await {
+            let (parent, assign) = joined?;
+            return worker::run(|tag| self.start(tag), parent, assign).await;
+        }
+        self.serve(bind(address).await?).await
+    }
+
+    /// Serves a listener of one's own until the server is closed.
+    ///
+    /// # Errors
+    /// None at present; the result leaves room for one.
+    pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
+        self.start(Tag::from_bits(rand::random())).run(listener).await;
+        Ok(())
     }
 
     /// Makes a tower service for an axum, hyper or tower server of one's own. It answers whatever is routed to it; requests

@@ -51,7 +51,13 @@ impl Opening {
 }
 
 /// Opens a session on a WebSocket and starts its task; `head` is what still has to be written before the first frame.
-pub(crate) fn start_websocket(core: &Arc<Core>, io: Io, read: Bytes, head: Option<Vec<u8>>, handshake: Handshake) {
+pub(crate) fn start_websocket(
+    core: &Arc<Core>,
+    io: Io,
+    read: Bytes,
+    head: Option<Vec<u8>>,
+    handshake: Handshake,
+) {
     let mut websocket = WebSocket::new(io, read, core.config.max_payload);
     if let Some(head) = head {
         websocket.outbox.queue(head.into());

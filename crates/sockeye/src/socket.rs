@@ -58,7 +58,13 @@ pub enum AckError {
 }
 
 impl Socket {
-    pub(crate) fn new(id: Sid, hub: Arc<Hub>, mailbox: Arc<Mailbox>, handshake: Handshake, ack_timeout: Duration) -> Self {
+    pub(crate) fn new(
+        id: Sid,
+        hub: Arc<Hub>,
+        mailbox: Arc<Mailbox>,
+        handshake: Handshake,
+        ack_timeout: Duration,
+    ) -> Self {
         Self(Arc::new(State {
             id,
             hub,
@@ -174,7 +180,8 @@ impl Socket {
 
     /// Speaks to everybody in the namespace but this socket.
     pub fn broadcast(&self) -> Broadcast {
-        Broadcast::new(Arc::clone(&self.0.hub), Selector::all().and_except(self.0.id.as_str())).from_sender()
+        Broadcast::new(Arc::clone(&self.0.hub), Selector::all().and_except(self.0.id.as_str()))
+            .said_by_socket()
     }
 
     /// Speaks to a room, but not to this socket.

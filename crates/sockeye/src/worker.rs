@@ -4,7 +4,6 @@ use crate::caller::{Caller, Way};
 use crate::core::Core;
 use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
-use crate::server::Server;
 use bytes::Bytes;
 use sockeye_cluster::node::Output;
 use sockeye_link::{Assign, Event, Parent, Ready};
@@ -17,9 +16,13 @@ use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 
 /// Serves in the place that `assign` names, until the parent says stop or is gone.
-pub(crate) async fn run(server: Server, mut parent: Parent, assign: Assign) -> io::Result<()> {
+pub(crate) async fn run(
+    start: impl FnOnce(Tag) -> Listening,
+    mut parent: Parent,
+    assign: Assign,
+) -> io::Result<()> {
     let tag: Tag = assign.tag.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
-    let listening = server.start(tag);
+    let listening = start(tag);
     let core = &listening.site.core;
     let private = UnixListener::bind(&assign.http_path)?;
     let port = match assign.port {
@@ -30,8 +33,13 @@ pub(crate) async fn run(server: Server, mut parent: Parent, assign: Assign) -> i
     join_mesh(core, &assign)?.settled().await;
     // A worker has one parent.
     drop(core.reporter.set(parent.reporter()));
-    let port_number = port.as_ref().map(|port| port.local_addr().map(|address| address.port())).transpose()?;
-    parent.reporter().ready(Ready { tag: assign.tag.clone(), http: assign.http_path.clone(), port: port_number });
+    let port_number =
+        port.as_ref().map(|port| port.local_addr().map(|address| address.port())).transpose()?;
+    parent.reporter().ready(Ready {
+        tag: assign.tag.clone(),
+        http: assign.http_path.clone(),
+        port: port_number,
+    });
     serve(&listening, &mut parent, &private, port.as_ref()).await;
     // Its file is ours to remove; the parent sweeps what is left.
     drop(std::fs::remove_file(&assign.http_path));
@@ -40,7 +48,12 @@ pub(crate) async fn run(server: Server, mut parent: Parent, assign: Assign) -> i
     Ok(())
 }
 
-async fn serve(listening: &Listening, parent: &mut Parent, private: &UnixListener, port: Option<&TcpListener>) {
+async fn serve(
+    listening: &Listening,
+    parent: &mut Parent,
+    private: &UnixListener,
+    port: Option<&TcpListener>,
+) {
     let mut connections = JoinSet::new();
     let mut relayed = JoinSet::new();
     let mut handed = JoinSet::new();

@@ -200,11 +200,7 @@ impl Client {
         }
     }
 
-    fn message<'a>(
-        &'a self,
-        packet: Packet<'a>,
-        attachments: Vec<Bytes>,
-    ) -> Result<Action<'a>, Misbehaved> {
+    fn message<'a>(&'a self, packet: Packet<'a>, attachments: Vec<Bytes>) -> Result<Action<'a>, Misbehaved> {
         self.check_state(&packet)?;
         let message = Message { nsp: packet.nsp, id: packet.id, data: packet.data, attachments };
         match packet.kind {

@@ -151,7 +151,10 @@ impl Connection {
     fn send(&mut self, packets: &[Arc<Outgoing>]) {
         match &mut self.wire {
             Wire::WebSocket(websocket) => {
-                packets.iter().flat_map(|packet| packet.frames()).for_each(|frame| websocket.outbox.queue(frame.clone()));
+                packets
+                    .iter()
+                    .flat_map(|packet| packet.frames())
+                    .for_each(|frame| websocket.outbox.queue(frame.clone()));
             }
             Wire::Polling(reply) => {
                 if (packets.is_empty() && !self.ping_owed) || !self.session.is_writable() {
@@ -303,7 +306,13 @@ impl Connection {
         websocket.decoder = decoder;
     }
 
-    fn take_message(&mut self, message: Message<'_>, outbox: &mut Outbox, now: Instant, cx: &mut Context<'_>) {
+    fn take_message(
+        &mut self,
+        message: Message<'_>,
+        outbox: &mut Outbox,
+        now: Instant,
+        cx: &mut Context<'_>,
+    ) {
         let leg = self.leg();
         let packet = match message {
             Message::Text(text) => Packet::decode_text(text),

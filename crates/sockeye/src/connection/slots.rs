@@ -158,7 +158,10 @@ impl Slots {
     }
 
     fn entered(&mut self, nsp: &str) -> Option<&mut Slot> {
-        self.slots.iter_mut().find(|slot| slot.state == State::Entered && slot.is_in(nsp)).map(|slot| &mut **slot)
+        self.slots
+            .iter_mut()
+            .find(|slot| slot.state == State::Entered && slot.is_in(nsp))
+            .map(|slot| &mut **slot)
     }
 }
 
@@ -223,7 +226,9 @@ impl Slot {
         let running = match job {
             Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket)),
             Job::Event(handler, event) => Some(handler(event)),
-            Job::Disconnected(reason) => handlers.on_disconnect.as_ref().map(|handler| handler(socket, reason)),
+            Job::Disconnected(reason) => {
+                handlers.on_disconnect.as_ref().map(|handler| handler(socket, reason))
+            }
         };
         self.work = running.map(Work::Handler);
     }

@@ -40,7 +40,13 @@ pub(super) enum Fault {
 }
 
 impl Upper {
-    pub(super) fn new(core: &Arc<Core>, mailbox: &Arc<Mailbox>, handshake: Handshake, limits: Limits, now: Instant) -> Self {
+    pub(super) fn new(
+        core: &Arc<Core>,
+        mailbox: &Arc<Mailbox>,
+        handshake: Handshake,
+        limits: Limits,
+        now: Instant,
+    ) -> Self {
         match &core.application {
             Application::SocketIo(_) => Self::SocketIo(Box::new(SocketIo {
                 core: Arc::clone(core),

@@ -167,11 +167,16 @@ impl Hub {
         let kind = match kind {
             Kind::Event if count > 0 => Kind::BinaryEvent,
             Kind::Ack if count > 0 => Kind::BinaryAck,
-            other => other,
+            Kind::Connect
+            | Kind::Disconnect
+            | Kind::Event
+            | Kind::Ack
+            | Kind::ConnectError
+            | Kind::BinaryEvent
+            | Kind::BinaryAck => kind,
         };
         let mut header = Vec::with_capacity(32);
         encode_header(kind, &self.nsp, id, count, &mut header);
         Outgoing::packet(&[&header, &encoded.json], &encoded.attachments)
     }
 }
-

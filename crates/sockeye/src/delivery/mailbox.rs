@@ -86,7 +86,13 @@ impl Mailbox {
     /// Makes a mailbox that holds `bytes_max` bytes of packets.
     pub(crate) fn new(bytes_max: u32, transport: Transport) -> Arc<Self> {
         Arc::new(Self {
-            queue: Mutex::new(Queue { mail: Batch::new(), bytes: 0, state: State::Open, holding: false, waker: None }),
+            queue: Mutex::new(Queue {
+                mail: Batch::new(),
+                bytes: 0,
+                state: State::Open,
+                holding: false,
+                waker: None,
+            }),
             bytes_max,
             posting: AtomicBool::new(false),
             polling: AtomicBool::new(transport == Transport::Polling),
@@ -151,8 +157,9 @@ impl Mailbox {
         };
         if ready {
             if hold {
-                let (controls, packets) =
-                    std::mem::take(&mut queue.mail).into_iter().partition(|mail| matches!(mail, Mail::Control(_)));
+                let (controls, packets) = std::mem::take(&mut queue.mail)
+                    .into_iter()
+                    .partition(|mail| matches!(mail, Mail::Control(_)));
                 queue.mail = packets;
                 return Poll::Ready(Ok(controls));
             }
@@ -201,7 +208,6 @@ impl Mailbox {
         self.polling.store(false, Ordering::Release);
     }
 }
-
 
 #[cfg(test)]
 mod tests {

@@ -81,7 +81,6 @@ impl Outgoing {
         for frame in &self.frames {
             separate(payload);
             if frame.binary {
-                payload.push(b'b');
                 encode_base64(frame.payload(), payload);
             } else {
                 payload.extend_from_slice(frame.payload());

@@ -278,7 +278,9 @@ mod tests {
     fn world(count: usize) -> (Rooms, Vec<Sid>) {
         let rooms = Rooms::new(2);
         let ids: Vec<_> = (0..count)
-            .map(|index| Sid::new(Tag::from_bits(7), (index as u128) << 64 | (index as u128) * 0x9e37_79b9))
+            .map(|index| {
+                Sid::new(Tag::from_bits(7), ((index as u128) << 64) | ((index as u128) * 0x9e37_79b9))
+            })
             .collect();
         for id in &ids {
             rooms.add(Member { id: *id, mailbox: Mailbox::new(1000, Transport::Polling) });

@@ -1,8 +1,8 @@
 //! From values to the JSON arguments of a packet and its attachments.
 
 use super::Args;
-use bytes::Bytes;
 use super::shape::Shape;
+use bytes::Bytes;
 use serde::ser::Serialize;
 use serde_json::ser::Formatter;
 use std::io;
@@ -48,7 +48,11 @@ pub(crate) struct Encoded {
 
 impl Encoded {
     /// Appends a payload, with no more than `attachments_max` attachments.
-    pub(crate) fn append(&mut self, payload: &(impl Payload + ?Sized), attachments_max: u32) -> Result<(), EmitError> {
+    pub(crate) fn append(
+        &mut self,
+        payload: &(impl Payload + ?Sized),
+        attachments_max: u32,
+    ) -> Result<(), EmitError> {
         payload.append_to(&mut self.json, &mut self.attachments)?;
         let (count, max) = (self.attachments.len(), attachments_max as usize);
         if count > max {

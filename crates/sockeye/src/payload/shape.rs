@@ -72,7 +72,11 @@ impl Serializer for Ask {
         Ok(Shape::One)
     }
 
-    fn serialize_newtype_struct<T: Serialize + ?Sized>(self, _: &'static str, _: &T) -> Result<Shape, Answer> {
+    fn serialize_newtype_struct<T: Serialize + ?Sized>(
+        self,
+        _: &'static str,
+        _: &T,
+    ) -> Result<Shape, Answer> {
         Ok(Shape::One)
     }
 

@@ -127,7 +127,9 @@ impl Future for Tunnel {
 }
 
 impl Flow {
-    const fn new(rest: Bytes) -> Self {
+    fn new(rest: Bytes) -> Self {
+        // An empty slice would hold the whole buffer that hyper read into.
+        let rest = if rest.is_empty() { Bytes::new() } else { rest };
         Self { rest, state: FlowState::Flowing }
     }
 

@@ -36,14 +36,26 @@ const env = {
   ...(flags.includes("--reference") ? { SOCKEYE_REFERENCE: "1" } : {}),
   ...(flags.includes("--long") ? { SOCKEYE_LONG: "1" } : {}),
 };
+/** No file takes longer, or it hangs. */
+const FILE_MS = flags.includes("--long") ? 1_800_000 : 600_000;
+let child;
 const total = { passed: 0, failed: 0, skipped: 0 };
+
+for (const signal of ["SIGINT", "SIGTERM"]) {
+  process.on(signal, () => {
+    child?.kill("SIGKILL");
+    for (const pid of withEnvironment(mark)) process.kill(pid, "SIGKILL");
+    rmSync(temp, { recursive: true, force: true });
+    process.exit(1);
+  });
+}
 
 for (const file of files) {
   console.log(`\n== ${file}`);
   const tap = join(temp, "tap");
   const report = ["spec", "stdout", "tap", tap];
   const reporters = report.map((value, i) => (i % 2 ? `--test-reporter-destination=${value}` : `--test-reporter=${value}`));
-  const child = spawn(process.execPath, ["--test", "--test-timeout=1200000", ...reporters, join(here, "e2e", file)], { env, stdio: ["ignore", "inherit", "inherit"] });
+  child = spawn(process.execPath, ["--test", `--test-timeout=${FILE_MS}`, ...reporters, join(here, "e2e", file)], { env, stdio: ["ignore", "inherit", "inherit"] });
   const code = await new Promise((resolve) => child.on("close", resolve));
   const text = readFileSync(tap, "utf8");
   const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0);

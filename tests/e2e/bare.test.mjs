@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { launch, NO_CHROMIUM, openWindow, settled } from "../harness/browser.mjs";
-import { connect, closeAll, next } from "../harness/clients.mjs";
+import { closeAll, next, open } from "../harness/clients.mjs";
 import { REFERENCE, up } from "../harness/target.mjs";
 
 test("the page, its files and our own client are served from the program itself", { skip: REFERENCE && "the reference needs npm" }, async () => {
@@ -15,7 +15,7 @@ test("the page, its files and our own client are served from the program itself"
       ["/assets/css/chat.css", /text\/css/, /#log/],
       ["/socket.io/socket.io.js", /javascript/, /own small browser client/],
     ]) {
-      const answer = await fetch(target.url + path);
+      const answer = await target.knock(path);
       assert.equal(answer.status, 200, path);
       assert.match(answer.headers.get("content-type"), type);
       assert.match(await answer.text(), word);
@@ -28,9 +28,9 @@ test("the page, its files and our own client are served from the program itself"
 test("the default application is the chat: a stock client gets its welcome and its message back", async () => {
   const target = await up({ app: "chat", workers: REFERENCE ? 1 : 2, client: "own" });
   try {
-    const sockets = [await connect(target.url, "default", { autoConnect: true }), await connect(target.url, "polling")];
-    const welcome = next(await reopened(sockets[0]), "info");
-    assert.deepEqual(await welcome, [{ msg: "welcome" }]);
+    const sockets = ["default", "polling"].map((transport) => open(target.url, transport));
+    const welcomes = await Promise.all(sockets.map((socket) => next(socket, "info")));
+    assert.deepEqual(welcomes, [[{ msg: "welcome" }], [{ msg: "welcome" }]]);
     const heard = sockets.map((socket) => next(socket, "msg"));
     sockets[0].emit("msg", "to all, the sender included");
     for (const one of await Promise.all(heard)) assert.deepEqual(one, [{ msg: "to all, the sender included" }]);
@@ -54,10 +54,3 @@ test("in a real browser the page works with nothing installed", { skip: NO_CHROM
     await target.stop();
   }
 });
-
-/** The same client, connected anew. */
-async function reopened(socket) {
-  socket.off("disconnect");
-  socket.disconnect().connect();
-  return socket;
-}

@@ -88,7 +88,7 @@ describe("at the door", () => {
     ["an old protocol", 400, "EIO=3&transport=polling", "GET", { code: 5, message: "Unsupported protocol version" }],
   ]) {
     test(`${name} is answered ${status}, byte for byte`, async () => {
-      const answer = await fetch(`${target.url}/socket.io/?${query}`, { method, body: method === "POST" ? "2" : undefined });
+      const answer = await target.knock(`/socket.io/?${query}`, { method, body: method === "POST" ? "2" : undefined });
       assert.equal(answer.status, status);
       assert.equal(await answer.text(), JSON.stringify(body));
       assert.match(answer.headers.get("content-type"), /^application\/json/);

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { mkdtempSync, readdirSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
+import { connect, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
@@ -20,7 +20,7 @@ describe("health", () => {
   for (const path of ["/health", "/ready", "/health.txt", "/"]) {
     for (const method of ["GET", "HEAD"]) {
       test(`${method} ${path} is 200`, async () => {
-        const answer = await fetch(target.url + path, { method });
+        const answer = await target.knock(path, { method });
         const body = await answer.text();
         assert.equal(answer.status, 200);
         if (method === "HEAD" || path === "/health.txt") assert.equal(body, "");
@@ -29,7 +29,7 @@ describe("health", () => {
   }
 
   test("a path that nobody serves is 404", async () => {
-    assert.equal((await fetch(`${target.url}/nothing-here`)).status, 404);
+    assert.equal((await target.knock("/nothing-here")).status, 404);
   });
 
   test("no path leads out of the page's directory", async () => {
@@ -140,8 +140,7 @@ async function run(...flags) {
 }
 
 /** A GET whose path is sent as it stands; `fetch` would tidy it up. */
-async function rawGet(port, path) {
-  const { connect } = await import("node:net");
+function rawGet(port, path) {
   return new Promise((resolve, reject) => {
     const socket = connect(port, "127.0.0.1", () => socket.write(`GET ${path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n`));
     let text = "";

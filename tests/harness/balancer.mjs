@@ -91,7 +91,7 @@ export async function nginx(upstreamPort) {
   const url = `http://127.0.0.1:${port}`;
   process.once("exit", () => child.kill("SIGKILL"));
   for (let tries = 0; ; tries += 1) {
-    if (await fetch(`${url}/health`).then((answer) => answer.ok, () => false)) break;
+    if (await fetch(`${url}/health`, { signal: AbortSignal.timeout(2_000) }).then((answer) => answer.ok, () => false)) break;
     if (tries > 200 || child.exitCode !== null) throw new Error(`nginx does not answer:\n${said}`);
     await sleep(20);
   }

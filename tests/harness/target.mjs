@@ -21,6 +21,7 @@ export const LONG = Boolean(process.env.SOCKEYE_LONG);
 export const CLUSTER_ONLY = REFERENCE && "the reference is one process";
 
 const READY_MS = 20_000;
+const KNOCK_MS = 2_000;
 const STOP_MS = 15_000;
 const running = new Set();
 
@@ -122,12 +123,12 @@ export class Target {
 
   /** Waits until `GET /ready` says 200. */
   async ready() {
-    await this.until("ready", async () => (await fetch(`${this.url}/ready`)).status === 200);
+    await this.until("ready", async () => (await this.knock("/ready")).status === 200);
   }
 
   /** Waits until the port takes connections, for servers that have no `/ready`. */
   async accepts() {
-    await this.until("listening", async () => Boolean(await fetch(`${this.url}/`)));
+    await this.until("listening", async () => Boolean(await this.knock("/")));
   }
 
   /** Waits until so many workers live, and, if wanted, listen on ports of their own. */
@@ -136,6 +137,11 @@ export class Target {
       const pids = this.workers();
       return pids.length === count && (!withPorts || pids.every((pid) => listeningPorts(pid).length > 0));
     });
+  }
+
+  /** One request that does not wait for a server that takes it and says nothing. */
+  knock(path, options = {}) {
+    return fetch(this.url + path, { signal: AbortSignal.timeout(KNOCK_MS), ...options });
   }
 
   async until(what, holds) {

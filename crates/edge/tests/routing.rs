@@ -71,6 +71,32 @@ async fn bodies_arrive_whole_however_they_are_framed() {
 }
 
 #[tokio::test]
+async fn old_and_careful_clients_are_served_too() {
+    let (world, workers) = World::with(1).await;
+    let tag = workers[0].tag;
+    let answer = world.say("GET /x HTTP/1.0\r\n\r\n").await;
+    assert!(
+        answer.starts_with("HTTP/1.0 200 OK\r\n") && answer.ends_with(&format!("{tag} GET /x")),
+        "{answer}"
+    );
+    let answer = world.say("HEAD /x HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n").await;
+    assert!(answer.contains("content-length: 14\r\n") && answer.ends_with("\r\n\r\n"), "{answer}");
+    let mut stream = world.connect().await;
+    let head = "POST /count HTTP/1.1\r\nHost: a\r\nExpect: 100-continue\r\nContent-Length: 3\r\n\r\n";
+    stream.write_all(head.as_bytes()).await.unwrap();
+    assert_eq!(read_head(&mut stream).await, "HTTP/1.1 100 Continue\r\n\r\n");
+    stream.write_all(b"abc").await.unwrap();
+    assert_eq!(read_answer(&mut stream).await.1, format!("{tag} 3"));
+    // A target with an authority names the host; a client's own Upgrade to something else is not carried.
+    stream
+        .write_all(b"GET http://b/headers HTTP/1.1\r\nHost: a\r\nConnection: Upgrade\r\nUpgrade: h2c\r\n\r\n")
+        .await
+        .unwrap();
+    let (head, body) = read_answer(&mut stream).await;
+    assert!(head.starts_with("HTTP/1.1 200") && body.starts_with("b edge "), "{head}{body}");
+}
+
+#[tokio::test]
 async fn workers_learn_who_asks_and_cannot_be_lied_to() {
     let (world, _workers) = World::with(1).await;
     let mut stream = world.connect().await;

@@ -61,7 +61,7 @@ for (const file of files) {
   const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
   total.passed += count("pass");
   total.failed += count("fail") + count("cancelled");
-  total.skipped += count("skipped");
+  total.skipped += text.match(/^\s*ok \d+ - .* # SKIP/gm)?.length ?? 0; // node's own count leaves whole suites out
   if (code !== 0 && count("fail") + count("cancelled") === 0) total.failed += 1;
   rmSync(tap);
   await leftovers(file);

@@ -26,7 +26,7 @@ const STOP_MS = 15_000;
 const running = new Set();
 
 process.on("exit", () => {
-  for (const target of running) target.killGroup("SIGKILL");
+  for (const target of running) target.abandon();
 });
 for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exit(1));
 

@@ -51,6 +51,8 @@ pub(crate) struct Connection {
     closing: bool,
     /// The client is read no further until its handlers catch up.
     paused: bool,
+    /// Nothing more to read came in this wake-up.
+    read_blocked: bool,
     over: bool,
 }
 
@@ -100,6 +102,7 @@ impl Connection {
             ping_owed: false,
             closing: false,
             paused: false,
+            read_blocked: false,
             over: false,
         }
     }
@@ -107,8 +110,11 @@ impl Connection {
     /// One round. `true` when something moved, so that another may find more.
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
         let mut moved = self.take_mail(cx);
-        moved |= self.upper.poll(cx);
-        moved |= self.read(cx);
+        moved |= !self.upper.is_quiet() && self.upper.poll(cx);
+        if !self.read_blocked {
+            self.read_blocked = !self.read(cx);
+            moved |= !self.read_blocked;
+        }
         moved |= self.check_time(cx);
         moved |= self.check_congestion();
         self.obey();
@@ -352,7 +358,8 @@ impl Connection {
         }
     }
 
-    /// Looks at the clock only when the timer rings; a later deadline just rings once in vain.
+    /// Looks at the clock only when the timer rings; a later deadline just rings once in vain. The timer keeps this task's
+    /// waker, so it is polled only after it was set.
     fn check_time(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = match (self.session.poll_timeout(), self.upper.poll_timeout()) {
             (_, _) if self.over => None,
@@ -360,23 +367,25 @@ impl Connection {
             (session, upper) => session.or(upper),
         };
         let Some(deadline) = deadline else { return false };
-        let timer = self.timer.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline.into())));
-        if timer.deadline() > deadline.into() {
-            timer.as_mut().reset(deadline.into());
+        let deadline = tokio::time::Instant::from(deadline);
+        match &mut self.timer {
+            Some(timer) if timer.deadline() > deadline => timer.as_mut().reset(deadline),
+            Some(timer) if !timer.is_elapsed() => return false,
+            Some(_) => {}
+            None => self.timer = Some(Box::pin(tokio::time::sleep_until(deadline))),
         }
+        let Some(timer) = &mut self.timer else { return false };
         if timer.as_mut().poll(cx).is_pending() {
             return false;
         }
         let now = Instant::now();
-        timer.as_mut().reset(deadline.max(now).into());
         self.session.handle_timeout(now);
         if self.upper.poll_timeout().is_some_and(|connect_by| connect_by <= now) {
             tracing::debug!(sid = %self.sid, "closed: the client entered no namespace in time");
             self.session.close(now);
         }
-        if let Some(next) = self.session.poll_timeout() {
-            timer.as_mut().reset(next.into());
-        }
+        // The next round sets it anew.
+        self.timer = None;
         true
     }
 
@@ -390,6 +399,7 @@ impl Connection {
             return false;
         }
         self.paused = congested;
+        self.read_blocked = congested;
         if congested {
             self.session.suspend_heartbeat();
         } else {
@@ -506,6 +516,7 @@ impl Future for Connection {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
+        this.read_blocked = false;
         for _ in 0..ROUNDS_MAX {
             let moved = this.round(cx);
             if this.over && this.upper.is_quiet() {

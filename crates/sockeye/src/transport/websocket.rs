@@ -65,6 +65,30 @@ enum End {
     Shut,
 }
 
+impl Io {
+    fn poll_read(&mut self, cx: &mut Context<'_>, buffer: &mut ReadBuf<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Raw(socket) => Pin::new(socket).poll_read(cx, buffer),
+            Self::Boxed(stream) => stream.as_mut().poll_read(cx, buffer),
+        }
+    }
+
+    fn poll_write(&mut self, cx: &mut Context<'_>, slices: &[IoSlice<'_>]) -> Poll<io::Result<usize>> {
+        match (self, slices) {
+            (Self::Raw(socket), [one]) => Pin::new(socket).poll_write(cx, one),
+            (Self::Raw(socket), many) => Pin::new(socket).poll_write_vectored(cx, many),
+            (Self::Boxed(stream), many) => stream.as_mut().poll_write_vectored(cx, many),
+        }
+    }
+
+    fn poll_shutdown(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Raw(socket) => Pin::new(socket).poll_shutdown(cx),
+            Self::Boxed(stream) => stream.as_mut().poll_shutdown(cx),
+        }
+    }
+}
+
 impl WebSocket {
     /// Takes over a stream whose handshake is done; `read` was read after it.
     pub(crate) fn new(io: Io, read: Bytes, max_payload: u32) -> Self {
@@ -82,11 +106,7 @@ impl WebSocket {
             return Poll::Ready(Ok(length));
         }
         let mut buffer = ReadBuf::new(buffer);
-        let result = match &mut self.io {
-            Io::Raw(socket) => Pin::new(socket).poll_read(cx, &mut buffer),
-            Io::Boxed(stream) => stream.as_mut().poll_read(cx, &mut buffer),
-        };
-        ready!(result)?;
+        ready!(self.io.poll_read(cx, &mut buffer))?;
         Poll::Ready(Ok(buffer.filled().len()))
     }
 
@@ -99,16 +119,17 @@ impl WebSocket {
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outbox = &mut self.outbox;
         while outbox.written < outbox.frames.len() {
-            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-            let waiting = &outbox.frames[outbox.written..];
-            for (slice, frame) in slices.iter_mut().zip(waiting) {
-                *slice = IoSlice::new(frame);
-            }
-            let slices = &slices[..waiting.len().min(SLICES_MAX)];
-            let written = ready!(match &mut self.io {
-                Io::Raw(socket) => Pin::new(socket).poll_write_vectored(cx, slices),
-                Io::Boxed(stream) => stream.as_mut().poll_write_vectored(cx, slices),
-            })?;
+            let written = match &outbox.frames[outbox.written..] {
+                [frame] => ready!(self.io.poll_write(cx, &[IoSlice::new(frame)]))?,
+                waiting => {
+                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+                    let count = waiting.len().min(SLICES_MAX);
+                    for (slice, frame) in slices.iter_mut().zip(waiting) {
+                        *slice = IoSlice::new(frame);
+                    }
+                    ready!(self.io.poll_write(cx, &slices[..count]))?
+                }
+            };
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
@@ -119,10 +140,7 @@ impl WebSocket {
             ready!(stream.as_mut().poll_flush(cx))?;
         }
         if outbox.end == End::Finishing {
-            ready!(match &mut self.io {
-                Io::Raw(socket) => Pin::new(socket).poll_shutdown(cx),
-                Io::Boxed(stream) => stream.as_mut().poll_shutdown(cx),
-            })?;
+            ready!(self.io.poll_shutdown(cx))?;
             outbox.end = End::Shut;
         }
         Poll::Ready(Ok(()))

@@ -5,7 +5,6 @@ use crate::core::Core;
 use crate::delivery::Mailbox;
 use sockeye_proto::engine::query::{Protocol, Query, Session};
 use sockeye_proto::engine::{Refusal, Transport};
-use sockeye_proto::http::query_param;
 use sockeye_relay::Address;
 use std::sync::Arc;
 
@@ -65,9 +64,13 @@ impl Core {
         }
     }
 
-    /// Counts a request without a session that an edge sent here, whatever becomes of it: the edge counted it, too.
+    /// Counts a handshake that an edge sent here, whatever becomes of it: the edge counted it, too.
     pub(crate) fn count_arrival_of(&self, ask: Ask<'_>, way: Way) {
-        if way == Way::Edge && query_param(ask.query, "sid").is_none_or(|sid| sid.is_empty()) {
+        if way != Way::Edge || ask.method != "GET" {
+            return;
+        }
+        let query = Query::parse(ask.query);
+        if query.transport.is_some() && query.session == Session::None {
             self.count_arrival();
         }
     }

@@ -19,7 +19,8 @@ struct Flags {
     port: u16,
 }
 
-#[tokio::main]
+// One thread: the suites send two requests at once and mean the first to be first.
+#[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let server = if flags.engine { engine_server() } else { socket_server() };

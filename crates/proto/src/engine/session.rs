@@ -16,6 +16,10 @@ const NOOP_EVERY: Duration = Duration::from_millis(100);
 /// How long a polling session that the server closes waits for a poll to say so (the official `closeTimeout`).
 const CLOSE_TIMEOUT: Duration = Duration::from_secs(30);
 
+/// How late a timer may ring without moving what follows: deadlines stay where the options put them. A longer delay is the
+/// server's own fault, and the client gets its full time.
+const TIMER_SLACK: Duration = Duration::from_millis(20);
+
 /// The timing of a session; the fields bear the official option names.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Timing {
@@ -159,6 +163,8 @@ impl Session {
 
     /// Takes a poll (GET). It waits until the driver answers it and says so with [`Session::handle_poll_answered`].
     pub fn handle_poll(&mut self, now: Instant) {
+        // A poll that comes after the end, but before the timer rang, must not revive the session.
+        self.handle_timeout(now);
         match self.state {
             State::Closed => self.outputs.push(Output::RefuseRequest),
             State::Closing { .. } => {
@@ -263,8 +269,9 @@ impl Session {
         match self.heartbeat {
             Heartbeat::Resting { ping_at } if ping_at <= now => {
                 self.outputs.push(Output::Ping);
+                let sent_at = if now - ping_at <= TIMER_SLACK { ping_at } else { now };
                 self.heartbeat =
-                    Heartbeat::Waiting { until: now + self.timing.ping_timeout, refreshed: false };
+                    Heartbeat::Waiting { until: sent_at + self.timing.ping_timeout, refreshed: false };
             }
             Heartbeat::Waiting { until, .. } if until <= now => self.end(CloseReason::PingTimeout),
             Heartbeat::Resting { .. } | Heartbeat::Waiting { .. } | Heartbeat::Suspended => {}

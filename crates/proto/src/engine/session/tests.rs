@@ -13,6 +13,23 @@ fn a_ping_goes_out_after_the_interval_and_silence_ends_the_session() {
 }
 
 #[test]
+fn a_timer_that_rings_late_costs_the_client_nothing() {
+    let mut world = World::new(Transport::WebSocket);
+    assert_eq!(world.at(25_002), [Output::Ping]);
+    assert_eq!(world.at(45_000), [Output::CloseWebSocket, Output::Closed(CloseReason::PingTimeout)]);
+    let mut world = World::new(Transport::WebSocket);
+    assert_eq!(world.at(60_000), [Output::Ping]);
+    assert_eq!(world.at(79_999), []);
+}
+
+#[test]
+fn a_poll_after_the_end_is_refused_although_no_timer_rang() {
+    let mut world = World::new(Transport::Polling);
+    world.at(25_000);
+    assert_eq!(world.poll_at(45_000), [Output::Closed(CloseReason::PingTimeout), Output::RefuseRequest]);
+}
+
+#[test]
 fn a_pong_starts_the_interval_anew() {
     let mut world = World::new(Transport::WebSocket);
     world.at(25_000);

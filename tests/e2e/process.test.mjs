@@ -130,9 +130,12 @@ async function run(...flags) {
   const child = spawn(binary(), [...flags, ...port].map(String), { env: { ...process.env, SOCKEYE_RUNTIME_DIR: runtimeDir }, stdio: ["ignore", "pipe", "pipe"] });
   let output = "";
   for (const stream of [child.stdout, child.stderr]) stream.setEncoding("utf8").on("data", (text) => (output += text));
-  const timer = setTimeout(() => child.kill("SIGKILL"), 10_000);
+  const kill = () => child.kill("SIGKILL");
+  process.once("exit", kill);
+  const timer = setTimeout(kill, 10_000);
   const code = await new Promise((resolve) => child.on("close", (code) => resolve(code ?? -1)));
   clearTimeout(timer);
+  process.off("exit", kill);
   const left = readdirSync(runtimeDir);
   rmSync(runtimeDir, { recursive: true });
   assert.deepEqual(left, [], "files left behind");

@@ -20,9 +20,9 @@ use tokio::sync::watch;
 use tracing::debug;
 
 use crate::exchange;
-use crate::proxy::Shared;
 use crate::reply::raw;
 use crate::route::Route;
+use crate::shared::Shared;
 
 /// A client's connection and what was read from it.
 pub(crate) struct Client {

@@ -9,7 +9,7 @@ use sockeye_relay::Address;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::proxy::Shared;
+use crate::shared::Shared;
 use crate::stats::Stats;
 use crate::workers::Door;
 

@@ -7,9 +7,9 @@ use sockeye_proto::Tag;
 use sockeye_relay::{Body, Origin, RelayError};
 use tracing::{debug, warn};
 
-use crate::proxy::Shared;
 use crate::reply;
 use crate::route::Route;
+use crate::shared::Shared;
 use crate::workers::Door;
 
 /// Answers one request; never fails, since a failure is an answer too.

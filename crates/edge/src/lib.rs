@@ -14,6 +14,7 @@ mod pool;
 mod proxy;
 mod reply;
 mod route;
+mod shared;
 mod stats;
 mod workers;
 

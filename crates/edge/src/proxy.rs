@@ -4,12 +4,10 @@ use std::future::Future;
 use std::net::SocketAddr;
 use std::pin::pin;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::{Bytes, BytesMut};
 use sockeye_link::Connection;
-use sockeye_relay::Relay;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::sync::{mpsc, watch};
 use tokio::task::{JoinError, JoinSet};
@@ -18,24 +16,13 @@ use tracing::{debug, error, warn};
 use crate::client::Client;
 use crate::config::{BindError, Config};
 use crate::control::Control;
-use crate::stats::{Counters, Stats};
-use crate::workers::Workers;
+use crate::shared::Shared;
 
 /// The driver: an open port whose connections are not accepted yet, until [`Proxy::run`].
 pub struct Proxy {
     listener: TcpListener,
     shared: Arc<Shared>,
     returns: (mpsc::Sender<Connection>, mpsc::Receiver<Connection>),
-}
-
-/// What all connections share.
-pub(crate) struct Shared {
-    pub(crate) config: Config,
-    pub(crate) address: SocketAddr,
-    pub(crate) workers: Workers,
-    pub(crate) relay: Relay,
-    pub(crate) counters: Counters,
-    draining: AtomicBool,
 }
 
 impl Proxy {
@@ -53,15 +40,7 @@ impl Proxy {
         let listener = listen(&config).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
         let returns = mpsc::channel(config.returned_max.get() as usize);
-        let shared = Shared {
-            address,
-            workers: Workers::new(&config),
-            relay: Relay::new(config.relay.clone()),
-            counters: Counters::default(),
-            draining: AtomicBool::new(false),
-            config,
-        };
-        Ok(Self { listener, shared: Arc::new(shared), returns })
+        Ok(Self { listener, shared: Arc::new(Shared::new(config, address)), returns })
     }
 
     /// The address that clients reach.
@@ -96,7 +75,7 @@ impl Proxy {
             }
         }
         drop((listener, returns));
-        shared.draining.store(true, Ordering::Relaxed);
+        shared.begin_drain();
         drain.send_replace(true);
         let all_ended = async {
             while let Some(ended) = clients.tasks.join_next().await {
@@ -150,28 +129,6 @@ impl Clients {
             client.serve(stream, read).await;
             drop(open);
         });
-    }
-}
-
-impl Shared {
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && self.workers.is_ready()
-    }
-
-    pub(crate) fn stats(&self) -> Stats {
-        let counters = &self.counters;
-        Stats {
-            accepted: counters.accepted.value(),
-            shed: counters.shed.value(),
-            open: counters.open.value(),
-            handed_over: counters.handed_over.value(),
-            returned: counters.returned.value(),
-            bad_heads: counters.bad_heads.value(),
-            unknown_sids: counters.unknown_sids.value(),
-            unavailable: counters.unavailable.value(),
-            relay: self.relay.stats(),
-            workers: self.workers.stats(),
-        }
     }
 }
 

@@ -6,7 +6,7 @@ use http::{HeaderName, Request, Response, StatusCode, header};
 use http_body_util::BodyExt;
 use tower_http::services::ServeDir;
 
-use crate::{Body, REVALIDATE, nothing};
+use crate::answer::{Body, REVALIDATE, nothing};
 
 /// A directory that is served by `tower_http`.
 #[derive(Clone, Debug)]

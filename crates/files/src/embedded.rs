@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full};
 
-use crate::{Body, REVALIDATE, nothing};
+use crate::answer::{Body, REVALIDATE, nothing};
 
 /// Files with their content types and entity tags, ready to be sent.
 #[derive(Debug)]

@@ -15,22 +15,19 @@
 //! # Ok::<_, Box<dyn std::error::Error>>(())
 //! ```
 
+mod answer;
 mod directory;
 mod embedded;
 
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::combinators::UnsyncBoxBody;
-use http_body_util::{BodyExt, Empty};
 
+pub use crate::answer::Body;
+use crate::answer::nothing;
 use crate::directory::Directory;
 use crate::embedded::Embedded;
-
-/// The body of an answer; its errors are those of reading the file.
-pub type Body = UnsyncBoxBody<Bytes, std::io::Error>;
 
 /// Files to serve. Cheap to clone.
 #[derive(Clone, Debug)]
@@ -80,17 +77,10 @@ fn is_hidden(path: &str) -> bool {
         || path.split('/').any(|segment| segment.starts_with('.') || segment.starts_with("%2e"))
 }
 
-fn nothing(status: StatusCode) -> Response<Body> {
-    let mut answer = Response::new(Empty::new().map_err(|never| match never {}).boxed_unsync());
-    *answer.status_mut() = status;
-    answer
-}
-
-/// Lets caches keep the file and ask each time whether it changed, as the official server does for its client.
-const REVALIDATE: HeaderValue = HeaderValue::from_static("public, max-age=0");
-
 #[cfg(test)]
 mod tests {
+    use http_body_util::BodyExt;
+
     use super::*;
 
     #[tokio::test]

@@ -12,8 +12,6 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::Incoming;
 use parking_lot::Mutex;
 
-use crate::lane::Lane;
-
 /// Any error, as bodies report them.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
@@ -29,16 +27,6 @@ enum Kind {
     Incoming(Incoming),
     /// The mutex makes a body `Sync`, as errors that hold one must be; nobody contends for it.
     Boxed(Mutex<UnsyncBoxBody<Bytes, BoxError>>),
-    Upstream(Answer),
-}
-
-/// The rest of an upstream's response.
-struct Answer {
-    incoming: Incoming,
-    /// Whence it comes; absent once it has come to its end.
-    lane: Option<Box<Lane>>,
-    /// Why it broke off, told at the next poll: what came before is on its way by then.
-    broken: Option<hyper::Error>,
 }
 
 impl Body {
@@ -76,15 +64,6 @@ impl Body {
         if bytes.is_empty() { Self::empty() } else { Self(Kind::Full(bytes)) }
     }
 
-    /// The body of an upstream's response, with the connection it comes from.
-    pub(crate) fn upstream(incoming: Incoming, lane: Box<Lane>) -> Self {
-        if incoming.is_end_stream() {
-            lane.release();
-            return Self::empty();
-        }
-        Self(Kind::Upstream(Answer { incoming, lane: Some(lane), broken: None }))
-    }
-
     /// Whether there is nothing to send, so that a request can be repeated.
     pub(crate) const fn is_empty(&self) -> bool {
         matches!(self.0, Kind::Empty)
@@ -108,7 +87,6 @@ impl http_body::Body for Body {
             }
             Kind::Incoming(incoming) => Pin::new(incoming).poll_frame(cx).map_err(Into::into),
             Kind::Boxed(body) => Pin::new(body.get_mut()).poll_frame(cx),
-            Kind::Upstream(answer) => answer.poll_frame(cx).map_err(Into::into),
         }
     }
 
@@ -116,7 +94,7 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => true,
             Kind::Full(_) => false,
-            Kind::Incoming(incoming) | Kind::Upstream(Answer { incoming, .. }) => incoming.is_end_stream(),
+            Kind::Incoming(incoming) => incoming.is_end_stream(),
             Kind::Boxed(body) => body.lock().is_end_stream(),
         }
     }
@@ -125,43 +103,8 @@ impl http_body::Body for Body {
         match &self.0 {
             Kind::Empty => SizeHint::with_exact(0),
             Kind::Full(bytes) => SizeHint::with_exact(bytes.len() as u64),
-            Kind::Incoming(incoming) | Kind::Upstream(Answer { incoming, .. }) => incoming.size_hint(),
+            Kind::Incoming(incoming) => incoming.size_hint(),
             Kind::Boxed(body) => body.lock().size_hint(),
-        }
-    }
-}
-
-impl Answer {
-    /// Reads on; where nothing is there yet, drives the connection and looks once more.
-    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, hyper::Error>>> {
-        if let Some(broken) = self.broken.take() {
-            return Poll::Ready(Some(Err(broken)));
-        }
-        let mut polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        if polled.is_pending()
-            && let Some(lane) = &mut self.lane
-        {
-            lane.drive(cx);
-            polled = Pin::new(&mut self.incoming).poll_frame(cx);
-        }
-        match polled {
-            Poll::Ready(Some(Err(broken))) => {
-                // A server that hears of the end drops what it has not flushed: it flushes while it waits.
-                self.lane = None;
-                self.broken = Some(broken);
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Poll::Ready(None) => self.release(),
-            Poll::Ready(Some(Ok(_))) if self.incoming.is_end_stream() => self.release(),
-            Poll::Ready(Some(Ok(_))) | Poll::Pending => {}
-        }
-        polled
-    }
-
-    fn release(&mut self) {
-        if let Some(lane) = self.lane.take() {
-            lane.release();
         }
     }
 }

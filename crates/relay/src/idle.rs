@@ -110,17 +110,20 @@ impl Idle {
 
 impl Slot {
     /// Takes the connection that came to rest last, if it is still open.
-    pub(crate) fn wake(self: &Arc<Self>) -> Option<Box<Lane>> {
+    pub(crate) fn wake(&self) -> Option<Box<Lane>> {
         loop {
             let (_, mut lane) = self.resting.lock().pop_back()?;
             if lane.is_idle() {
-                return Some(lane.wake(self));
+                return Some(lane);
             }
         }
     }
 
-    /// Keeps an idle connection; the oldest is closed where there are too many.
-    pub(crate) fn rest(&self, lane: Box<Lane>) {
+    /// Keeps a connection whose request is done, unless it cannot be used again; the oldest is closed where there are too many.
+    pub(crate) fn rest(&self, mut lane: Box<Lane>) {
+        if !lane.is_idle() {
+            return;
+        }
         let Some(idle) = self.idle.upgrade() else { return };
         let surplus = {
             let mut resting = self.resting.lock();

@@ -6,27 +6,24 @@
 use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
-use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
-use parking_lot::Mutex;
 
+use crate::address::Address;
 use crate::body::Body;
 use crate::config::Config;
-use crate::idle::Slot;
 
-/// A connection to one upstream, and the place where it rests when idle.
+/// A connection to one upstream.
 pub(crate) struct Lane {
     sender: SendRequest<Body>,
-    /// hyper's connection with upgrades, a type without a name. Never locked: the mutex lends `Sync` to bodies, and so to errors.
-    connection: Mutex<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
-    /// Where it rests; absent while it does, so that the two do not keep each other alive.
-    slot: Option<Arc<Slot>>,
+    /// hyper's connection with upgrades, a type without a name.
+    connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
     ended: bool,
+    /// Whether it has carried a request before.
     used: bool,
 }
 
@@ -40,16 +37,15 @@ pub(crate) enum Unanswered {
 
 impl Lane {
     /// Connects.
-    pub(crate) async fn connect(slot: &Arc<Slot>, config: &Config) -> io::Result<Box<Self>> {
-        let socket = slot.address.connect(config.connect_time_max).await?;
+    pub(crate) async fn connect(address: &Address, config: &Config) -> io::Result<Box<Self>> {
+        let socket = address.connect(config.connect_time_max).await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(config.buffer_bytes_max.max(BUFFER_BYTES_MIN) as usize)
             .handshake(TokioIo::new(socket))
             .await
             .map_err(io::Error::other)?;
-        let connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection.with_upgrades());
-        let connection = Mutex::new(connection);
-        Ok(Box::new(Self { sender, connection, slot: Some(Arc::clone(slot)), ended: false, used: false }))
+        let connection = Box::pin(connection.with_upgrades());
+        Ok(Box::new(Self { sender, connection, ended: false, used: false }))
     }
 
     /// Sends a request and waits for the head of its response.
@@ -61,6 +57,7 @@ impl Lane {
         mut self: Box<Self>,
         request: Request<Body>,
     ) -> Result<(Response<Incoming>, Box<Self>), Unanswered> {
+        self.used = true;
         let mut response = pin!(self.sender.try_send_request(request));
         let answered = poll_fn(|cx| {
             self.drive(cx);
@@ -79,7 +76,7 @@ impl Lane {
     /// Lets the connection do what it can now.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         // The outcome reaches whoever waits for the response or reads its body.
-        if !self.ended && self.connection.get_mut().as_mut().poll(cx).is_ready() {
+        if !self.ended && self.connection.as_mut().poll(cx).is_ready() {
             self.ended = true;
         }
     }
@@ -91,22 +88,6 @@ impl Lane {
             if self.ended { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
-    }
-
-    /// Puts the connection among the idle ones, or closes it where it cannot be used again.
-    pub(crate) fn release(mut self: Box<Self>) {
-        self.used = true;
-        if let Some(slot) = self.slot.take()
-            && self.is_idle()
-        {
-            slot.rest(self);
-        }
-    }
-
-    /// Gives a lane that rested its place back.
-    pub(crate) fn wake(mut self: Box<Self>, slot: &Arc<Slot>) -> Box<Self> {
-        self.slot = Some(Arc::clone(slot));
-        self
     }
 
     /// Whether the connection is open and waits for a request. An end that has come meanwhile is seen here.

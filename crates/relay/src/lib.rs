@@ -16,6 +16,7 @@
 //! ```
 
 mod address;
+mod answer;
 mod body;
 mod config;
 mod error;

@@ -6,9 +6,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use bytes::Bytes;
 use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
+use http_body::Body as _;
 use hyper::body::Incoming;
 
 use crate::address::Address;
+use crate::answer::Answer;
 use crate::body::{Body, BoxError};
 use crate::config::Config;
 use crate::error::RelayError;
@@ -174,7 +176,7 @@ impl Upstream {
         if response.status() == StatusCode::SWITCHING_PROTOCOLS {
             return Err(RelayError::Switched);
         }
-        Ok(answer(response, lane))
+        Ok(self.answer(response, lane))
     }
 
     /// Sends one upgrade, on a connection of its own. A 101 of the upstream's own makes a tunnel of both connections; any other response is an
@@ -203,7 +205,7 @@ impl Upstream {
         let client = hyper::upgrade::on(&mut request);
         let (mut response, mut lane) = self.carry_upgrade(lane, request, &protocol, origin).await?;
         if response.status() != StatusCode::SWITCHING_PROTOCOLS {
-            return Ok(answer(response, lane));
+            return Ok(self.answer(response, lane));
         }
         let switched = response.headers_mut().remove(UPGRADE);
         if !switched.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
@@ -277,7 +279,20 @@ impl Upstream {
 
     async fn connect(&self) -> std::io::Result<Box<Lane>> {
         self.shared.counters.connects.fetch_add(1, Ordering::Relaxed);
-        Lane::connect(&self.slot, &self.shared.config).await
+        Lane::connect(&self.slot.address, &self.shared.config).await
+    }
+
+    fn answer(&self, response: Response<Incoming>, lane: Box<Lane>) -> Response<Body> {
+        let mut response = response.map(|incoming| {
+            if incoming.is_end_stream() {
+                self.slot.rest(lane);
+                return Body::empty();
+            }
+            Body::new(Answer::new(incoming, lane, Arc::clone(&self.slot)))
+        });
+        headers::strip_hop_by_hop(response.headers_mut());
+        *response.version_mut() = Version::HTTP_11;
+        response
     }
 
     fn unsent(&self, mut request: Request<Body>) -> RelayError {
@@ -298,13 +313,6 @@ impl Upstream {
 
 /// A response's head, and the connection that its body comes from.
 type Answered = (Response<Incoming>, Box<Lane>);
-
-fn answer(response: Response<Incoming>, lane: Box<Lane>) -> Response<Body> {
-    let mut response = response.map(|incoming| Body::upstream(incoming, lane));
-    headers::strip_hop_by_hop(response.headers_mut());
-    *response.version_mut() = Version::HTTP_11;
-    response
-}
 
 /// The head of a request that may be sent twice without harm.
 fn repeatable(request: &Request<Body>) -> Option<request::Parts> {

@@ -2,7 +2,8 @@
 //!
 //! For protocols of one's own on top of the transports. Most programs want [`Server`](crate::Server).
 
-use crate::delivery::{Control, Mailbox, Outgoing};
+use crate::delivery::{Control, Mailbox};
+use crate::outgoing::Outgoing;
 use std::sync::Arc;
 
 /// A message, as it arrived.
@@ -28,7 +29,7 @@ impl Client {
     /// Sends a message. Never waits; to a closed session it is a no-op.
     pub fn send(&self, message: Message<'_>) {
         let outgoing = match message {
-            Message::Text(text) => Outgoing::text(text),
+            Message::Text(text) => Outgoing::text(&[text.as_bytes()]),
             Message::Binary(bytes) => Outgoing::binary(bytes),
         };
         self.mailbox.post(&outgoing.shared());

@@ -4,6 +4,7 @@ use crate::connection::Connection;
 use crate::core::Core;
 use crate::delivery::{Control, Mailbox};
 use crate::handshake::Handshake;
+use crate::outgoing::Outgoing;
 use crate::transport::{Io, WebSocket};
 use bytes::Bytes;
 use sockeye_proto::engine::{Open, Transport};
@@ -60,14 +61,14 @@ pub(crate) fn start_websocket(
 ) {
     let mut websocket = WebSocket::new(io, read, core.config.max_payload);
     if let Some(head) = head {
-        websocket.outbox.queue(head.into());
+        websocket.outbox.queue(&Outgoing::raw(head).shared());
     }
     let Some(opening) = core.open(Transport::WebSocket) else {
         tokio::spawn(websocket.farewell());
         return;
     };
     let packet = core.open_packet(&opening, Transport::WebSocket);
-    websocket.outbox.queue(frame(Opcode::Text, packet.as_bytes()));
+    websocket.outbox.queue(&Outgoing::raw(frame(Opcode::Text, packet.as_bytes())).shared());
     tokio::spawn(Connection::websocket(core, opening.sid, opening.mailbox, handshake, websocket));
 }
 
@@ -75,7 +76,7 @@ pub(crate) fn start_websocket(
 pub(crate) fn start_probe(core: &Core, mailbox: &Mailbox, io: Io, read: Bytes, head: Option<Vec<u8>>) {
     let mut websocket = WebSocket::new(io, read, core.config.max_payload);
     if let Some(head) = head {
-        websocket.outbox.queue(head.into());
+        websocket.outbox.queue(&Outgoing::raw(head).shared());
     }
     if let Err(control) = mailbox.control(Control::Probe(websocket))
         && let Control::Probe(websocket) = *control

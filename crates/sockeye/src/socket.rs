@@ -107,7 +107,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the payload cannot be sent as it is.
     pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        let (outgoing, _) = self.0.hub.event(event, &payload, None)?;
+        let outgoing = self.0.hub.event(event, &payload, None)?;
         self.0.mailbox.post(&outgoing.shared());
         Ok(())
     }
@@ -117,7 +117,7 @@ impl Socket {
     /// # Errors
     /// As [`Socket::emit`].
     pub fn emit_volatile(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        let (outgoing, _) = self.0.hub.event(event, &payload, None)?;
+        let outgoing = self.0.hub.event(event, &payload, None)?;
         self.0.mailbox.post(&outgoing.volatile(true).shared());
         Ok(())
     }
@@ -152,7 +152,7 @@ impl Socket {
             None if self.is_connected() => return Err(AckError::TooManyPending),
             None => return Err(AckError::Disconnected),
         };
-        let (outgoing, _) = self.0.hub.event(event, &payload, Some(pending.id))?;
+        let outgoing = self.0.hub.event(event, &payload, Some(pending.id))?;
         self.0.mailbox.post(&outgoing.shared());
         match tokio::time::timeout(timeout, &mut pending.answer).await {
             Ok(Ok(args)) => Ok(args.data()?),

@@ -7,8 +7,9 @@ mod slots;
 mod upper;
 
 use crate::core::Core;
-use crate::delivery::{Control, Mail, Mailbox, Outgoing, Overflowed};
+use crate::delivery::{Control, Mail, Mailbox, Overflowed};
 use crate::handshake::Handshake;
+use crate::outgoing::Outgoing;
 use crate::transport::{Answer, Outbox, Reply, WebSocket, with_scratch};
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -20,8 +21,8 @@ use sockeye_proto::ws::encoder::{close, close_payload, frame};
 use sockeye_proto::ws::{Decoder, Message, Opcode};
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::Arc;
 use std::sync::atomic::Ordering;
+use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::time::Sleep;
@@ -30,8 +31,8 @@ use upper::{Fault, Upper};
 /// Rounds of one wake-up; then the task lets others run.
 const ROUNDS_MAX: usize = 16;
 
-const PING: Bytes = Bytes::from_static(b"\x81\x012");
-const PROBE_ANSWER: Bytes = Bytes::from_static(b"\x81\x063probe");
+static PING: LazyLock<Arc<Outgoing>> = LazyLock::new(|| Outgoing::raw(*b"\x81\x012").shared());
+static PROBE_ANSWER: LazyLock<Arc<Outgoing>> = LazyLock::new(|| Outgoing::raw(*b"\x81\x063probe").shared());
 
 /// One session and all that belongs to it.
 pub(crate) struct Connection {
@@ -157,10 +158,7 @@ impl Connection {
     fn send(&mut self, packets: &[Arc<Outgoing>]) {
         match &mut self.wire {
             Wire::WebSocket(websocket) => {
-                packets
-                    .iter()
-                    .flat_map(|packet| packet.frames())
-                    .for_each(|frame| websocket.outbox.queue(frame.clone()));
+                packets.iter().for_each(|packet| websocket.outbox.queue(packet));
             }
             Wire::Polling(reply) => {
                 if (packets.is_empty() && !self.ping_owed) || !self.session.is_writable() {
@@ -299,7 +297,7 @@ impl Connection {
                 Ok(Some(message)) => self.take_message(message, &mut websocket.outbox, now, cx),
                 Err(error) => {
                     tracing::debug!(sid = %self.sid, %error, "closed: not a WebSocket");
-                    websocket.outbox.finish(close(error.close_code(), ""));
+                    websocket.outbox.finish(&close(error.close_code(), ""));
                     self.session.handle_websocket_ended(self.leg(), false);
                     break;
                 }
@@ -323,11 +321,13 @@ impl Connection {
         let packet = match message {
             Message::Text(text) => Packet::decode_text(text),
             Message::Binary(bytes) => Ok(Packet::decode_binary(bytes)),
-            Message::Ping(payload) => return outbox.queue(frame(Opcode::Pong, payload)),
+            Message::Ping(payload) => {
+                return outbox.queue(&Outgoing::raw(frame(Opcode::Pong, payload)).shared());
+            }
             Message::Pong(_) => return,
             Message::Close(reason) => {
                 let code = reason.map_or_else(Vec::new, |(code, _)| close_payload(code, ""));
-                outbox.finish(frame(Opcode::Close, &code));
+                outbox.finish(&frame(Opcode::Close, &code));
                 return self.session.handle_websocket_ended(leg, true);
             }
         };
@@ -413,7 +413,7 @@ impl Connection {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Ping => match &mut self.wire {
-                    Wire::WebSocket(websocket) => websocket.outbox.queue(PING),
+                    Wire::WebSocket(websocket) => websocket.outbox.queue(&PING),
                     Wire::Polling(_) | Wire::Gone => {
                         self.ping_owed = true;
                         self.send(&[]);
@@ -433,7 +433,7 @@ impl Connection {
                 // The one who handed the request in answers it.
                 Output::RefuseRequest => {}
                 Output::AnswerProbe => {
-                    self.probe.iter_mut().for_each(|probe| probe.outbox.queue(PROBE_ANSWER));
+                    self.probe.iter_mut().for_each(|probe| probe.outbox.queue(&PROBE_ANSWER));
                 }
                 Output::CloseProbe => self.probe.take().into_iter().for_each(|probe| spawn_farewell(*probe)),
                 Output::Upgraded => {

@@ -4,10 +4,11 @@
 //! own task: no task and no channel per event.
 
 use crate::core::{Core, Realm};
-use crate::delivery::{Mailbox, Member, Outgoing};
+use crate::delivery::{Mailbox, Member};
 use crate::event::Event;
 use crate::handler::{OnEvent, Refusal, Running};
 use crate::handshake::Handshake;
+use crate::outgoing::Outgoing;
 use crate::payload::Args;
 use crate::socket::Socket;
 use bytes::Bytes;
@@ -302,7 +303,7 @@ impl Drop for Slot {
 fn refusal_packet(nsp: &str, json: &str) -> Outgoing {
     let mut header = Vec::new();
     encode_header(Kind::ConnectError, nsp, None, 0, &mut header);
-    Outgoing::packet(&[&header, json.as_bytes()], &[])
+    Outgoing::text(&[&header, json.as_bytes()])
 }
 
 /// Polls a user's future; one that panics is over, is reported, and takes nobody along.

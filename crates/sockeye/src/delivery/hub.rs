@@ -1,11 +1,12 @@
 //! One namespace's point of delivery: to the sockets here, and to the other nodes.
 
-use super::{Control, Outgoing, Rooms};
+use super::{Control, Rooms};
+use crate::draft::Draft;
 use crate::mesh::Mesh;
-use crate::payload::{EmitError, Encoded, Payload};
+use crate::outgoing::Outgoing;
+use crate::payload::{EmitError, Payload};
 use sockeye_cluster::{Flags, Message, Nsp, Packet, Room, Selector};
 use sockeye_proto::sid::Sid;
-use sockeye_proto::socket::event::RESERVED;
 use sockeye_proto::socket::packet::{Kind, encode_header};
 use std::fmt;
 use std::sync::{Arc, OnceLock};
@@ -46,44 +47,27 @@ impl Hub {
         name: &str,
         payload: &impl Payload,
         ack: Option<u64>,
-    ) -> Result<(Outgoing, usize), EmitError> {
-        if RESERVED.contains(&name) {
-            return Err(EmitError::ReservedName(name.to_owned()));
-        }
-        let mut encoded = Encoded { json: Vec::with_capacity(128), attachments: Vec::new() };
-        encoded.json.push(b'[');
-        serde_json::to_writer(&mut encoded.json, name)?;
-        encoded.json.push(b',');
-        let head = encoded.json.len();
-        encoded.append(payload, self.attachments_max)?;
-        if encoded.json.len() == head {
-            encoded.json.pop();
-        }
-        encoded.json.push(b']');
-        Ok((self.packet(Kind::Event, ack, &encoded), encoded.json.len()))
+    ) -> Result<Outgoing, EmitError> {
+        Ok(Draft::event(&self.nsp, name, payload, self.attachments_max)?.seal_event(ack))
     }
 
     /// Encodes the answer to an event that asked for one.
     pub(crate) fn ack(&self, id: u64, payload: &impl Payload) -> Result<Outgoing, EmitError> {
-        let mut encoded = Encoded { json: Vec::with_capacity(64), attachments: Vec::new() };
-        encoded.json.push(b'[');
-        encoded.append(payload, self.attachments_max)?;
-        encoded.json.push(b']');
-        Ok(self.packet(Kind::Ack, Some(id), &encoded))
+        Ok(Draft::ack(&self.nsp, payload, self.attachments_max)?.seal_ack(id))
     }
 
     /// Encodes the answer to a client that may enter.
     pub(crate) fn connect_packet(&self, id: Sid) -> Outgoing {
         let mut header = Vec::with_capacity(16);
         encode_header(Kind::Connect, &self.nsp, None, 0, &mut header);
-        Outgoing::packet(&[&header, br#"{"sid":""#, id.as_str().as_bytes(), br#""}"#], &[])
+        Outgoing::text(&[&header, br#"{"sid":""#, id.as_str().as_bytes(), br#""}"#])
     }
 
     /// Encodes the word to a client that has to leave.
     pub(crate) fn disconnect_packet(&self) -> Outgoing {
         let mut header = Vec::with_capacity(16);
         encode_header(Kind::Disconnect, &self.nsp, None, 0, &mut header);
-        Outgoing::packet(&[&header], &[])
+        Outgoing::text(&[&header])
     }
 
     /// Delivers an event to the selected sockets, here and on the other nodes. Never waits.
@@ -94,22 +78,23 @@ impl Hub {
         name: &str,
         payload: &impl Payload,
     ) -> Result<(), EmitError> {
-        let (outgoing, length) = self.event(name, payload, None)?;
-        let outgoing = outgoing.volatile(flags.volatile).shared();
-        self.deliver(&selector, &outgoing);
+        let draft = Draft::event(&self.nsp, name, payload, self.attachments_max)?;
         if let Some(mesh) = self.mesh.get().filter(|mesh| !flags.local && mesh.has_peers()) {
-            let packet = Packet { data: outgoing.tail(length), attachments: outgoing.attachments() };
-            let message = Message::Broadcast { selector, flags, packet, request_id: None };
+            let message = Message::Broadcast {
+                selector: selector.clone(),
+                flags,
+                packet: draft.packet(),
+                request_id: None,
+            };
             mesh.publish(&self.nsp, message);
         }
+        self.deliver(&selector, flags, draft);
         Ok(())
     }
 
     /// Delivers an event that another node published.
     pub(crate) fn deliver_remote(&self, selector: &Selector, flags: Flags, packet: &Packet) {
-        let encoded = Encoded { json: packet.data.to_vec(), attachments: packet.attachments.clone() };
-        let outgoing = self.packet(Kind::Event, None, &encoded).volatile(flags.volatile).shared();
-        self.deliver(selector, &outgoing);
+        self.deliver(selector, flags, Draft::remote(&self.nsp, packet));
     }
 
     /// Lets the selected sockets join rooms, here and on the other nodes.
@@ -152,31 +137,14 @@ impl Hub {
         }
     }
 
-    fn deliver(&self, selector: &Selector, outgoing: &Arc<Outgoing>) {
-        self.rooms.for_each(selector, |member| member.mailbox.post(outgoing));
+    fn deliver(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) {
+        let outgoing = draft.seal_event(None).volatile(flags.volatile).shared();
+        self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
     }
 
     fn tell(&self, message: Message) {
         if let Some(mesh) = self.mesh.get().filter(|mesh| mesh.has_peers()) {
             mesh.publish(&self.nsp, message);
         }
-    }
-
-    fn packet(&self, kind: Kind, id: Option<u64>, encoded: &Encoded) -> Outgoing {
-        let count = u32::try_from(encoded.attachments.len()).unwrap_or(u32::MAX);
-        let kind = match kind {
-            Kind::Event if count > 0 => Kind::BinaryEvent,
-            Kind::Ack if count > 0 => Kind::BinaryAck,
-            Kind::Connect
-            | Kind::Disconnect
-            | Kind::Event
-            | Kind::Ack
-            | Kind::ConnectError
-            | Kind::BinaryEvent
-            | Kind::BinaryAck => kind,
-        };
-        let mut header = Vec::with_capacity(32);
-        encode_header(kind, &self.nsp, id, count, &mut header);
-        Outgoing::packet(&[&header, &encoded.json], &encoded.attachments)
     }
 }

@@ -3,7 +3,7 @@
 //! Bounded in bytes. What does not fit is decided at once: volatile mail is dropped, anything else closes the connection
 //! (`overflowed`), so nobody ever waits for a slow client.
 
-use super::Outgoing;
+use crate::outgoing::Outgoing;
 use crate::transport::{PollRequest, PostRequest, WebSocket};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -233,7 +233,7 @@ mod tests {
     fn too_much_mail_marks_the_connection_and_volatile_mail_does_not() {
         let mailbox = Mailbox::new(300, Transport::WebSocket);
         mailbox.post(&packet(100));
-        mailbox.post(&Outgoing::packet(&[&[b'x'; 200]], &[]).volatile(true).shared());
+        mailbox.post(&Outgoing::text(&[&[b'x'; 200]]).volatile(true).shared());
         let cx = Context::from_waker(Waker::noop());
         let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, false) else { panic!("mail waits") };
         assert_eq!(batch.len(), 1);
@@ -255,7 +255,7 @@ mod tests {
         let mailbox = Mailbox::new(300, Transport::Polling);
         let cx = Context::from_waker(Waker::noop());
         assert!(mailbox.poll_take(&cx, true).is_pending());
-        mailbox.post(&Outgoing::text("x").volatile(true).shared());
+        mailbox.post(&Outgoing::text(&[b"x"]).volatile(true).shared());
         assert!(!mailbox.has_packets());
     }
 
@@ -282,7 +282,7 @@ mod tests {
     }
 
     fn packet(size: usize) -> Arc<Outgoing> {
-        Outgoing::packet(&[&vec![b'x'; size]], &[]).shared()
+        Outgoing::text(&[&vec![b'x'; size]]).shared()
     }
 
     struct Count(AtomicUsize);

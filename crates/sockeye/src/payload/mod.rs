@@ -10,5 +10,3 @@ mod shape;
 
 pub use args::Args;
 pub use encode::{EmitError, Payload};
-
-pub(crate) use encode::Encoded;

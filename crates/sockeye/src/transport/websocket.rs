@@ -3,6 +3,7 @@
 //! Holds no read buffer while idle, and none for writing: what waits are the shared frames themselves.
 
 use super::with_scratch;
+use crate::outgoing::Outgoing;
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use sockeye_proto::ws::Decoder;
@@ -12,6 +13,7 @@ use std::fmt;
 use std::future::poll_fn;
 use std::io::{self, IoSlice};
 use std::pin::Pin;
+use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
@@ -46,11 +48,11 @@ pub(crate) struct WebSocket {
     pub(crate) outbox: Outbox,
 }
 
-/// Frames that wait to be written.
+/// Messages that wait to be written.
 #[derive(Debug, Default)]
 pub(crate) struct Outbox {
-    frames: SmallVec<[Bytes; 2]>,
-    /// How many of the frames are out.
+    waiting: SmallVec<[Arc<Outgoing>; 2]>,
+    /// How many of their bytes are out.
     written: usize,
     end: End,
 }
@@ -118,24 +120,15 @@ impl WebSocket {
     /// Writes what waits. Ready when all is out.
     pub(crate) fn poll_flush(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let outbox = &mut self.outbox;
-        while outbox.written < outbox.frames.len() {
-            let written = match &outbox.frames[outbox.written..] {
-                [frame] => ready!(self.io.poll_write(cx, &[IoSlice::new(frame)]))?,
-                waiting => {
-                    let mut slices = [IoSlice::new(&[]); SLICES_MAX];
-                    let count = waiting.len().min(SLICES_MAX);
-                    for (slice, frame) in slices.iter_mut().zip(waiting) {
-                        *slice = IoSlice::new(frame);
-                    }
-                    ready!(self.io.poll_write(cx, &slices[..count]))?
-                }
-            };
+        while !outbox.waiting.is_empty() {
+            let mut slices = [IoSlice::new(&[]); SLICES_MAX];
+            let count = outbox.slices(&mut slices);
+            let written = ready!(self.io.poll_write(cx, &slices[..count]))?;
             if written == 0 {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             outbox.advance(written);
         }
-        outbox.reset();
         if let Io::Boxed(stream) = &mut self.io {
             ready!(stream.as_mut().poll_flush(cx))?;
         }
@@ -149,7 +142,7 @@ impl WebSocket {
     /// Sends what waits, ends the sending side and reads on until the client ends too, all within [`FAREWELL`]: closing a
     /// socket with unread bytes would cut off what was sent.
     pub(crate) async fn farewell(mut self) {
-        self.outbox.finish(close(1000, ""));
+        self.outbox.finish(&close(1000, ""));
         let end = async {
             poll_fn(|cx| self.poll_flush(cx)).await?;
             while poll_fn(|cx| with_scratch(|buffer| self.poll_read(cx, buffer))).await? > 0 {}
@@ -161,44 +154,59 @@ impl WebSocket {
 }
 
 impl Outbox {
-    /// Queues a frame behind what waits; after [`Outbox::finish`] it is dropped.
-    pub(crate) fn queue(&mut self, frame: Bytes) {
+    /// Queues a message behind what waits; after [`Outbox::finish`] it is dropped.
+    pub(crate) fn queue(&mut self, message: &Arc<Outgoing>) {
         if self.end == End::Open {
-            self.frames.push(frame);
+            self.waiting.push(Arc::clone(message));
         }
     }
 
     /// Queues the close frame and lets the sending side end after it.
-    pub(crate) fn finish(&mut self, close_frame: Bytes) {
+    pub(crate) fn finish(&mut self, close_frame: &[u8]) {
         if self.end == End::Open {
-            self.frames.push(close_frame);
+            self.waiting.push(Outgoing::raw(close_frame).shared());
             self.end = End::Finishing;
         }
     }
 
     /// Whether nothing waits to be written.
     pub(crate) fn is_empty(&self) -> bool {
-        self.frames.is_empty()
+        self.waiting.is_empty()
     }
 
-    fn reset(&mut self) {
-        self.frames.clear();
-        if self.frames.spilled() {
-            self.frames = SmallVec::new();
-        }
-        self.written = 0;
-    }
-
-    fn advance(&mut self, mut written: usize) {
-        for frame in &mut self.frames[self.written..] {
-            let length = frame.len().min(written);
-            frame.advance(length);
-            written -= length;
-            if !frame.is_empty() {
-                return;
+    /// Lays out what is not written yet, as far as there are slices.
+    fn slices<'a>(&'a self, slices: &mut [IoSlice<'a>]) -> usize {
+        let mut skip = self.written;
+        let mut count = 0;
+        for frame in self.waiting.iter().flat_map(|message| message.frames()) {
+            if skip >= frame.len() {
+                skip -= frame.len();
+                continue;
             }
-            *frame = Bytes::new();
-            self.written += 1;
+            let Some(slice) = slices.get_mut(count) else { break };
+            *slice = IoSlice::new(&frame[skip..]);
+            skip = 0;
+            count += 1;
+        }
+        count
+    }
+
+    /// Forgets messages that are out whole.
+    fn advance(&mut self, written: usize) {
+        self.written += written;
+        let mut whole = 0;
+        for message in &self.waiting {
+            let length = message.frames().map(<[u8]>::len).sum();
+            if self.written < length {
+                break;
+            }
+            self.written -= length;
+            whole += 1;
+        }
+        if whole == self.waiting.len() {
+            self.waiting = SmallVec::new();
+        } else {
+            self.waiting.drain(..whole);
         }
     }
 }

@@ -8,7 +8,7 @@ use smallvec::{SmallVec, smallvec};
 use sockeye_proto::engine::packet::encode_base64;
 use sockeye_proto::engine::payload::SEPARATOR;
 use sockeye_proto::ws::Opcode;
-use sockeye_proto::ws::encoder::header;
+use sockeye_proto::ws::encoder::{HEADER_MAX, header};
 use std::sync::Arc;
 
 /// One engine message, or a Socket.IO packet with its attachments: frames that stay together.
@@ -19,11 +19,12 @@ pub(crate) struct Outgoing {
     volatile: bool,
 }
 
-/// One WebSocket frame with its header.
+/// One WebSocket frame. Its bytes may begin behind room that a header did not need.
 #[derive(Debug)]
-struct Frame {
-    bytes: Bytes,
-    header: u8,
+pub(crate) struct Frame {
+    buffer: Vec<u8>,
+    start: usize,
+    payload: usize,
     binary: bool,
 }
 
@@ -31,21 +32,26 @@ struct Frame {
 const COST_BASE: usize = 64;
 
 impl Outgoing {
-    /// Frames the parts of a Socket.IO packet (without the engine's `4`) and its attachments.
-    pub(crate) fn packet(parts: &[&[u8]], attachments: &[Bytes]) -> Self {
-        let text = Frame::new(Opcode::Text, std::iter::once(&b"4"[..]).chain(parts.iter().copied()));
-        let binary = attachments.iter().map(|bytes| Frame::new(Opcode::Binary, std::iter::once(&bytes[..])));
+    /// Puts frames together: a text frame, and a binary one for each attachment.
+    pub(crate) fn new(text: Frame, attachments: &[Bytes]) -> Self {
+        let binary = attachments.iter().map(|bytes| Frame::new(Opcode::Binary, &[bytes]));
         Self::of(std::iter::once(text).chain(binary).collect())
     }
 
-    /// Frames a text message of the engine.
-    pub(crate) fn text(text: &str) -> Self {
-        Self::packet(&[text.as_bytes()], &[])
+    /// Frames the parts of a text message of the engine.
+    pub(crate) fn text(parts: &[&[u8]]) -> Self {
+        let parts: SmallVec<[&[u8]; 8]> = std::iter::once(&b"4"[..]).chain(parts.iter().copied()).collect();
+        Self::of(smallvec![Frame::new(Opcode::Text, &parts)])
     }
 
     /// Frames a binary message of the engine.
     pub(crate) fn binary(bytes: &[u8]) -> Self {
-        Self::of(smallvec![Frame::new(Opcode::Binary, std::iter::once(bytes))])
+        Self::of(smallvec![Frame::new(Opcode::Binary, &[bytes])])
+    }
+
+    /// Takes bytes that go out as they are: a handshake, a control frame, a packet of the engine's own.
+    pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
+        Self::of(smallvec![Frame { buffer: bytes.into(), start: 0, payload: 0, binary: false }])
     }
 
     /// Makes it one that is dropped where it would have to wait.
@@ -60,26 +66,16 @@ impl Outgoing {
     }
 
     /// The frames, in order, for a vectored write.
-    pub(crate) fn frames(&self) -> impl Iterator<Item = &Bytes> {
-        self.frames.iter().map(|frame| &frame.bytes)
-    }
-
-    /// The last `length` bytes of the text frame: the part of a packet that other nodes need, shared and not copied.
-    pub(crate) fn tail(&self, length: usize) -> Bytes {
-        let text = &self.frames[0].bytes;
-        text.slice(text.len().saturating_sub(length)..)
-    }
-
-    /// The binary frames' payloads: what other nodes need of the attachments, shared and not copied.
-    pub(crate) fn attachments(&self) -> Vec<Bytes> {
-        let binary = self.frames.iter().filter(|frame| frame.binary);
-        binary.map(|frame| frame.bytes.slice(usize::from(frame.header)..)).collect()
+    pub(crate) fn frames(&self) -> impl Iterator<Item = &[u8]> {
+        self.frames.iter().map(Frame::bytes)
     }
 
     /// Appends the message as polling wants it: Engine.IO v4 packets separated by `\x1e`, binary as `b` and base64.
     pub(crate) fn append_to_payload(&self, payload: &mut Vec<u8>) {
         for frame in &self.frames {
-            separate(payload);
+            if !payload.is_empty() {
+                payload.push(SEPARATOR);
+            }
             if frame.binary {
                 encode_base64(frame.payload(), payload);
             } else {
@@ -99,31 +95,37 @@ impl Outgoing {
     }
 
     fn of(frames: SmallVec<[Frame; 1]>) -> Self {
-        let cost = frames.iter().map(|frame| COST_BASE + frame.bytes.len()).sum::<usize>();
+        let cost = frames.iter().map(|frame| COST_BASE + frame.buffer.len()).sum::<usize>();
         Self { frames, cost: u32::try_from(cost).unwrap_or(u32::MAX), volatile: false }
     }
 }
 
 impl Frame {
-    fn new<'a>(opcode: Opcode, parts: impl Iterator<Item = &'a [u8]> + Clone) -> Self {
-        let length = parts.clone().map(<[u8]>::len).sum();
-        let (head, size) = header(opcode, length);
-        let mut bytes = Vec::with_capacity(size + length);
-        bytes.extend_from_slice(&head[..size]);
-        parts.for_each(|part| bytes.extend_from_slice(part));
-        let header = u8::try_from(size).expect("a header has at most ten bytes");
-        Self { bytes: bytes.into(), header, binary: opcode == Opcode::Binary }
+    /// Frames the parts of a payload.
+    pub(crate) fn new(opcode: Opcode, parts: &[&[u8]]) -> Self {
+        let mut buffer = Vec::with_capacity(HEADER_MAX + parts.iter().map(|part| part.len()).sum::<usize>());
+        buffer.resize(HEADER_MAX, 0);
+        parts.iter().for_each(|part| buffer.extend_from_slice(part));
+        Self::around(opcode, buffer, HEADER_MAX)
+    }
+
+    /// Frames what stands in `buffer` from `payload` on, without moving it: the header goes into the room before.
+    ///
+    /// # Panics
+    /// When less than [`HEADER_MAX`] bytes of room stand before the payload.
+    pub(crate) fn around(opcode: Opcode, mut buffer: Vec<u8>, payload: usize) -> Self {
+        let (head, size) = header(opcode, buffer.len() - payload);
+        let start = payload - size;
+        buffer[start..payload].copy_from_slice(&head[..size]);
+        Self { buffer, start, payload, binary: opcode == Opcode::Binary }
+    }
+
+    fn bytes(&self) -> &[u8] {
+        &self.buffer[self.start..]
     }
 
     fn payload(&self) -> &[u8] {
-        &self.bytes[usize::from(self.header)..]
-    }
-}
-
-/// Separates a packet from the one before it. Engine.IO v4, "HTTP long-polling": record separator.
-fn separate(payload: &mut Vec<u8>) {
-    if !payload.is_empty() {
-        payload.push(SEPARATOR);
+        &self.buffer[self.payload..]
     }
 }
 
@@ -133,28 +135,33 @@ mod tests {
 
     #[test]
     fn one_encoding_serves_both_transports() {
-        let packet = Outgoing::packet(&[b"2", br#"["a"]"#], &[]);
+        let packet = Outgoing::text(&[b"2", br#"["a"]"#]);
         assert_eq!(frames(&packet), [b"\x81\x0742[\"a\"]"]);
         assert_eq!(payload(&[&packet, &packet]), "42[\"a\"]\u{1e}42[\"a\"]");
-        assert_eq!(packet.tail(5), &br#"["a"]"#[..]);
     }
 
     #[test]
     fn attachments_follow_their_packet() {
-        let packet = Outgoing::packet(&[b"51-[]"], &[Bytes::from_static(&[1, 2, 3])]);
+        let packet = Outgoing::new(Frame::new(Opcode::Text, &[b"451-[]"]), &[Bytes::from_static(&[1, 2, 3])]);
         assert_eq!(frames(&packet), [b"\x81\x06451-[]".to_vec(), vec![0x82, 3, 1, 2, 3]]);
         assert_eq!(payload(&[&packet]), "451-[]\u{1e}bAQID");
     }
 
     #[test]
-    fn engine_messages_are_framed_the_same_way() {
-        assert_eq!(frames(&Outgoing::text("hi")), [b"\x81\x034hi"]);
-        assert_eq!(frames(&Outgoing::binary(b"hi")), [b"\x82\x02hi"]);
-        assert_eq!(payload(&[&Outgoing::binary(&[1, 2, 3])]), "bAQID");
+    fn long_payloads_get_long_headers() {
+        for (length, header) in [(125, 2), (126, 4), (65_535, 4), (65_536, 10)] {
+            let frames = frames(&Outgoing::binary(&vec![7; length]));
+            assert_eq!(frames[0].len(), header + length, "{length}");
+        }
+    }
+
+    #[test]
+    fn raw_bytes_go_out_as_they_are() {
+        assert_eq!(frames(&Outgoing::raw("HTTP/1.1 101")), [b"HTTP/1.1 101"]);
     }
 
     fn frames(packet: &Outgoing) -> Vec<Vec<u8>> {
-        packet.frames().map(|bytes| bytes.to_vec()).collect()
+        packet.frames().map(<[u8]>::to_vec).collect()
     }
 
     fn payload(packets: &[&Outgoing]) -> String {

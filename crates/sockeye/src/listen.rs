@@ -15,7 +15,7 @@ use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
 
 /// Connections that may wait to be accepted: a burst must not meet the kernel's SYN retry of one second.
-const BACKLOG: u32 = 4096;
+pub(crate) const BACKLOG: u32 = 4096;
 
 /// How long a failing `accept` (no descriptor left) waits before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);

@@ -2,7 +2,7 @@
 
 use crate::caller::{Caller, Way};
 use crate::core::Core;
-use crate::listen::{Listening, bind};
+use crate::listen::{BACKLOG, Listening, bind};
 use crate::mesh::Mesh;
 use bytes::Bytes;
 use sockeye_cluster::node::Output;
@@ -11,8 +11,9 @@ use sockeye_proto::sid::Tag;
 use sockeye_relay::Socket;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::path::Path;
 use std::sync::{Arc, Weak};
-use tokio::net::{TcpListener, TcpStream, UnixListener};
+use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket};
 use tokio::task::JoinSet;
 
 /// Serves in the place that `assign` names, until the parent says stop or is gone.
@@ -24,7 +25,7 @@ pub(crate) async fn run(
     let tag: Tag = assign.tag.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let listening = start(tag);
     let core = &listening.site.core;
-    let private = UnixListener::bind(&assign.http_path)?;
+    let private = bind_private(&assign.http_path)?;
     let port = match assign.port {
         Some(port) => Some(bind((assign.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port)).await?),
         None => None,
@@ -115,6 +116,13 @@ async fn take_handovers(listening: &Listening, parent: &mut Parent, connections:
             Event::Stop | Event::Gone => return,
         }
     }
+}
+
+/// Binds the private socket, with room for a burst of requests.
+fn bind_private(path: &Path) -> io::Result<UnixListener> {
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    socket.listen(BACKLOG)
 }
 
 fn join_mesh(core: &Arc<Core>, assign: &Assign) -> io::Result<Mesh> {

@@ -35,7 +35,11 @@ async fn main() -> std::io::Result<()> {
 }
 
 /// Sockeye takes the client's address from an extension of type `SocketAddr`.
-async fn tell_address(ConnectInfo(peer): ConnectInfo<SocketAddr>, mut request: Request, next: Next) -> Response {
+async fn tell_address(
+    ConnectInfo(peer): ConnectInfo<SocketAddr>,
+    mut request: Request,
+    next: Next,
+) -> Response {
     request.extensions_mut().insert(peer);
     next.run(request).await
 }

@@ -1,0 +1,75 @@
+//! The workers as the edge knows them: what the supervisor tells by instance, the edge hears by tag.
+
+use sockeye_edge::Control;
+use sockeye_proto::Tag;
+use sockeye_supervisor::Event;
+use tracing::error;
+
+/// How often each worker may fail before any was ever ready.
+const ATTEMPTS_MAX: u32 = 3;
+
+/// Who serves at the moment, by instance.
+pub(crate) struct Crew {
+    control: Control,
+    tags: Vec<Option<Tag>>,
+    /// Ends before any worker was ready; none is counted after.
+    failures: u32,
+    ever_ready: bool,
+}
+
+impl Crew {
+    /// So many workers, none of which is there yet.
+    pub(crate) fn new(control: Control, instances: u32) -> Self {
+        Self { control, tags: vec![None; instances as usize], failures: 0, ever_ready: false }
+    }
+
+    /// Passes on to the edge what concerns it.
+    pub(crate) fn handle_event(&mut self, event: Event) {
+        match event {
+            Event::Ready { instance, tag, http, handover, .. } => match tag.parse() {
+                Ok(tag) => {
+                    self.ever_ready = true;
+                    self.tags[instance as usize] = Some(tag);
+                    self.control.add(tag, instance, http, handover);
+                }
+                Err(error) => error!(instance, %error, "a worker has a tag that is none: it gets no clients"),
+            },
+            Event::Load { instance, load } => {
+                if let Some(tag) = self.tags[instance as usize] {
+                    self.control.load(tag, load.sessions, load.arrived);
+                }
+            }
+            Event::Draining { instance } => self.drain(instance as usize),
+            Event::Returned(connection) => self.control.returned(connection),
+            Event::Died { instance, .. } => {
+                if let Some(tag) = self.tags[instance as usize].take() {
+                    self.control.remove(tag);
+                }
+            }
+            Event::RestartingIn { .. } => self.failures += u32::from(!self.ever_ready),
+            Event::Started { .. }
+            | Event::NotStarted { .. }
+            | Event::AllReady
+            | Event::Killed { .. }
+            | Event::Stopped => {}
+        }
+    }
+
+    /// Gives no new client to anybody.
+    pub(crate) fn drain_all(&self) {
+        for instance in 0..self.tags.len() {
+            self.drain(instance);
+        }
+    }
+
+    /// Whether nobody was ever ready, and trying again has no sense.
+    pub(crate) fn is_hopeless(&self) -> bool {
+        self.failures as usize >= ATTEMPTS_MAX as usize * self.tags.len()
+    }
+
+    fn drain(&self, instance: usize) {
+        if let Some(tag) = self.tags[instance] {
+            self.control.drain(tag);
+        }
+    }
+}

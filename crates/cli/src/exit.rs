@@ -1,0 +1,30 @@
+//! How the program ends: its exit codes, and the one line that it says of a failure.
+
+use std::io::Write;
+use std::process::ExitCode;
+
+/// All went as asked.
+pub(crate) const OK: u8 = 0;
+/// It could not be done, or did not go on to its end.
+pub(crate) const FAILED: u8 = 1;
+/// The command line makes no sense.
+pub(crate) const USAGE: u8 = 2;
+
+/// What the help says of them.
+pub(crate) const CODES: &str = "\
+Exit codes:
+  0  ended as asked, by Ctrl-C or SIGTERM
+  1  could not start, could not go on, or was cut short by a second Ctrl-C
+  2  the command line makes no sense
+
+Environment:
+  SOCKEYE_LOG          error, warn (the default), info, debug, or a list such as warn,sockeye_edge=debug
+  SOCKEYE_RUNTIME_DIR  where the directory for sockets is made [default: XDG_RUNTIME_DIR, else /tmp]";
+
+/// Says in one line what is wrong, and gives the code to end with.
+pub(crate) fn complain(code: u8, complaint: &str) -> ExitCode {
+    // A message of several lines is somebody else's: this program says one.
+    let line = complaint.lines().map(str::trim).collect::<Vec<_>>().join(" ");
+    let _ = writeln!(std::io::stderr(), "sockeye: {line}");
+    ExitCode::from(code)
+}

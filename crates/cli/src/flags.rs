@@ -1,0 +1,247 @@
+//! What was typed: text, parsed into types that cannot be wrong one by one. What they mean together is `plan.rs`.
+
+use std::ffi::OsString;
+use std::net::{IpAddr, Ipv4Addr};
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
+
+use clap::error::{ContextKind, ContextValue, ErrorKind};
+use clap::{Args, Parser, Subcommand, ValueEnum};
+
+use crate::exit;
+
+/// Socket.IO at any scale: one public port before as many workers as there are cores.
+#[derive(Debug, Parser)]
+#[command(name = "sockeye", version, args_conflicts_with_subcommands = true, after_help = exit::CODES)]
+pub(crate) struct Flags {
+    /// What to do; `up` if nothing is said.
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+    /// The flags of `up`.
+    #[command(flatten)]
+    pub(crate) up: UpFlags,
+}
+
+/// What to do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Start workers with the bundled chat behind one port, in the foreground. The default
+    #[command(after_help = exit::CODES)]
+    Up(UpFlags),
+    /// Be one worker; started by `up`
+    #[command(hide = true)]
+    Worker {
+        /// What to serve.
+        app: App,
+    },
+    /// Run a program that ends with its parent; started by a supervisor
+    #[command(hide = true)]
+    Tether {
+        /// The process id of the parent.
+        parent: u32,
+        /// The program.
+        #[arg(last = true, required = true)]
+        program: Vec<OsString>,
+    },
+}
+
+/// The flags of `up`.
+#[derive(Debug, Args)]
+pub(crate) struct UpFlags {
+    /// The address to listen on: `0.0.0.0` or `::` for all of this machine
+    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1", value_parser = host)]
+    pub(crate) host: IpAddr,
+    /// The public port; 0 lets the system choose
+    #[arg(long, default_value = "3000", value_parser = port)]
+    pub(crate) port: u16,
+    /// How many workers: a number, `max` for one a core, or `-1` for one less
+    #[arg(long, short, value_name = "N", default_value = "max", allow_hyphen_values = true, value_parser = instances)]
+    pub(crate) instances: Instances,
+    /// Threads of each worker [default: cores divided by workers, at least 1]
+    #[arg(long, value_name = "N", value_parser = threads)]
+    pub(crate) threads: Option<NonZeroUsize>,
+    /// Give each worker a TCP port of its own as well, counting up from FIRST [default: the public port + 1]
+    #[arg(long, value_name = "FIRST", num_args = 0..=1, value_parser = worker_port)]
+    pub(crate) worker_ports: Option<Option<u16>>,
+    /// Seconds that clients may stay connected after Ctrl-C or SIGTERM
+    #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
+    pub(crate) drain: Duration,
+    /// What the workers serve
+    #[arg(long, hide = true, default_value = "chat")]
+    pub(crate) app: App,
+    /// Log every change of state, of the workers too; `SOCKEYE_LOG` says it more finely
+    #[arg(long, short)]
+    pub(crate) verbose: bool,
+}
+
+/// A bundled application.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub(crate) enum App {
+    /// The chat with its page.
+    Chat,
+    /// The server half of the end-to-end tests.
+    Contract,
+}
+
+impl App {
+    /// The word on the command line.
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Chat => "chat",
+            Self::Contract => "contract",
+        }
+    }
+}
+
+/// How many workers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Instances {
+    /// One a core.
+    Max,
+    /// So many.
+    Exactly(NonZeroU32),
+    /// One a core, but for so many.
+    AllBut(u32),
+}
+
+/// The most workers of one machine.
+const INSTANCES_MAX: u32 = 1024;
+
+/// The most threads of one worker.
+const THREADS_MAX: usize = 1024;
+
+/// The longest drain: a day.
+const DRAIN_MAX: Duration = Duration::from_secs(86_400);
+
+fn host(text: &str) -> Result<IpAddr, String> {
+    if text == "localhost" {
+        return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
+    }
+    text.parse()
+        .map_err(|_| "expected an IP address of this machine, such as 127.0.0.1 or 0.0.0.0".to_owned())
+}
+
+fn port(text: &str) -> Result<u16, String> {
+    text.parse().map_err(|_| "expected a port from 0 to 65535, such as 3000".to_owned())
+}
+
+fn worker_port(text: &str) -> Result<u16, String> {
+    text.parse()
+        .ok()
+        .filter(|port| *port != 0)
+        .ok_or_else(|| "expected a port from 1 to 65535, such as 3001".to_owned())
+}
+
+fn instances(text: &str) -> Result<Instances, String> {
+    let parsed = match text.strip_prefix('-') {
+        Some(less) => less.parse().ok().filter(|less| *less != 0).map(Instances::AllBut),
+        None if text == "max" => Some(Instances::Max),
+        None => text.parse().ok().filter(|n: &NonZeroU32| n.get() <= INSTANCES_MAX).map(Instances::Exactly),
+    };
+    parsed.ok_or_else(|| format!("expected max, -1 or a number from 1 to {INSTANCES_MAX}, such as -i 2"))
+}
+
+fn threads(text: &str) -> Result<NonZeroUsize, String> {
+    text.parse()
+        .ok()
+        .filter(|n: &NonZeroUsize| n.get() <= THREADS_MAX)
+        .ok_or_else(|| format!("expected a number from 1 to {THREADS_MAX}, such as --threads 2"))
+}
+
+fn seconds(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
+        .filter(|duration| *duration <= DRAIN_MAX)
+        .ok_or_else(|| format!("expected seconds from 0 to {}, such as --drain 10", DRAIN_MAX.as_secs()))
+}
+
+/// What is wrong with the command line, in one line that says what to do. `None` when nothing is: help was asked for.
+pub(crate) fn complaint(error: &clap::Error) -> Option<String> {
+    if matches!(error.kind(), ErrorKind::DisplayHelp | ErrorKind::DisplayVersion) {
+        return None;
+    }
+    let word = |kind| match error.get(kind) {
+        Some(ContextValue::String(word)) => Some(word.clone()),
+        Some(ContextValue::Strings(words)) => Some(words.join(", ")),
+        Some(_) | None => None,
+    };
+    let text = error.to_string();
+    let first = text.lines().next().unwrap_or_default();
+    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let fix = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
+        .into_iter()
+        .find_map(word)
+        .map_or_else(|| ", see sockeye --help".to_owned(), |near| format!(", did you mean {near}?"));
+    // Our own parsers say what they expect.
+    let fix = if error.kind() == ErrorKind::ValueValidation { String::new() } else { fix };
+    Some(format!("{first}{fix}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_typed_is_what_is_meant() {
+        let flags = up(&[]);
+        assert_eq!((flags.host.to_string().as_str(), flags.port), ("127.0.0.1", 3000));
+        assert_eq!((flags.instances, flags.app, flags.worker_ports), (Instances::Max, App::Chat, None));
+        assert_eq!(
+            up(&["--port", "0", "-i", "2"]).instances,
+            Instances::Exactly(NonZeroU32::new(2).unwrap())
+        );
+        assert_eq!(up(&["up", "-i", "-1"]).instances, Instances::AllBut(1));
+        assert_eq!(up(&["up", "-i", "max"]).instances, Instances::Max);
+        assert_eq!(up(&["up", "--worker-ports"]).worker_ports, Some(None));
+        assert_eq!(up(&["up", "--worker-ports", "4000", "-i", "2"]).worker_ports, Some(Some(4000)));
+        assert_eq!(up(&["up", "--drain", "1.5"]).drain, Duration::from_millis(1500));
+        assert_eq!(up(&["--host", "localhost"]).host, Ipv4Addr::LOCALHOST);
+    }
+
+    #[test]
+    fn what_cannot_be_is_one_line_with_the_flag_the_value_and_the_fix() {
+        let rows: [(&[&str], &str); 10] = [
+            (
+                &["up", "--port", "99999"],
+                "invalid value '99999' for '--port <PORT>': expected a port from 0 to 65535, such as 3000",
+            ),
+            (
+                &["up", "-i", "0"],
+                "invalid value '0' for '--instances <N>': expected max, -1 or a number from 1 to 1024, such as -i 2",
+            ),
+            (
+                &["--host", "not an address"],
+                "invalid value 'not an address' for '--host <ADDRESS>': expected an IP address of this machine, such as 127.0.0.1 or 0.0.0.0",
+            ),
+            (
+                &["--threads", "0"],
+                "invalid value '0' for '--threads <N>': expected a number from 1 to 1024, such as --threads 2",
+            ),
+            (&["--drain", "-1"], "unexpected argument '-1' found, see sockeye --help"),
+            (&["up", "--bogus"], "unexpected argument '--bogus' found, see sockeye --help"),
+            (&["up", "--prot", "1"], "unexpected argument '--prot' found, did you mean --port?"),
+            (&["uq"], "unrecognized subcommand 'uq', see sockeye --help"),
+            (&["upp"], "unrecognized subcommand 'upp', did you mean up?"),
+            (
+                &["--port"],
+                "a value is required for '--port <PORT>' but none was supplied, see sockeye --help",
+            ),
+        ];
+        for (typed, expected) in rows {
+            let error = Flags::try_parse_from(["sockeye"].iter().chain(typed)).unwrap_err();
+            assert_eq!(complaint(&error).as_deref(), Some(expected));
+        }
+        let help = Flags::try_parse_from(["sockeye", "--help"]).unwrap_err();
+        assert_eq!(complaint(&help), None);
+    }
+
+    fn up(typed: &[&str]) -> UpFlags {
+        let flags = Flags::try_parse_from(["sockeye"].iter().chain(typed)).unwrap();
+        match flags.command {
+            Some(Command::Up(flags)) => flags,
+            None => flags.up,
+            other => panic!("{other:?}"),
+        }
+    }
+}

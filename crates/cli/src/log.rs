@@ -1,0 +1,31 @@
+//! The log: to standard error, as much of it as was asked for.
+
+use std::io::IsTerminal;
+
+use anyhow::Context;
+use tracing_subscriber::EnvFilter;
+
+/// What says how much is logged.
+pub(crate) const LOG_VARIABLE: &str = "SOCKEYE_LOG";
+
+/// How much is logged if nobody says.
+const QUIET: &str = "warn";
+
+/// How much `--verbose` is.
+pub(crate) const VERBOSE: &str = "info";
+
+/// Starts the log. The variable wins over the flag.
+pub(crate) fn start(verbose: bool) -> anyhow::Result<()> {
+    let asked = std::env::var(LOG_VARIABLE).unwrap_or_default();
+    let quietly = if verbose { VERBOSE } else { QUIET };
+    let directives = if asked.is_empty() { quietly } else { &asked };
+    let filter = EnvFilter::builder().parse(directives).with_context(|| {
+        format!("cannot read {LOG_VARIABLE}={directives}: expected such as warn or info,sockeye_edge=debug")
+    })?;
+    tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .with_ansi(std::io::stderr().is_terminal())
+        .init();
+    Ok(())
+}

@@ -1,0 +1,34 @@
+//! `sockeye worker`: one worker with a bundled application, in the place that its supervisor assigns.
+
+use std::net::Ipv4Addr;
+use std::num::NonZeroUsize;
+
+use anyhow::{Context, bail};
+use sockeye::Config;
+
+use crate::flags::App;
+use crate::{log, runtime};
+
+/// What a supervisor sets: where it is to be reached.
+const LINK_VARIABLE: &str = "SOCKEYE_LINK";
+
+/// What a supervisor sets: how many threads to use.
+const THREADS_VARIABLE: &str = "SOCKEYE_THREADS";
+
+/// Serves until the supervisor says stop, or is gone.
+pub(crate) fn run(app: App) -> anyhow::Result<()> {
+    log::start(false)?;
+    if std::env::var_os(LINK_VARIABLE).is_none() {
+        bail!("a worker is started by its supervisor: run sockeye up --app {}", app.name());
+    }
+    let threads = std::env::var(THREADS_VARIABLE).ok().and_then(|threads| threads.parse().ok());
+    let threads = threads.unwrap_or(NonZeroUsize::MIN);
+    let config = Config { threads, ..Config::default() };
+    let server = match app {
+        App::Chat => chat::server(config),
+        App::Contract => chat::contract(config),
+    };
+    let runtime = runtime::build(threads).context("cannot start threads")?;
+    // The supervisor decides about addresses.
+    runtime.block_on(server.listen((Ipv4Addr::LOCALHOST, 0))).context("cannot serve")
+}

@@ -1,9 +1,8 @@
 //! An event that a client sent, as a handler gets it.
 
 use crate::namespace::Namespace;
-use crate::payload::{Args, EmitError, Payload};
+use crate::payload::{Args, EmitError, FromArgs, Payload};
 use crate::socket::Socket;
-use serde::de::DeserializeOwned;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -41,7 +40,7 @@ impl Event {
     ///
     /// # Errors
     /// The arguments are not of that type. A handler may return the error: it is logged.
-    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
+    pub fn data<T: FromArgs>(&self) -> Result<T, serde_json::Error> {
         self.args.data()
     }
 

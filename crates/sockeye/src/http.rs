@@ -10,7 +10,8 @@ use crate::site::Site;
 use crate::transport::{Answer, Io, PollRequest, PostRequest, Reply};
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, UPGRADE, USER_AGENT,
+    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
+    UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -220,8 +221,9 @@ fn upgrade_to<B>(
     caller: Caller,
     session: Option<Arc<Mailbox>>,
 ) -> Response<Body> {
-    let key = request.headers().get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
-    let Some(accept) = key.filter(|key| is_key(key)).map(accept_key) else {
+    let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
+    let key = header(SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
+    let Some(accept) = key.filter(|_| header(SEC_WEBSOCKET_VERSION) == Some("13")).map(accept_key) else {
         return refuse(Refusal::BadRequest);
     };
     let Ok(accept) = HeaderValue::try_from(accept) else { return refuse(Refusal::BadRequest) };

@@ -43,7 +43,7 @@ pub use handle::Handle;
 pub use handler::{Outcome, Refusal};
 pub use handshake::Handshake;
 pub use namespace::Namespace;
-pub use payload::{Args, EmitError, Payload};
+pub use payload::{Args, EmitError, FromArgs, Payload};
 pub use server::{Definition, Server};
 pub use service::Service;
 pub use socket::{AckError, Socket, SocketId};

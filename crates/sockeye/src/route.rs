@@ -54,7 +54,9 @@ impl Core {
                 Some(mailbox) => {
                     let current =
                         if mailbox.is_polling() { Transport::Polling } else { Transport::WebSocket };
-                    if ask.upgrade || current == transport {
+                    let fits = ask.upgrade || current == transport;
+                    // Sessions are of v4 alone; engine.io 6.6.10 calls another one a `PROTOCOL_MISMATCH`.
+                    if fits && query.protocol == Protocol::V4 {
                         Route::Session(mailbox)
                     } else {
                         Route::Refused(Refusal::BadRequest)

@@ -5,7 +5,7 @@ use crate::broadcast::Broadcast;
 use crate::delivery::{Control, Hub, Mailbox};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
-use crate::payload::{EmitError, Payload};
+use crate::payload::{EmitError, FromArgs, Payload};
 use parking_lot::Mutex;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -129,7 +129,7 @@ impl Socket {
     ///
     /// # Cancel safety
     /// Dropping the future forgets the answer; the event is sent at the first poll.
-    pub async fn emit_with_ack<T: DeserializeOwned>(
+    pub async fn emit_with_ack<T: FromArgs>(
         &self,
         event: &str,
         payload: impl Payload,
@@ -141,7 +141,7 @@ impl Socket {
     ///
     /// # Errors
     /// As [`Socket::emit_with_ack`].
-    pub async fn emit_with_ack_within<T: DeserializeOwned>(
+    pub async fn emit_with_ack_within<T: FromArgs>(
         &self,
         timeout: Duration,
         event: &str,

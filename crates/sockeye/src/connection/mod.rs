@@ -246,7 +246,12 @@ impl Connection {
         let mut moved = false;
         if let Some(mut probe) = self.probe.take() {
             moved |= self.read_websocket(&mut probe, cx);
-            self.probe = Some(probe);
+            if self.session.is_upgrading() || self.session.transport() == Transport::WebSocket {
+                self.probe = Some(probe);
+            } else {
+                // It ended: kept, it would be read for ever.
+                spawn_farewell(*probe);
+            }
         }
         match std::mem::replace(&mut self.wire, Wire::Gone) {
             Wire::WebSocket(mut websocket) => {

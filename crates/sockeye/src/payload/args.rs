@@ -1,8 +1,7 @@
 //! The arguments of an event or an ack as they came from the wire.
 
-use super::decode;
+use super::decode::FromArgs;
 use bytes::Bytes;
-use serde::de::DeserializeOwned;
 
 /// Arguments that nobody has looked into yet: the JSON array and the binary attachments.
 ///
@@ -24,8 +23,8 @@ impl Args {
     ///
     /// # Errors
     /// The arguments are not of that type; the message says where.
-    pub fn data<T: DeserializeOwned>(&self) -> Result<T, serde_json::Error> {
-        decode::from_args(&self.json, &self.attachments)
+    pub fn data<T: FromArgs>(&self) -> Result<T, serde_json::Error> {
+        T::from_args(&self.json, &self.attachments)
     }
 
     /// The JSON of the arguments, separated by commas; binary parts are placeholders.
@@ -36,5 +35,11 @@ impl Args {
     /// The binary parts, in the order of their placeholders.
     pub fn attachments(&self) -> &[Bytes] {
         &self.attachments
+    }
+}
+
+impl FromArgs for Args {
+    fn from_args(json: &[u8], attachments: &[Bytes]) -> Result<Self, serde_json::Error> {
+        Ok(Self { json: Bytes::copy_from_slice(json), attachments: attachments.to_vec() })
     }
 }

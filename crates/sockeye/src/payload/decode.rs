@@ -7,9 +7,22 @@ use bytes::Bytes;
 use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
 use serde_json::Error;
 
-/// Reads `T` from arguments (the elements of a JSON array, without brackets).
-pub(super) fn from_args<T: DeserializeOwned>(json: &[u8], attachments: &[Bytes]) -> Result<T, Error> {
-    T::deserialize(Arguments { json, attachments })
+/// Something that can be heard: any [`DeserializeOwned`] type, or [`Args`](super::Args) as they came.
+///
+/// A tuple takes as many arguments as it has fields, any other type the first one. [`Bytes`] anywhere inside takes a binary
+/// attachment.
+pub trait FromArgs: Sized {
+    /// Reads it from the elements of a JSON array, without brackets, and its attachments.
+    ///
+    /// # Errors
+    /// The arguments are not of that type.
+    fn from_args(json: &[u8], attachments: &[Bytes]) -> Result<Self, Error>;
+}
+
+impl<T: DeserializeOwned> FromArgs for T {
+    fn from_args(json: &[u8], attachments: &[Bytes]) -> Result<Self, Error> {
+        T::deserialize(Arguments { json, attachments })
+    }
 }
 
 /// All arguments, as the outermost deserializer.
@@ -109,7 +122,7 @@ mod tests {
     fn placeholders_become_the_bytes_they_stand_for() {
         let body = || Bytes::from_static(b"xy");
         let placeholder = r#"{"_placeholder":true,"num":0}"#;
-        let read = |json: &str| from_args::<Bytes>(json.as_bytes(), &[body()]);
+        let read = |json: &str| Bytes::from_args(json.as_bytes(), &[body()]);
         assert_eq!(read(placeholder).unwrap(), body());
         assert_eq!(read(r#"{"num":0,"_placeholder":true}"#).unwrap(), body());
         assert!(read(r#"{"_placeholder":true,"num":1}"#).is_err());
@@ -118,21 +131,21 @@ mod tests {
 
         let json = format!(r#"{{"text":"t","body":{placeholder}}},[{placeholder}]"#);
         let message = Message { text: "t".to_owned(), body: Some(body()) };
-        let both: (Message, Vec<Bytes>) = from_args(json.as_bytes(), &[body()]).unwrap();
+        let both = <(Message, Vec<Bytes>)>::from_args(json.as_bytes(), &[body()]).unwrap();
         assert_eq!(both, (message, vec![body()]));
     }
 
     #[test]
     fn the_wrong_type_is_told() {
-        let error = |json: &str| from_args::<String>(json.as_bytes(), &[]).unwrap_err().to_string();
+        let error = |json: &str| String::from_args(json.as_bytes(), &[]).unwrap_err().to_string();
         assert_eq!(error(""), "expected an argument, got none");
         assert!(error("5").starts_with("invalid type: integer `5`, expected a string"), "{}", error("5"));
-        assert!(from_args::<(u8, u8)>(b"1", &[]).is_err());
+        assert!(<(u8, u8)>::from_args(b"1", &[]).is_err());
     }
 
     fn check<T: DeserializeOwned + PartialEq + Debug>(json: &str, expected: T) {
-        assert_eq!(from_args::<T>(json.as_bytes(), &[]).unwrap(), expected, "{json}");
-        let attached = from_args::<T>(json.as_bytes(), &[Bytes::from_static(b"unused")]).unwrap();
+        assert_eq!(T::from_args(json.as_bytes(), &[]).unwrap(), expected, "{json}");
+        let attached = T::from_args(json.as_bytes(), &[Bytes::from_static(b"unused")]).unwrap();
         assert_eq!(attached, expected, "{json} with an attachment");
     }
 }

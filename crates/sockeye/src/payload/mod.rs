@@ -9,4 +9,5 @@ mod encode;
 mod shape;
 
 pub use args::Args;
+pub use decode::FromArgs;
 pub use encode::{EmitError, Payload};

@@ -88,7 +88,13 @@ impl Host {
     }
 
     /// Sends one request on a connection of its own. `lines` are further header lines, each with its end.
-    pub(crate) async fn request(&self, method: &str, target: &str, lines: &str, body: impl AsRef<[u8]>) -> Answer {
+    pub(crate) async fn request(
+        &self,
+        method: &str,
+        target: &str,
+        lines: &str,
+        body: impl AsRef<[u8]>,
+    ) -> Answer {
         let mut stream = self.begin(method, target, lines, body).await;
         Answer::parse(&within(read_to_end(&mut stream)).await)
     }
@@ -103,8 +109,11 @@ impl Host {
     ) -> TcpStream {
         let mut stream = self.connect().await;
         let body = body.as_ref();
-        let length = if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
-        let head = format!("{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}{length}\r\n");
+        let length =
+            if method == "GET" { String::new() } else { format!("Content-Length: {}\r\n", body.len()) };
+        let head = format!(
+            "{method} {target} HTTP/1.1\r\nHost: localhost\r\nConnection: close\r\n{lines}{length}\r\n"
+        );
         stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
         stream
     }

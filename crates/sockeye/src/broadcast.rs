@@ -8,6 +8,15 @@ use std::sync::Arc;
 /// Chooses sockets of a namespace, on every node, and speaks to them.
 ///
 /// Each socket hears an event once, in however many of the rooms it is.
+///
+/// ```
+/// use sockeye::{Config, Event, Server};
+///
+/// let mut io = Server::new(Config::default());
+/// io.namespace("/").on("position", |event: Event| async move {
+///     event.namespace().to("players").to("watchers").except("muted").volatile().emit("position", event.args())
+/// });
+/// ```
 #[derive(Debug, Clone)]
 #[must_use = "a broadcast does nothing until it emits"]
 pub struct Broadcast {

@@ -6,6 +6,14 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 /// What a [`Server`](crate::Server) can be told. Names and defaults are the official ones where there are any.
+///
+/// ```
+/// use sockeye::{Config, Server};
+/// use std::time::Duration;
+///
+/// let config = Config { ping_interval: Duration::from_secs(10), max_payload: 100_000, ..Config::default() };
+/// let io = Server::new(config);
+/// ```
 #[derive(Debug, Clone)]
 pub struct Config {
     /// The path that Socket.IO answers on. Default `/socket.io/`. It always begins and ends with a slash.

@@ -3,13 +3,16 @@
 //! A request is never refused here: the browser does that, by the headers. Says nothing about which requests are preflights; whoever has
 //! the request's method knows.
 //!
-//! ```ignore
+//! ```
+//! use sockeye::{Config, Cors, CorsOptions, Origin};
+//!
 //! let cors = Cors::new(CorsOptions {
 //!     origin: Origin::List(vec!["https://app.example.com".to_owned()]),
 //!     credentials: true,
 //!     ..CorsOptions::default()
 //! })?;
 //! let config = Config { cors: Some(cors), ..Config::default() };
+//! # Ok::<_, sockeye::CorsError>(())
 //! ```
 
 #[cfg(test)]
@@ -82,6 +85,16 @@ pub enum CorsError {
 }
 
 /// Which pages of other origins may use the server; made of [`CorsOptions`] that have been found in order.
+///
+/// ```
+/// use sockeye::{Cors, CorsError, CorsOptions, Origin};
+///
+/// let cookies = CorsOptions { credentials: true, ..CorsOptions::default() };
+/// assert_eq!(Cors::new(cookies.clone()).err(), Some(CorsError::AnyWithCredentials));
+///
+/// let origin = Origin::List(vec!["https://app.example.com".to_owned()]);
+/// assert!(Cors::new(CorsOptions { origin, ..cookies }).is_ok());
+/// ```
 #[derive(Debug, Clone)]
 pub struct Cors {
     origin: Allowed,

@@ -1,6 +1,20 @@
 //! Bare Engine.IO: messages without namespaces, rooms or acks.
 //!
 //! For protocols of one's own on top of the transports. Most programs want [`Server`](crate::Server).
+//!
+//! ```no_run
+//! use sockeye::engine::Message;
+//! use sockeye::{Config, Server};
+//!
+//! # async fn example() -> std::io::Result<()> {
+//! let config = Config { path: "/engine.io/".to_owned(), ..Config::default() };
+//! let shout = Server::engine(config, |client, message| match message {
+//!     Message::Text(text) => client.send(Message::Text(&text.to_uppercase())),
+//!     Message::Binary(_) => client.close(),
+//! });
+//! shout.listen("127.0.0.1:3000").await
+//! # }
+//! ```
 
 use crate::delivery::{Control, Mailbox};
 use crate::outgoing::Outgoing;

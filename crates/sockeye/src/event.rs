@@ -7,6 +7,17 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One event of one client.
+///
+/// ```
+/// use sockeye::{Config, Event, Server};
+///
+/// let mut io = Server::new(Config::default());
+/// io.namespace("/").on("add", |event: Event| async move {
+///     let (a, b): (i64, i64) = event.data()?; // socket.emit("add", 2, 3, (sum) => …)
+///     event.ack(a + b)?;
+///     anyhow::Ok(())
+/// });
+/// ```
 #[derive(Debug)]
 pub struct Event {
     socket: Socket,

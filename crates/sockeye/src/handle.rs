@@ -3,6 +3,19 @@
 use tokio::sync::watch;
 
 /// Closes a server. Cheap to clone.
+///
+/// ```
+/// use sockeye::{Config, Server};
+///
+/// # tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+/// let io = Server::new(Config::default());
+/// let handle = io.handle();
+/// let listening = tokio::spawn(io.listen("127.0.0.1:0"));
+/// handle.close();
+/// listening.await??; // returns once every session has ended
+/// # Ok::<_, std::io::Error>(()) })?;
+/// # Ok::<_, std::io::Error>(())
+/// ```
 #[derive(Debug, Clone)]
 pub struct Handle(watch::Sender<bool>);
 

@@ -13,6 +13,8 @@ mod connection;
 mod core;
 mod cors;
 mod delivery;
+#[cfg(doctest)]
+mod documents;
 mod draft;
 mod event;
 mod handle;

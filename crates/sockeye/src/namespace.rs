@@ -8,6 +8,17 @@ use std::fmt;
 use std::sync::Arc;
 
 /// A handle to a namespace: all of its sockets, on every node. Cheap to clone, usable from any task.
+///
+/// ```
+/// use sockeye::{Config, EmitError, Server};
+///
+/// let mut io = Server::new(Config::default());
+/// let news = io.namespace("/news").handle();
+/// news.emit("headline", "it rains")?;
+/// news.to("sports").emit("score", (2, 1))?;
+/// assert!(matches!(news.emit("connect", ()), Err(EmitError::ReservedName(_))));
+/// # Ok::<_, EmitError>(())
+/// ```
 #[derive(Clone)]
 pub struct Namespace(Arc<Hub>);
 

@@ -19,6 +19,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 /// A handle to one client in one namespace. Cheap to clone; valid, if without effect, after the client is gone.
+///
+/// ```
+/// use sockeye::{Config, Server, Socket};
+///
+/// let mut io = Server::new(Config::default());
+/// io.namespace("/").on_connect(|socket: Socket| async move {
+///     socket.join(["lobby"]);
+///     socket.to("lobby").emit("came", socket.id())?; // everybody there but this one
+///     let name: String = socket.emit_with_ack("what is your name?", ()).await?;
+///     socket.set_data(&name)?;
+///     socket.emit("hello", name)?;
+///     anyhow::Ok(())
+/// });
+/// ```
 #[derive(Clone)]
 pub struct Socket(Arc<State>);
 

@@ -42,7 +42,7 @@ export function binary(name = "sockeye") {
  * official browser bundle can be found, "own" where there is none: an empty directory.
  */
 export async function up({ app = "contract", workers = 1, workerPorts = false, client = "official", args = [], ...options } = {}) {
-  const port = options.port ?? (await freePort());
+  const port = options.port ?? (await freePort(workerPorts ? workers : 0));
   options.cwd ??= client === "official" ? join(ROOT, "tests") : mkdtempSync(join(tmpdir(), "sk-empty-"));
   const command = REFERENCE
     ? [process.execPath, join(ROOT, "tests/reference/server.mjs"), "--app", app, "--port", port, "--client", client]
@@ -197,11 +197,22 @@ export class Target {
   }
 }
 
-/** A TCP port of loopback that was free a moment ago. */
-export async function freePort() {
+/** Below the range from which the kernel takes the ports of outgoing connections, so that none of them stands in the way. */
+const PORTS = { first: 10_000, last: 30_000 };
+
+/** A TCP port of loopback that was free a moment ago, and so were the `more` ports after it. */
+export async function freePort(more = 0) {
+  for (;;) {
+    const port = PORTS.first + Math.floor(Math.random() * (PORTS.last - PORTS.first));
+    const free = await Promise.all(Array.from({ length: more + 1 }, (_, step) => isFree(port + step)));
+    if (free.every(Boolean)) return port;
+  }
+}
+
+function isFree(port) {
   const server = createServer();
-  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
-  const { port } = server.address();
-  await new Promise((resolve) => server.close(resolve));
-  return port;
+  return new Promise((resolve) => {
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
 }

@@ -45,8 +45,8 @@ fn server(threads: NonZeroUsize) -> Server {
             event.ack(())
         })
         .on("room", |event: Event| async move {
-            let (room, x): (String, serde_json::Value) = event.data()?;
-            event.namespace().to(room).emit("room", x)
+            let room: String = event.data()?;
+            event.namespace().to(room).emit("room", event.args().skip(1))
         })
         .on("broadcast", |event: Event| async move { event.namespace().emit("broadcast", event.args()) });
     io

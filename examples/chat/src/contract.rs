@@ -1,11 +1,8 @@
 //! The server half of the end-to-end tests: the same words as `tests/reference/apps.mjs`, on this library.
 
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
-use sockeye::{
-    Config, Definition, DisconnectReason, EmitError, Event, Files, Payload, Refusal, Server, Socket,
-};
+use sockeye::{Args, Config, Definition, DisconnectReason, EmitError, Event, Files, Refusal, Server, Socket};
 
 use crate::PAGE;
 
@@ -75,9 +72,8 @@ fn rooms(namespace: &mut Definition) {
             event.ack(rooms.iter().map(|room| room.as_str()).collect::<Vec<_>>())
         })
         .on("room", |event: Event| async move {
-            let (room, json): (String, Value) = event.data()?;
-            let x = Binary { json, attachments: event.args().attachments() };
-            event.namespace().to(room).emit("room", x)
+            let room: String = event.data()?;
+            event.namespace().to(room).emit("room", event.args().skip(1))
         });
 }
 
@@ -95,7 +91,7 @@ fn words(namespace: &mut Definition) {
         .on("kick", |event: Event| async move { event.socket().disconnect() })
         .on("kick-close", |event: Event| async move { event.socket().disconnect_and_close() })
         .on("ask", |event: Event| async move {
-            let answer: Answer = event.socket().emit_with_ack("question", event.args()).await?;
+            let answer: Args = event.socket().emit_with_ack("question", event.args()).await?;
             event.ack(answer)?;
             anyhow::Ok(())
         })
@@ -112,29 +108,4 @@ fn whoami(event: &Event) -> Result<(), EmitError> {
         "transport": socket.transport().name(),
         "id": id,
     }))
-}
-
-/// What the tests' clients answer to a question.
-#[derive(Deserialize, Serialize)]
-struct Answer {
-    heard: Heard,
-}
-
-#[derive(Deserialize, Serialize)]
-struct Heard {
-    bytes: Bytes,
-}
-
-/// One argument of several, with the binary parts of all of them: its placeholders keep their numbers.
-struct Binary<'a> {
-    json: Value,
-    attachments: &'a [Bytes],
-}
-
-impl Payload for Binary<'_> {
-    fn append_to(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error> {
-        serde_json::to_writer(json, &self.json)?;
-        attachments.extend_from_slice(self.attachments);
-        Ok(())
-    }
 }

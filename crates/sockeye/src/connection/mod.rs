@@ -341,6 +341,9 @@ impl Connection {
                 if let Some(content) = self.session.handle_packet(leg, packet, now) {
                     let taken = self.upper.message(content, cx);
                     self.judge(taken, now);
+                } else if leg == Leg::Probe && self.leg() == Leg::Current {
+                    // The next message of this very read may ask which transport it came by.
+                    self.mailbox.leave_polling();
                 }
             }
             Err(_) => self.session.handle_malformed(leg),
@@ -442,7 +445,6 @@ impl Connection {
                 }
                 Output::CloseProbe => self.probe.take().into_iter().for_each(|probe| spawn_farewell(*probe)),
                 Output::Upgraded => {
-                    self.mailbox.leave_polling();
                     if let Some(probe) = self.probe.take() {
                         self.wire = Wire::WebSocket(*probe);
                     }

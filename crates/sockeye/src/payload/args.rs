@@ -2,6 +2,8 @@
 
 use super::decode::FromArgs;
 use bytes::Bytes;
+use serde_json::value::RawValue;
+use sockeye_proto::socket::event::Args as WireArgs;
 
 /// Arguments that nobody has looked into yet: the JSON array and the binary attachments.
 ///
@@ -27,6 +29,16 @@ impl Args {
         T::from_args(&self.json, &self.attachments)
     }
 
+    /// The arguments without the first `count` ones, for sending them on as they came.
+    ///
+    /// The binary parts stay all there, since placeholders name them by number.
+    #[must_use]
+    pub fn skip(&self, count: usize) -> Self {
+        let text = std::str::from_utf8(&self.json).unwrap_or_default();
+        let rest: Vec<&str> = WireArgs::new(text).skip(count).map(RawValue::get).collect();
+        Self { json: rest.join(",").into(), attachments: self.attachments.clone() }
+    }
+
     /// The JSON of the arguments, separated by commas; binary parts are placeholders.
     pub fn json(&self) -> &[u8] {
         &self.json
@@ -41,5 +53,20 @@ impl Args {
 impl FromArgs for Args {
     fn from_args(json: &[u8], attachments: &[Bytes]) -> Result<Self, serde_json::Error> {
         Ok(Self { json: Bytes::copy_from_slice(json), attachments: attachments.to_vec() })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_can_be_left_out_from_the_front() {
+        let args = Args::new(Bytes::from_static(br#""room",{"a":[1,2]}, 3"#), vec![Bytes::from_static(b"x")]);
+        let rows = [(0, r#""room",{"a":[1,2]},3"#), (1, r#"{"a":[1,2]},3"#), (2, "3"), (3, ""), (9, "")];
+        for (count, json) in rows {
+            assert_eq!(args.skip(count).json(), json.as_bytes(), "{count}");
+        }
+        assert_eq!(args.skip(1).attachments(), args.attachments());
     }
 }

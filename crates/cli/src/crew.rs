@@ -73,3 +73,24 @@ impl Crew {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sockeye_edge::{Config, Proxy};
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_start_is_given_up_when_each_worker_was_tried_three_times() {
+        let mut crew = Crew::new(proxy().control(), 2);
+        for attempt in 0..6 {
+            assert!(!crew.is_hopeless(), "attempt {attempt}");
+            crew.handle_event(Event::RestartingIn { instance: attempt % 2, delay: Duration::ZERO });
+        }
+        assert!(crew.is_hopeless());
+    }
+
+    fn proxy() -> Proxy {
+        Proxy::bind(Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() }).unwrap()
+    }
+}

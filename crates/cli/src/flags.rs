@@ -167,8 +167,9 @@ pub(crate) fn complaint(error: &clap::Error) -> Option<String> {
         Some(_) | None => None,
     };
     let text = error.to_string();
-    let first = text.lines().next().unwrap_or_default();
-    let first = first.strip_prefix("error: ").unwrap_or(first);
+    let text = text.strip_prefix("error: ").unwrap_or(&text);
+    let first: Vec<_> = text.lines().map(str::trim).take_while(|line| !line.is_empty()).collect();
+    let first = first.join(" ");
     let fix = [ContextKind::SuggestedArg, ContextKind::SuggestedSubcommand, ContextKind::SuggestedValue]
         .into_iter()
         .find_map(word)
@@ -201,7 +202,7 @@ mod tests {
 
     #[test]
     fn what_cannot_be_is_one_line_with_the_flag_the_value_and_the_fix() {
-        let rows: [(&[&str], &str); 10] = [
+        let rows: [(&[&str], &str); 12] = [
             (
                 &["up", "--port", "99999"],
                 "invalid value '99999' for '--port <PORT>': expected a port from 0 to 65535, such as 3000",
@@ -221,6 +222,11 @@ mod tests {
             (&["--drain", "-1"], "unexpected argument '-1' found, see sockeye --help"),
             (&["up", "--bogus"], "unexpected argument '--bogus' found, see sockeye --help"),
             (&["up", "--prot", "1"], "unexpected argument '--prot' found, did you mean --port?"),
+            (&["worker"], "the following required arguments were not provided: <APP>, see sockeye --help"),
+            (
+                &["--app", "x"],
+                "invalid value 'x' for '--app <APP>' [possible values: chat, contract], see sockeye --help",
+            ),
             (&["uq"], "unrecognized subcommand 'uq', see sockeye --help"),
             (&["upp"], "unrecognized subcommand 'upp', did you mean up?"),
             (

@@ -2,7 +2,7 @@
 
 use std::io::IsTerminal;
 
-use anyhow::Context;
+use anyhow::bail;
 use tracing_subscriber::EnvFilter;
 
 /// What says how much is logged.
@@ -19,9 +19,9 @@ pub(crate) fn start(verbose: bool) -> anyhow::Result<()> {
     let asked = std::env::var(LOG_VARIABLE).unwrap_or_default();
     let quietly = if verbose { VERBOSE } else { QUIET };
     let directives = if asked.is_empty() { quietly } else { &asked };
-    let filter = EnvFilter::builder().parse(directives).with_context(|| {
-        format!("cannot read {LOG_VARIABLE}={directives}: expected such as warn or info,sockeye_edge=debug")
-    })?;
+    let Ok(filter) = EnvFilter::builder().parse(directives) else {
+        bail!("cannot read {LOG_VARIABLE}={directives}: expected such as debug or warn,sockeye_edge=info");
+    };
     tracing_subscriber::fmt()
         .with_env_filter(filter)
         .with_writer(std::io::stderr)

@@ -17,6 +17,7 @@ pub(crate) struct Screen {
 /// What is known of one worker.
 #[derive(Debug, Clone, Default)]
 struct Row {
+    /// 0 when there is none.
     pid: u32,
     killed: bool,
     /// Why its last process is no more.
@@ -63,12 +64,13 @@ impl Screen {
                 None
             }
             Event::NotStarted { instance, error } => {
-                self.row(*instance).end = format!("cannot start: {error}");
+                *self.row(*instance) = Row { end: format!("cannot start: {error}"), ..Row::default() };
                 None
             }
             Event::RestartingIn { instance, delay } => {
                 let Row { pid, end, .. } = self.row(*instance);
-                Some(format!("worker {instance}  ended    pid {pid}  {end}; starts again in {delay:?}"))
+                let what = if *pid == 0 { "failed".to_owned() } else { format!("ended    pid {pid}") };
+                Some(format!("worker {instance}  {what}  {end}; starts again in {delay:?}"))
             }
             Event::Draining { instance } => {
                 let pid = self.row(*instance).pid;
@@ -127,7 +129,7 @@ mod tests {
         check(
             &mut screen,
             &Event::RestartingIn { instance: 1, delay: Duration::from_millis(1600) },
-            Some("worker 1  ended    pid 7  cannot start: no such file; starts again in 1.6s"),
+            Some("worker 1  failed  cannot start: no such file; starts again in 1.6s"),
         );
     }
 

@@ -161,9 +161,9 @@ fn workers(plan: &Plan, verbose: bool) -> anyhow::Result<sockeye_supervisor::Con
 fn runtime_dir() -> anyhow::Result<RuntimeDir> {
     let base = std::env::var_os(RUNTIME_DIR_VARIABLE).map(PathBuf::from);
     let made = base.as_deref().map_or_else(RuntimeDir::create, RuntimeDir::create_in);
-    made.with_context(|| {
+    made.map_err(|error| {
         let base = base.as_deref().unwrap_or(Path::new("/tmp")).display();
-        format!("cannot keep sockets in {base}: set {RUNTIME_DIR_VARIABLE} to a directory of yours")
+        anyhow!("cannot keep sockets in {base} ({error}): set {RUNTIME_DIR_VARIABLE} to a directory of yours")
     })
 }
 

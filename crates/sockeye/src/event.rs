@@ -76,7 +76,7 @@ impl Event {
         }
         let outgoing = self.socket.hub().ack(id, &payload)?;
         if !self.answered.swap(true, Ordering::AcqRel) {
-            self.socket.mailbox().post(&outgoing.shared());
+            self.socket.post(outgoing);
         }
         Ok(())
     }

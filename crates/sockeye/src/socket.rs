@@ -5,6 +5,7 @@ use crate::broadcast::Broadcast;
 use crate::delivery::{Control, Hub, Mailbox};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
+use crate::outgoing::Outgoing;
 use crate::payload::{EmitError, FromArgs, Payload};
 use parking_lot::Mutex;
 use serde::Serialize;
@@ -49,6 +50,8 @@ struct State {
     ack_timeout: Duration,
     data: Mutex<Option<Box<RawValue>>>,
     connected: AtomicBool,
+    /// The client left or never got in: what is said from here on would reach another socket of its connection.
+    gone: AtomicBool,
 }
 
 /// Why an ack did not arrive, or not as the type it was awaited as.
@@ -88,6 +91,7 @@ impl Socket {
             ack_timeout,
             data: Mutex::new(None),
             connected: AtomicBool::new(false),
+            gone: AtomicBool::new(false),
         }))
     }
 
@@ -122,7 +126,7 @@ impl Socket {
     /// [`EmitError`]: the payload cannot be sent as it is.
     pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
         let outgoing = self.0.hub.event(event, &payload, None)?;
-        self.0.mailbox.post(&outgoing.shared());
+        self.post(outgoing);
         Ok(())
     }
 
@@ -132,7 +136,7 @@ impl Socket {
     /// As [`Socket::emit`].
     pub fn emit_volatile(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
         let outgoing = self.0.hub.event(event, &payload, None)?;
-        self.0.mailbox.post(&outgoing.volatile(true).shared());
+        self.post(outgoing.volatile(true));
         Ok(())
     }
 
@@ -167,7 +171,7 @@ impl Socket {
             None => return Err(AckError::Disconnected),
         };
         let outgoing = self.0.hub.event(event, &payload, Some(pending.id))?;
-        self.0.mailbox.post(&outgoing.shared());
+        self.post(outgoing);
         match tokio::time::timeout(timeout, &mut pending.answer).await {
             Ok(Ok(args)) => Ok(args.data()?),
             Ok(Err(_)) => Err(AckError::Disconnected),
@@ -240,8 +244,11 @@ impl Socket {
         &self.0.hub
     }
 
-    pub(crate) fn mailbox(&self) -> &Arc<Mailbox> {
-        &self.0.mailbox
+    /// Sends a packet; to a socket that is gone it is a no-op.
+    pub(crate) fn post(&self, packet: Outgoing) {
+        if !self.0.gone.load(Ordering::Acquire) {
+            self.0.mailbox.post(&packet.shared());
+        }
     }
 
     pub(crate) fn acks(&self) -> &Acks {
@@ -258,6 +265,7 @@ impl Socket {
 
     /// Leaves every room and fails what is awaited. `false` when that was done before.
     pub(crate) fn close(&self) -> bool {
+        self.0.gone.store(true, Ordering::Release);
         let was = self.0.connected.swap(false, Ordering::AcqRel);
         self.0.hub.rooms().remove(self.0.id);
         self.0.acks.close();

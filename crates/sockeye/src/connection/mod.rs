@@ -196,6 +196,9 @@ impl Connection {
                     goodbye.into_iter().for_each(|packet| self.mailbox.post(&packet.shared()));
                 }
                 if close {
+                    for realm in self.upper.entered() {
+                        self.mailbox.post(&realm.hub.disconnect_packet().shared());
+                    }
                     self.upper.leave_all(DisconnectReason::ServerNamespaceDisconnect);
                     self.closing = true;
                 }
@@ -355,8 +358,11 @@ impl Connection {
             Ok(()) => {}
             Err(Fault::Malformed) => self.session.close(now),
             Err(Fault::Misbehaved) => {
-                self.upper.leave_all(DisconnectReason::ForcedServerClose);
                 self.session.close(now);
+                // As the official server: `forced close` where the session could end at once.
+                if !self.session.is_closed() {
+                    self.upper.leave_all(DisconnectReason::ForcedServerClose);
+                }
             }
             Err(Fault::Excess) => {
                 tracing::info!(sid = %self.sid, "closed: too many events wait while a handler awaits an ack");

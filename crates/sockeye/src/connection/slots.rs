@@ -77,6 +77,9 @@ pub(super) struct Ground<'a> {
 /// How many times the limit may wait while a handler awaits an ack of this very client.
 const EXCESS_FACTOR: usize = 4;
 
+/// What a client hears whose guard panicked.
+const GUARD_PANICKED: &str = "internal error";
+
 impl Slots {
     /// Asks the guards of `nsp`; admits at once where there are none.
     pub(super) fn connect(&mut self, ground: &mut Ground<'_>, nsp: &str, auth: &str, cx: &mut Context<'_>) {
@@ -132,6 +135,11 @@ impl Slots {
         true
     }
 
+    /// The namespaces that the client is in.
+    pub(super) fn realms_entered(&self) -> impl Iterator<Item = Arc<Realm>> {
+        self.slots.iter().filter(|slot| slot.state == State::Entered).map(|slot| Arc::clone(&slot.realm))
+    }
+
     /// Takes every socket out of its namespace.
     pub(super) fn leave_all(&mut self, reason: DisconnectReason) {
         self.slots.iter_mut().for_each(|slot| slot.leave(reason));
@@ -182,7 +190,7 @@ impl Slot {
                 Some(Work::Guard(mut guard)) => match poll_guarded(&mut guard, cx) {
                     Poll::Ready(verdict) => {
                         moved = true;
-                        self.judge(verdict.unwrap_or_else(|| Err(Refusal::new("internal error"))), ground);
+                        self.judge(verdict.unwrap_or_else(|| Err(Refusal::new(GUARD_PANICKED))), ground);
                     }
                     Poll::Pending => {
                         self.work = Some(Work::Guard(guard));
@@ -199,7 +207,10 @@ impl Slot {
     fn start(&mut self, ground: &mut Ground<'_>) -> bool {
         if let State::Entering(passed) = self.state {
             match self.realm.handlers.guards.get(passed) {
-                Some(guard) => self.work = Some(Work::Guard(guard(self.socket.clone()))),
+                Some(guard) => match unharmed(|| guard(self.socket.clone())) {
+                    Some(guard) => self.work = Some(Work::Guard(guard)),
+                    None => self.judge(Err(Refusal::new(GUARD_PANICKED)), ground),
+                },
                 None => self.admit(ground),
             }
             return true;
@@ -224,14 +235,14 @@ impl Slot {
     fn begin(&mut self, job: Job) {
         let handlers = &self.realm.handlers;
         let socket = self.socket.clone();
-        let running = match job {
+        let running = unharmed(|| match job {
             Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket)),
             Job::Event(handler, event) => Some(handler(event)),
             Job::Disconnected(reason) => {
                 handlers.on_disconnect.as_ref().map(|handler| handler(socket, reason))
             }
-        };
-        self.work = running.map(Work::Handler);
+        });
+        self.work = running.flatten().map(Work::Handler);
     }
 
     fn judge(&mut self, verdict: Result<(), Refusal>, ground: &mut Ground<'_>) {
@@ -306,14 +317,20 @@ fn refusal_packet(nsp: &str, json: &str) -> Outgoing {
     Outgoing::text(&[&header, json.as_bytes()])
 }
 
-/// Polls a user's future; one that panics is over, is reported, and takes nobody along.
+/// Polls a user's future; one that panics is over.
 fn poll_guarded<T>(work: &mut Running<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-    match catch_unwind(AssertUnwindSafe(|| work.as_mut().poll(cx))) {
-        Ok(Poll::Ready(value)) => Poll::Ready(Some(value)),
-        Ok(Poll::Pending) => Poll::Pending,
-        Err(_) => {
-            tracing::error!("handler panicked; the socket goes on with its next event");
-            Poll::Ready(None)
-        }
+    match unharmed(|| work.as_mut().poll(cx)) {
+        Some(Poll::Ready(value)) => Poll::Ready(Some(value)),
+        Some(Poll::Pending) => Poll::Pending,
+        None => Poll::Ready(None),
     }
+}
+
+/// Runs a user's code; a panic is reported, and takes nobody along.
+fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
+        tracing::error!("handler panicked; the socket goes on with its next event");
+    }
+    result.ok()
 }

@@ -1,7 +1,7 @@
 //! What lies above the engine session: Socket.IO, or messages alone.
 
 use super::slots::{Ground, Slots, Taken};
-use crate::core::{Application, Core, OnMessage};
+use crate::core::{Application, Core, OnMessage, Realm};
 use crate::delivery::Mailbox;
 use crate::engine;
 use crate::handshake::Handshake;
@@ -94,6 +94,14 @@ impl Upper {
                 socket_io.slots.leave(nsp, DisconnectReason::ServerNamespaceDisconnect)
             }
             Self::Engine(..) => false,
+        }
+    }
+
+    /// The namespaces that the client is in.
+    pub(super) fn entered(&self) -> Vec<Arc<Realm>> {
+        match self {
+            Self::SocketIo(socket_io) => socket_io.slots.realms_entered().collect(),
+            Self::Engine(..) => Vec::new(),
         }
     }
 

@@ -155,33 +155,35 @@ where
         drop(mailbox.control(Control::BadRequest));
         return status(StatusCode::BAD_REQUEST);
     }
-    let mut posting = Posting { mailbox: Arc::clone(mailbox), whole: false };
+    let mut posting = Posting { mailbox: Arc::clone(mailbox), over: false };
     let body = match collect(request.into_body(), core.config.max_payload as usize).await {
         Ok(body) => body,
         Err(Incomplete::TooLarge) => {
-            posting.whole = true;
+            posting.over = true;
             return status(StatusCode::PAYLOAD_TOO_LARGE);
         }
         Err(Incomplete::Aborted) => return status(StatusCode::BAD_REQUEST),
     };
-    posting.whole = true;
     let (reply, answer) = Reply::new();
-    match mailbox.control(Control::Post(PostRequest { body, reply })) {
+    let answer = match mailbox.control(Control::Post(PostRequest { body, reply })) {
         Ok(()) => answered(answer.await.ok()),
         Err(_) => refuse(Refusal::UnknownSid),
-    }
+    };
+    posting.over = true;
+    answer
 }
 
-/// A POST that is being read. However it ends, the next one may come; a client that went away in the middle ends its session.
+/// A POST that is being read or handled. However it ends, the next one may come; a client that went away in the middle ends
+/// its session: it would never learn what was taken.
 struct Posting {
     mailbox: Arc<Mailbox>,
-    whole: bool,
+    over: bool,
 }
 
 impl Drop for Posting {
     fn drop(&mut self) {
         self.mailbox.end_post();
-        if !self.whole {
+        if !self.over {
             // A session that is gone needs no end.
             drop(self.mailbox.control(Control::BadRequest));
         }

@@ -10,9 +10,10 @@ use crate::core::Core;
 use crate::delivery::{Control, Mail, Mailbox, Overflowed};
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
-use crate::transport::{Answer, Outbox, Reply, WebSocket, with_scratch};
+use crate::transport::{Answer, Outbox, PostRequest, Reply, WebSocket, with_scratch};
 use bytes::Bytes;
 use smallvec::SmallVec;
+use sockeye_proto::engine::payload::SEPARATOR;
 use sockeye_proto::engine::session::{Leg, Output, PollAnswer, Session};
 use sockeye_proto::engine::{CloseReason, Packet, Transport};
 use sockeye_proto::sid::Sid;
@@ -43,8 +44,8 @@ pub(crate) struct Connection {
     upper: Upper,
     wire: Wire,
     probe: Option<Box<WebSocket>>,
-    /// A POST whose answer waits until its events are no longer too many.
-    post: Option<Reply>,
+    /// A POST that waits until its events are no longer too many.
+    post: Option<Box<Post>>,
     timer: Option<Pin<Box<Sleep>>>,
     /// A ping waits for a poll.
     ping_owed: bool,
@@ -63,6 +64,13 @@ enum Wire {
     Polling(Option<Reply>),
     WebSocket(WebSocket),
     Gone,
+}
+
+/// A POST that is being taken.
+struct Post {
+    /// What is to be read yet, `None` at the end: after the last separator comes a packet, if an empty one.
+    rest: Option<Bytes>,
+    reply: Reply,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 640);
@@ -117,7 +125,7 @@ impl Connection {
             moved |= !self.read_blocked;
         }
         moved |= self.check_time(cx);
-        moved |= self.check_congestion();
+        moved |= self.check_congestion(cx);
         self.obey();
         moved | self.flush(cx)
     }
@@ -181,7 +189,7 @@ impl Connection {
         let now = Instant::now();
         match control {
             Control::Poll(request) => self.take_poll(request.reply, now),
-            Control::Post(request) => self.take_post(&request.body, request.reply, now, cx),
+            Control::Post(request) => self.take_post(request, now, cx),
             Control::BadRequest => self.session.handle_bad_request(),
             Control::Probe(websocket) => {
                 if self.session.handle_probe_opened(now) {
@@ -228,10 +236,30 @@ impl Connection {
         }
     }
 
-    fn take_post(&mut self, body: &[u8], reply: Reply, now: Instant, cx: &mut Context<'_>) {
-        let text = String::from_utf8_lossy(body);
-        for packet in sockeye_proto::engine::payload::decode(&text) {
-            match packet {
+    fn take_post(&mut self, request: PostRequest, now: Instant, cx: &mut Context<'_>) {
+        // An earlier POST cannot wait: one at a time is read.
+        self.post = Some(Box::new(Post { rest: Some(request.body), reply: request.reply }));
+        self.read_post(now, cx);
+    }
+
+    /// Takes the packets of a POST one by one, as long as their events find room.
+    fn read_post(&mut self, now: Instant, cx: &mut Context<'_>) {
+        let Some(mut post) = self.post.take() else { return };
+        let limit = self.core.config.events_waiting_max.get();
+        while !self.session.is_closed()
+            && !self.upper.is_congested(limit)
+            && let Some(mut rest) = post.rest.take()
+        {
+            // Engine.IO v4, "HTTP long-polling": packets are separated.
+            let packet = match memchr::memchr(SEPARATOR, &rest) {
+                Some(end) => {
+                    let packet = rest.split_to(end);
+                    post.rest = Some(rest.split_off(1));
+                    packet
+                }
+                None => rest,
+            };
+            match Packet::decode_text(&String::from_utf8_lossy(&packet)) {
                 Ok(packet) => {
                     if let Some(content) = self.session.handle_packet(Leg::Current, packet, now) {
                         let taken = self.upper.message(content, cx);
@@ -241,8 +269,7 @@ impl Connection {
                 Err(_) => self.session.handle_malformed(Leg::Current),
             }
         }
-        // An earlier POST cannot wait: one at a time is read.
-        self.post = Some(reply);
+        self.post = Some(post);
     }
 
     fn read(&mut self, cx: &mut Context<'_>) -> bool {
@@ -404,10 +431,13 @@ impl Connection {
     }
 
     /// Stops reading while handlers are behind, and goes on when they caught up.
-    fn check_congestion(&mut self) -> bool {
+    fn check_congestion(&mut self, cx: &mut Context<'_>) -> bool {
+        if self.post.as_ref().is_some_and(|post| post.rest.is_some()) {
+            self.read_post(Instant::now(), cx);
+        }
         let congested = self.upper.is_congested(self.core.config.events_waiting_max.get());
-        if !congested && let Some(reply) = self.post.take() {
-            reply.answer(Answer::Taken);
+        if !congested && let Some(post) = self.post.take_if(|post| post.rest.is_none()) {
+            post.reply.answer(Answer::Taken);
         }
         if congested == self.paused {
             return false;
@@ -467,8 +497,8 @@ impl Connection {
         self.core.close_session(self.sid);
         self.mailbox.close();
         self.upper.leave_all(reason.into());
-        if let Some(reply) = self.post.take() {
-            reply.answer(Answer::Taken);
+        if let Some(post) = self.post.take() {
+            post.reply.answer(Answer::Taken);
         }
         if let Wire::WebSocket(websocket) = std::mem::replace(&mut self.wire, Wire::Gone) {
             spawn_farewell(websocket);

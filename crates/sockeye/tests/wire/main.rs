@@ -4,14 +4,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails to set itself up may panic")]
 
-// mod backpressure;
+mod backpressure;
 // mod cors;
 mod engine_io_refusals;
 mod engine_io_upgrade;
 mod engine_io_v4;
 mod engine_io_websocket;
 mod harness;
-// mod rooms;
+mod rooms;
 // mod service;
 mod socket_io_acks;
 mod socket_io_ends;

@@ -51,8 +51,7 @@ impl Screen {
             Event::Killed { instance, .. } => {
                 self.row(*instance).killed = true;
                 let pid = self.row(*instance).pid;
-                self.stopping
-                    .then(|| format!("worker {instance}  killed   pid {pid}  it did not end in time"))
+                self.stopping.then(|| format!("worker {instance}  killed   pid {pid}"))
             }
             Event::Died { instance, status, .. } => {
                 let row = self.row(*instance);

@@ -1,7 +1,9 @@
 //! The parent's end: accepts workers, and hands each its connections.
 
 use std::fmt;
+use std::fs::Permissions;
 use std::io;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
@@ -39,7 +41,10 @@ impl Listener {
     /// # Errors
     /// As [`Listener::bind`].
     pub fn bind_with(path: &Path, config: Config) -> io::Result<Self> {
-        Ok(Self { socket: Socket::listen(path)?, config })
+        let socket = Socket::listen(path)?;
+        // Only this user's processes are workers of ours.
+        std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
+        Ok(Self { socket, config })
     }
 
     /// Waits for the next process that says Hello in our version; others are dropped with a warning.

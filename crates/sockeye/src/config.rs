@@ -48,6 +48,8 @@ pub struct Config {
     pub head_bytes_max: u32,
     /// From the opening of a connection to the end of its first request head. Default 10 s.
     pub head_timeout: Duration,
+    /// From the head of a POST to the end of its body; a slower client is answered by 408 and loses its session. Default 60 s.
+    pub body_timeout: Duration,
     /// A directory with the official client bundle (`socket.io.js`, …), served below `path`. Default: looked for in
     /// `node_modules/socket.io-client/dist` of the working directory; where there is none a small client of our own is served.
     pub client_dir: Option<PathBuf>,
@@ -74,6 +76,7 @@ impl Default for Config {
             events_waiting_max: const { NonZeroUsize::new(64).unwrap() },
             head_bytes_max: 16 << 10,
             head_timeout: Duration::from_secs(10),
+            body_timeout: Duration::from_secs(60),
             client_dir: None,
             serve_client: true,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),

@@ -166,7 +166,8 @@ impl Core {
         self.report_load();
     }
 
-    fn report_load(&self) {
+    /// Tells the supervisor how many sessions there are, if there is one.
+    pub(crate) fn report_load(&self) {
         if let Some(reporter) = self.reporter.get() {
             let arrived = self.counters.arrived.load(Ordering::Relaxed);
             reporter.load(self.counters.sessions.load(Ordering::Relaxed), arrived);

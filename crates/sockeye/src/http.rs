@@ -156,8 +156,11 @@ where
         return status(StatusCode::BAD_REQUEST);
     }
     let mut posting = Posting { mailbox: Arc::clone(mailbox), over: false };
-    let body = match collect(request.into_body(), core.config.max_payload as usize).await {
+    let body = collect(request.into_body(), core.config.max_payload as usize);
+    let body = tokio::time::timeout(core.config.body_timeout, body).await;
+    let body = match body.unwrap_or(Err(Incomplete::TooSlow)) {
         Ok(body) => body,
+        Err(Incomplete::TooSlow) => return status(StatusCode::REQUEST_TIMEOUT),
         Err(Incomplete::TooLarge) => {
             posting.over = true;
             return status(StatusCode::PAYLOAD_TOO_LARGE);
@@ -193,6 +196,7 @@ impl Drop for Posting {
 /// Why a body is not there.
 enum Incomplete {
     TooLarge,
+    TooSlow,
     Aborted,
 }
 

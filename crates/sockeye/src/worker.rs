@@ -9,8 +9,10 @@ use sockeye_cluster::node::Output;
 use sockeye_link::{Assign, Event, Parent, Ready};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Socket;
+use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket};
@@ -112,6 +114,8 @@ async fn take_handovers(listening: &Listening, parent: &mut Parent, connections:
             Event::Drain(within) => {
                 tracing::info!(?within, "draining");
                 parent.reporter().draining();
+                // A worker without sessions need not wait for their end.
+                listening.site.core.report_load();
             }
             Event::Stop | Event::Gone => return,
         }
@@ -122,6 +126,8 @@ async fn take_handovers(listening: &Listening, parent: &mut Parent, connections:
 fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
+    // Whoever can write to it is believed about the client's address.
+    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
     socket.listen(BACKLOG)
 }
 

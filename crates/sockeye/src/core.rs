@@ -4,6 +4,7 @@ use crate::config::Config;
 use crate::delivery::{Control, Hub, Mailbox};
 use crate::handler::Handlers;
 use crate::mesh::Mesh;
+use crate::transport::WebSocket;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
 use sockeye_link::Reporter;
@@ -52,16 +53,21 @@ pub(crate) struct Core {
     closing: AtomicBool,
 }
 
-/// Counters of a server, since its start but for `sessions`.
+/// Counters of a server, since its start but for `sessions` and `connections`.
 #[derive(Debug, Default)]
 pub(crate) struct Counters {
     /// Sessions that live.
     pub(crate) sessions: AtomicU32,
+    /// Connections at work: a session may be over while its handlers are not, or its last words are not out.
+    pub(crate) connections: AtomicU32,
     /// Handshakes that came through an edge.
     pub(crate) arrived: AtomicU64,
     /// Connections closed because too much mail waited.
     pub(crate) overflowed: AtomicU64,
 }
+
+/// A connection at work.
+pub(crate) struct Working(Arc<Core>);
 
 /// The sessions of this node by id.
 #[derive(Debug)]
@@ -143,6 +149,27 @@ impl Core {
         self.sessions.shard(sid).lock().get(&sid).cloned()
     }
 
+    /// Lets a WebSocket end in order, on its own: the task ends by itself within a named time, and nobody needs its result.
+    pub(crate) fn farewell(self: &Arc<Self>, websocket: WebSocket) {
+        let working = self.begin_connection();
+        tokio::spawn(async move {
+            websocket.farewell().await;
+            drop(working);
+        });
+    }
+
+    /// Counts a connection for as long as the result is kept.
+    pub(crate) fn begin_connection(self: &Arc<Self>) -> Working {
+        self.counters.connections.fetch_add(1, Ordering::Relaxed);
+        Working(Arc::clone(self))
+    }
+
+    /// Whether every session, every handler and every farewell is over.
+    pub(crate) fn is_quiet(&self) -> bool {
+        self.counters.sessions.load(Ordering::Relaxed) == 0
+            && self.counters.connections.load(Ordering::Relaxed) == 0
+    }
+
     /// Whether the server takes no more sessions.
     pub(crate) fn is_closing(&self) -> bool {
         self.closing.load(Ordering::Acquire)
@@ -172,6 +199,12 @@ impl Core {
             let arrived = self.counters.arrived.load(Ordering::Relaxed);
             reporter.load(self.counters.sessions.load(Ordering::Relaxed), arrived);
         }
+    }
+}
+
+impl Drop for Working {
+    fn drop(&mut self) {
+        self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
     }
 }
 

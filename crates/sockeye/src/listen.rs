@@ -9,7 +9,6 @@ use sockeye_relay::Socket;
 use std::io;
 use std::net::SocketAddr;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
@@ -20,7 +19,7 @@ pub(crate) const BACKLOG: u32 = 4096;
 /// How long a failing `accept` (no descriptor left) waits before the next.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
-/// How long closing waits for sessions to end in order.
+/// How long closing waits for connections to end in order, with their handlers.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
 
 /// A server with everything settled.
@@ -67,17 +66,17 @@ impl Listening {
         connections.spawn(serve(Arc::clone(&self.site), socket, read, caller));
     }
 
-    /// Ends every session and leaves the mesh.
+    /// Ends every session, waits for what its handlers still do, and leaves the mesh.
     pub(crate) async fn close(&self) {
         let core = &self.site.core;
         core.close_all();
         let ended = async {
-            while core.counters.sessions.load(Ordering::Relaxed) > 0 {
+            while !core.is_quiet() {
                 tokio::time::sleep(Duration::from_millis(5)).await;
             }
         };
         if tokio::time::timeout(CLOSE_WAIT, ended).await.is_err() {
-            tracing::warn!("sessions did not end in time");
+            tracing::warn!("connections did not end in time");
         }
         if let Some(mesh) = core.mesh.get() {
             mesh.leave().await;

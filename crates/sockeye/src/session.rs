@@ -64,7 +64,7 @@ pub(crate) fn start_websocket(
         websocket.outbox.queue(&Outgoing::raw(head).shared());
     }
     let Some(opening) = core.open(Transport::WebSocket) else {
-        tokio::spawn(websocket.farewell());
+        core.farewell(websocket);
         return;
     };
     let packet = core.open_packet(&opening, Transport::WebSocket);
@@ -73,7 +73,7 @@ pub(crate) fn start_websocket(
 }
 
 /// Hands a WebSocket to the session whose id it came with; where the session is gone it is closed.
-pub(crate) fn start_probe(core: &Core, mailbox: &Mailbox, io: Io, read: Bytes, head: Option<Vec<u8>>) {
+pub(crate) fn start_probe(core: &Arc<Core>, mailbox: &Mailbox, io: Io, read: Bytes, head: Option<Vec<u8>>) {
     let mut websocket = WebSocket::new(io, read, core.config.max_payload);
     if let Some(head) = head {
         websocket.outbox.queue(&Outgoing::raw(head).shared());
@@ -81,6 +81,6 @@ pub(crate) fn start_probe(core: &Core, mailbox: &Mailbox, io: Io, read: Bytes, h
     if let Err(control) = mailbox.control(Control::Probe(websocket))
         && let Control::Probe(websocket) = *control
     {
-        tokio::spawn(websocket.farewell());
+        core.farewell(websocket);
     }
 }

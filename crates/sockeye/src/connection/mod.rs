@@ -6,7 +6,7 @@
 mod slots;
 mod upper;
 
-use crate::core::Core;
+use crate::core::{Core, Working};
 use crate::delivery::{Control, Mail, Mailbox, Overflowed};
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
@@ -56,6 +56,8 @@ pub(crate) struct Connection {
     /// Nothing more to read came in this wake-up.
     read_blocked: bool,
     over: bool,
+    /// For a server that closes: it waits for the end.
+    _working: Working,
 }
 
 /// The transport that carries the session.
@@ -113,6 +115,7 @@ impl Connection {
             paused: false,
             read_blocked: false,
             over: false,
+            _working: core.begin_connection(),
         }
     }
 
@@ -195,7 +198,7 @@ impl Connection {
                 if self.session.handle_probe_opened(now) {
                     self.probe = Some(Box::new(websocket));
                 } else {
-                    spawn_farewell(websocket);
+                    self.core.farewell(websocket);
                 }
             }
             Control::Disconnect { nsp, close } => {
@@ -280,7 +283,7 @@ impl Connection {
                 self.probe = Some(probe);
             } else {
                 // It ended: kept, it would be read for ever.
-                spawn_farewell(*probe);
+                self.core.farewell(*probe);
             }
         }
         match std::mem::replace(&mut self.wire, Wire::Gone) {
@@ -479,7 +482,9 @@ impl Connection {
                 Output::AnswerProbe => {
                     self.probe.iter_mut().for_each(|probe| probe.outbox.queue(&PROBE_ANSWER));
                 }
-                Output::CloseProbe => self.probe.take().into_iter().for_each(|probe| spawn_farewell(*probe)),
+                Output::CloseProbe => {
+                    self.probe.take().into_iter().for_each(|probe| self.core.farewell(*probe));
+                }
                 Output::Upgraded => {
                     if let Some(probe) = self.probe.take() {
                         self.wire = Wire::WebSocket(*probe);
@@ -501,7 +506,7 @@ impl Connection {
             post.reply.answer(Answer::Taken);
         }
         if let Wire::WebSocket(websocket) = std::mem::replace(&mut self.wire, Wire::Gone) {
-            spawn_farewell(websocket);
+            self.core.farewell(websocket);
         }
     }
 
@@ -580,9 +585,4 @@ impl Drop for Connection {
         self.core.close_session(self.sid);
         self.mailbox.close();
     }
-}
-
-/// Lets a WebSocket end in order, on its own: the task ends by itself within a named time, and nobody needs its result.
-fn spawn_farewell(websocket: WebSocket) {
-    tokio::spawn(websocket.farewell());
 }

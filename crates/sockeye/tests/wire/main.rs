@@ -5,14 +5,14 @@
 #![expect(clippy::unwrap_used, reason = "a test that fails to set itself up may panic")]
 
 mod backpressure;
-// mod cors;
+mod cors;
 mod engine_io_refusals;
 mod engine_io_upgrade;
 mod engine_io_v4;
 mod engine_io_websocket;
 mod harness;
 mod rooms;
-// mod service;
+mod service;
 mod socket_io_acks;
 mod socket_io_ends;
 mod socket_io_v5;

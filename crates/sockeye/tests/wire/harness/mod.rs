@@ -43,7 +43,11 @@ impl Host {
         let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let handle = server.handle();
-        let serving = tokio::spawn(server.serve(listener));
+        Self::at(address, handle, tokio::spawn(server.serve(listener)))
+    }
+
+    /// Takes a server that runs already.
+    pub(crate) fn at(address: SocketAddr, handle: Handle, serving: JoinHandle<io::Result<()>>) -> Self {
         Self { address, handle, serving, path: "/socket.io/" }
     }
 

@@ -278,6 +278,27 @@ fn what_javascript_leaves_undefined_is_taken_as_absent() {
     }
 }
 
+#[test]
+fn a_timeout_is_whole_milliseconds_however_large() {
+    for (given, expected) in [
+        ("500", Some(500)),
+        ("0.5", Some(0)),
+        ("9022173702642", Some(9_022_173_702_642)),
+        ("1e300", Some(u64::MAX)),
+        ("-1", None),
+        ("null", None),
+    ] {
+        let text = format!(
+            r#"{{"type":7,"data":{{"opts":{{"flags":{{"timeout":{given}}}}},"requestId":"r"}},"uid":"u","nsp":"/"}}"#
+        );
+        let envelope = wire::decode(&Bytes::from(text)).expect("it is well formed");
+        let Message::FetchSockets { flags, .. } = &envelope.message else { panic!("{envelope:?}") };
+        assert_eq!(flags.timeout, expected.map(Duration::from_millis), "{given}");
+        let again = wire::encode(&envelope).expect("it is sendable");
+        assert_eq!(wire::decode(&again).expect("we wrote it"), envelope, "{given}");
+    }
+}
+
 proptest! {
     #[test]
     fn json_with_binary_parts_survives_msgpack(value in json()) {

@@ -1,7 +1,9 @@
-//! What must hold for any bytes: one function per decoder of `proto`, each with its oracle.
+//! What must hold for any bytes: one function per decoder, each with its oracle. Here those of `proto`, in [`cluster`] the rest.
 //!
 //! The same functions are called by the targets in `fuzz/` and, with its corpus, by `tests/fuzz_corpus.rs`. They panic when
 //! a property does not hold.
+
+pub mod cluster;
 
 use serde_json::Value;
 use sockeye_proto::engine::{Content, Packet as EnginePacket, Query, payload};
@@ -16,7 +18,7 @@ use sockeye_proto::{Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 9] = [
+pub const TARGETS: [Target; 13] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -26,6 +28,10 @@ pub const TARGETS: [Target; 9] = [
     ("socket_packet", socket_packet),
     ("socket_event", socket_event),
     ("placeholder", placeholders),
+    ("cluster_envelope", cluster::envelope),
+    ("cluster_msgpack", cluster::msgpack),
+    ("mesh_frames", cluster::mesh_frames),
+    ("mesh_hello", cluster::mesh_hello),
 ];
 
 /// Ids that parse print as what was parsed.

@@ -197,10 +197,20 @@ impl From<WireFlags> for Flags {
             compress: wire.compress,
             local: wire.local.unwrap_or(false),
             broadcast: wire.broadcast.unwrap_or(false),
-            timeout: wire.timeout.and_then(|ms| Duration::try_from_secs_f64(ms / 1000.0).ok()),
+            timeout: wire.timeout.and_then(whole_milliseconds),
             expect_single_response: wire.expect_single_response.unwrap_or(false),
         }
     }
+}
+
+/// A time as JavaScript's timers take it: parts of a millisecond are dropped.
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "it is not negative, and saturates"
+)]
+fn whole_milliseconds(ms: f64) -> Option<Duration> {
+    (ms >= 0.0).then(|| Duration::from_millis(ms as u64))
 }
 
 #[derive(Deserialize)]

@@ -116,7 +116,8 @@ impl Server {
     pub async fn listen(self, address: impl ToSocketAddrs) -> io::Result<()> {
         if let Some(joined) = Parent::from_env().await {
             let (parent, assign) = joined?;
-            return worker::run(|tag| self.start(tag), parent, assign).await;
+            // Boxed: whoever listens alone need not carry a worker's future.
+            return Box::pin(worker::run(|tag| self.start(tag), parent, assign)).await;
         }
         self.serve(bind(address).await?).await
     }

@@ -171,6 +171,8 @@ async fn a_server_that_shuts_down_says_so_to_its_sockets_and_no_more_to_clients(
     let poll = host.begin_poll(&sid).await;
     host.handle.close();
     assert!(matches!(client.next().await, Frame::Close(_)), "no DISCONNECT comes first");
+    assert_eq!(client.next().await, Frame::End);
+    drop(client);
     assert_eq!(answer(poll).await.body, "1");
     for _ in 0..2 {
         assert_eq!(heard(&mut reasons).await, "/ server shutting down");
@@ -188,6 +190,7 @@ async fn a_handler_may_close_the_server() {
     let mut client = Client::enter(&host).await;
     client.say(r#"42["close"]"#).await;
     client.ws.ended().await;
+    drop(client);
     within(host.serving).await.unwrap().unwrap();
 }
 

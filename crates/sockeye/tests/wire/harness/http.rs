@@ -39,10 +39,7 @@ impl Answer {
 /// Reads until the other end is done. What came before a reset counts.
 pub(crate) async fn read_to_end(stream: &mut (impl AsyncRead + Unpin)) -> Vec<u8> {
     let mut bytes = Vec::new();
-    let mut buffer = [0; 4096];
-    while let Ok(length @ 1..) = stream.read(&mut buffer).await {
-        bytes.extend_from_slice(&buffer[..length]);
-    }
+    while let Ok(1..) = stream.read_buf(&mut bytes).await {}
     bytes
 }
 

@@ -16,7 +16,7 @@ use std::io;
 use std::net::SocketAddr;
 use std::time::Duration;
 use tokio::io::AsyncWriteExt;
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpSocket, TcpStream};
 use tokio::task::JoinHandle;
 
 /// How long anything may take; only a failing test waits that long.
@@ -40,7 +40,10 @@ impl Host {
 
     /// Serves Socket.IO.
     pub(crate) async fn of(server: Server) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        // Many clients at once must not meet the kernel's retry of a second, as with `Server::listen`.
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind(([127, 0, 0, 1], 0).into()).unwrap();
+        let listener = socket.listen(4096).unwrap();
         let address = listener.local_addr().unwrap();
         let handle = server.handle();
         Self::at(address, handle, tokio::spawn(server.serve(listener)))
@@ -59,7 +62,9 @@ impl Host {
     }
 
     pub(crate) async fn connect(&self) -> TcpStream {
-        TcpStream::connect(self.address).await.unwrap()
+        let stream = TcpStream::connect(self.address).await.unwrap();
+        stream.set_nodelay(true).unwrap();
+        stream
     }
 
     /// The target of a request with that query.

@@ -95,12 +95,14 @@ impl Ws {
         }
     }
 
-    /// Skips what comes before the end, pings included, and returns how it ended.
+    /// Skips what comes before the end, pings included, and returns how it ended. A close frame is answered.
     pub(crate) async fn ended(&mut self) -> Frame {
+        let mut first = None;
         loop {
             match self.next().await {
                 Frame::Text(_) | Frame::Binary(_) | Frame::Pong(_) => {}
-                end @ (Frame::Close(_) | Frame::End) => return end,
+                close @ Frame::Close(_) => first = Some(close),
+                Frame::End => return first.unwrap_or(Frame::End),
             }
         }
     }

@@ -119,9 +119,9 @@ impl Client {
         let handshake = match route {
             Route::Owner(tag) => {
                 let Some(door) = workers.owner(tag) else { return self.refuse(connection).await };
-                return match door.handover.pass(connection) {
+                return match door.pass(connection) {
                     Ok(()) => self.shared.counters.handed_over.add(),
-                    // It lives, but drains or has its hands full: relayed, the upgrade still reaches it.
+                    // It lives, but drains, has its hands full or no descriptor left: relayed, the upgrade still reaches it.
                     Err(connection) => self.relay(connection).await,
                 };
             }
@@ -132,7 +132,7 @@ impl Client {
         let mut connection = connection;
         let mut search = workers.search(handshake);
         while let Some(door) = search.next().await {
-            connection = match door.handover.pass(connection) {
+            connection = match door.pass(connection) {
                 Ok(()) => return self.shared.counters.handed_over.add(),
                 Err(connection) => connection,
             };

@@ -9,9 +9,9 @@ use sockeye_relay::Address;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::door::Door;
 use crate::shared::Shared;
 use crate::stats::Stats;
-use crate::workers::Door;
 
 /// Tells a running [`Proxy`](crate::Proxy) which workers there are. Cheap to clone; no call waits.
 #[derive(Clone)]
@@ -24,7 +24,7 @@ impl Control {
     /// A worker is ready: it takes connections by `handover` and requests at the Unix socket `http`.
     pub fn add(&self, tag: Tag, instance: u32, http: PathBuf, handover: Handover) {
         let upstream = self.shared.relay.to(&Address::Unix(http));
-        self.shared.workers.add(Door { tag, instance, handover, upstream });
+        self.shared.workers.add(Door::new(tag, instance, handover, upstream));
         info!(%tag, instance, "worker added");
     }
 

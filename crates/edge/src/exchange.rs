@@ -1,19 +1,24 @@
 //! One request on a connection that the edge serves itself: routed, relayed, and tried elsewhere where that is safe.
 
-use http::header::UPGRADE;
-use http::{Method, Request, Response, StatusCode, request};
+use std::io::ErrorKind;
+
+use http::header::{CONNECTION, HOST, UPGRADE};
+use http::{HeaderName, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use sockeye_proto::Tag;
-use sockeye_relay::{Body, Origin, RelayError};
+use sockeye_relay::{Body, Breach, Origin, RelayError};
 use tracing::{debug, warn};
 
+use crate::door::{Asking, Door};
 use crate::reply;
 use crate::route::Route;
 use crate::shared::Shared;
-use crate::workers::Door;
 
 /// Answers one request; never fails, since a failure is an answer too.
 pub(crate) async fn answer(shared: &Shared, origin: &Origin, request: Request<Incoming>) -> Response<Body> {
+    if !has_its_host(&request) {
+        return reply::bad_request("one host expected");
+    }
     let engine = &shared.config.engine_path;
     let uri = request.uri();
     match Route::of(engine, request.method().as_str(), uri.path(), uri.query().unwrap_or("")) {
@@ -37,13 +42,19 @@ async fn to_owner(shared: &Shared, origin: &Origin, request: Request<Incoming>, 
     let Some(door) = shared.workers.owner(tag) else { return refuse(shared, upgrade) };
     match carry(&door, origin, request.map(Body::from), upgrade).await {
         Ok(response) => response,
-        // Nobody listens there: the worker is dead, whether or not we have been told so, and its sessions with it.
         Err(RelayError::Refused { source, .. }) => {
-            debug!(%tag, %source, "owner gone");
-            refuse(shared, upgrade)
+            debug!(%tag, %source, "owner took no request");
+            if is_nobody(source.kind()) {
+                // The worker is dead, whether or not we have been told so, and its sessions with it.
+                refuse(shared, upgrade)
+            } else if source.kind() == ErrorKind::TimedOut {
+                reply::gateway_timeout()
+            } else {
+                unavailable(shared)
+            }
         }
         Err(RelayError::Broken(_)) if shared.workers.owner(tag).is_none() => refuse(shared, upgrade),
-        Err(error @ (RelayError::Broken(_) | RelayError::Switched)) => bad_gateway(&error),
+        Err(error @ (RelayError::Broken(_) | RelayError::Switched)) => lost(&error),
     }
 }
 
@@ -60,25 +71,30 @@ async fn to_anyone(
     let mut spare = if handshake && bare && !upgrade { Some(head_of(&request)) } else { None };
     let mut search = shared.workers.search(handshake);
     while let Some(door) = search.next().await {
+        let asking = handshake.then(|| door.ask());
         request = match carry(&door, origin, request, upgrade).await {
-            Ok(response) => return response,
+            Ok(response) => {
+                asking.into_iter().for_each(Asking::answered);
+                return response;
+            }
             Err(RelayError::Refused { request, source }) => {
                 debug!(tag = %door.tag, %source, "worker took no request");
                 *request
             }
-            Err(RelayError::Broken(error)) => match spare.take() {
+            Err(error @ RelayError::Broken(Breach::Ended(_))) => match spare.take() {
                 Some(head) => Request::from_parts(head, Body::empty()),
-                None => return bad_gateway(&RelayError::Broken(error)),
+                None => return lost(&error),
             },
-            Err(error @ RelayError::Switched) => return bad_gateway(&error),
+            Err(error @ (RelayError::Broken(Breach::Silent(_)) | RelayError::Switched)) => {
+                return lost(&error);
+            }
         };
         search.refused(&door);
         if upgrade && request.extensions().get::<hyper::upgrade::OnUpgrade>().is_none() {
             break;
         }
     }
-    shared.counters.unavailable.add();
-    reply::unavailable()
+    unavailable(shared)
 }
 
 async fn carry(
@@ -100,15 +116,51 @@ fn refuse(shared: &Shared, upgrade: bool) -> Response<Body> {
     reply::unknown_sid(upgrade)
 }
 
-fn bad_gateway(error: &RelayError) -> Response<Body> {
-    warn!(%error, "request lost");
-    reply::plain(StatusCode::BAD_GATEWAY, "the worker broke off")
+fn unavailable(shared: &Shared) -> Response<Body> {
+    shared.counters.unavailable.add();
+    reply::unavailable()
 }
 
-/// Whether the client asks for a WebSocket; other protocols are not switched to.
+fn lost(error: &RelayError) -> Response<Body> {
+    warn!(%error, "request lost");
+    match error {
+        RelayError::Broken(Breach::Silent(_)) => reply::gateway_timeout(),
+        RelayError::Broken(Breach::Ended(_)) | RelayError::Refused { .. } | RelayError::Switched => {
+            reply::plain(StatusCode::BAD_GATEWAY, "the worker broke off")
+        }
+    }
+}
+
+/// Whether a failed connect means that nobody listens. Others, as a lack of descriptors here, say nothing of the session.
+const fn is_nobody(kind: ErrorKind) -> bool {
+    matches!(
+        kind,
+        ErrorKind::NotFound
+            | ErrorKind::ConnectionRefused
+            | ErrorKind::ConnectionReset
+            | ErrorKind::ConnectionAborted
+            | ErrorKind::BrokenPipe
+    )
+}
+
+/// RFC 9112 §3.2: a request of HTTP/1.1 names one host, and never several, or two readers might serve two hosts.
+fn has_its_host<B>(request: &Request<B>) -> bool {
+    let hosts = request.headers().get_all(HOST).iter().count();
+    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
+}
+
+/// Whether the client asks for a WebSocket, RFC 6455 §4.1; other protocols are not switched to.
 fn is_upgrade<B>(request: &Request<B>) -> bool {
-    let asked = request.headers().get(UPGRADE);
-    asked.is_some_and(|protocol| protocol.as_bytes().eq_ignore_ascii_case(b"websocket"))
+    let names = |header: &HeaderName, word: &str| {
+        let values = request.headers().get_all(header).iter();
+        values
+            .flat_map(|value| value.as_bytes().split(|byte| *byte == b','))
+            .any(|named| named.trim_ascii().eq_ignore_ascii_case(word.as_bytes()))
+    };
+    *request.method() == Method::GET
+        && request.version() == Version::HTTP_11
+        && names(&UPGRADE, "websocket")
+        && names(&CONNECTION, "upgrade")
 }
 
 fn head_of(request: &Request<Body>) -> request::Parts {

@@ -9,9 +9,11 @@
 mod client;
 mod config;
 mod control;
+mod door;
 mod exchange;
 mod pool;
 mod proxy;
+mod pulse;
 mod reply;
 mod route;
 mod shared;

@@ -30,6 +30,18 @@ pub(crate) fn unknown_sid(upgrade: bool) -> Response<Body> {
     response
 }
 
+/// The request is none that may be carried on; its connection is closed.
+pub(crate) fn bad_request(text: &'static str) -> Response<Body> {
+    let mut response = plain(StatusCode::BAD_REQUEST, text);
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response
+}
+
+/// The worker lives, and does not answer.
+pub(crate) fn gateway_timeout() -> Response<Body> {
+    plain(StatusCode::GATEWAY_TIMEOUT, "the worker does not answer")
+}
+
 /// No worker took the request in time.
 pub(crate) fn unavailable() -> Response<Body> {
     let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "no worker is ready");

@@ -3,16 +3,15 @@
 use std::collections::BTreeMap;
 use std::pin::pin;
 use std::sync::Arc;
-use std::time::Instant as Now;
+use std::time::Duration;
 
 use parking_lot::Mutex;
-use sockeye_link::Handover;
 use sockeye_proto::Tag;
-use sockeye_relay::Upstream;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
 use crate::config::Config;
+use crate::door::Door;
 use crate::pool::Pool;
 use crate::stats::WorkerStats;
 
@@ -22,17 +21,7 @@ pub(crate) struct Workers {
     /// Rung when a worker becomes ready.
     ready: Notify,
     waiting: Semaphore,
-    wait_max: std::time::Duration,
-}
-
-/// The ways to one worker.
-pub(crate) struct Door {
-    pub(crate) tag: Tag,
-    pub(crate) instance: u32,
-    /// For connections.
-    pub(crate) handover: Handover,
-    /// For requests.
-    pub(crate) upstream: Upstream,
+    wait_max: Duration,
 }
 
 struct State {
@@ -103,15 +92,26 @@ impl Workers {
         Search { workers: self, handshake, tried: Vec::new(), patience: None }
     }
 
+    /// Whose turn it is among those not tried yet. Who takes nothing comes last: its clients would hang.
     fn choose(&self, handshake: bool, tried: &[Tag]) -> Option<Arc<Door>> {
+        let now = Instant::now().into_std();
         let mut state = self.state.lock();
-        let tag = if handshake { state.pool.assign(tried, Now::now()) } else { state.pool.rotate(tried) };
-        state.doors.get(&tag?).cloned()
+        let State { pool, doors } = &mut *state;
+        let mut choose =
+            |except: &[Tag]| if handshake { pool.assign(except, now) } else { pool.rotate(except) };
+        let deaf: Vec<Tag> = doors.values().filter(|door| door.is_deaf(now)).map(|door| door.tag).collect();
+        let tag = if deaf.is_empty() {
+            choose(tried)
+        } else {
+            choose(&[tried, &deaf].concat()).or_else(|| choose(tried))
+        };
+        doors.get(&tag?).cloned()
     }
 }
 
 impl Search<'_> {
-    /// The next worker to try. Where there is none, waits for one to become ready: a bounded time, among a bounded number of others.
+    /// The next worker to try. Where there is none, waits for one to become ready, or for those tried to recover: a bounded time, among a bounded
+    /// number of others.
     pub(crate) async fn next(&mut self) -> Option<Arc<Door>> {
         loop {
             if let Some(door) = self.workers.choose(self.handshake, &self.tried) {
@@ -124,7 +124,13 @@ impl Search<'_> {
                 return Some(door);
             }
             let deadline = self.deadline()?;
-            tokio::time::timeout_at(deadline, ready).await.ok()?;
+            let now = Instant::now();
+            if now >= deadline {
+                return None;
+            }
+            let until = if self.tried.is_empty() { deadline } else { deadline.min(now + RETRY_PAUSE) };
+            // Rung or not, the next look tells.
+            let _ = tokio::time::timeout_at(until, ready).await;
             self.tried.clear();
         }
     }
@@ -146,3 +152,6 @@ impl Search<'_> {
         self.patience.as_ref().map(|(deadline, _)| *deadline)
     }
 }
+
+/// How long a request that all workers refused waits before it tries them again.
+const RETRY_PAUSE: Duration = Duration::from_millis(250);

@@ -97,6 +97,26 @@ async fn old_and_careful_clients_are_served_too() {
 }
 
 #[tokio::test]
+async fn an_answer_without_a_body_ends_with_its_head() {
+    let (world, workers) = World::with(1).await;
+    let mut stream = world.connect().await;
+    for (request, status) in [
+        ("GET /nothing", "HTTP/1.1 204"),
+        ("HEAD /nothing", "HTTP/1.1 204"),
+        ("GET /unchanged", "HTTP/1.1 304"),
+        ("HEAD /x", "HTTP/1.1 200"),
+    ] {
+        stream.write_all(format!("{request} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with(status), "{request}: {head}");
+    }
+    stream.write_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let (_, body) = read_answer(&mut stream).await;
+    assert_eq!(body, format!("{} GET /x", workers[0].tag), "nothing of the earlier answers is left");
+    assert_eq!(world.control.stats().relay.connects, 1);
+}
+
+#[tokio::test]
 async fn workers_learn_who_asks_and_cannot_be_lied_to() {
     let (world, _workers) = World::with(1).await;
     let mut stream = world.connect().await;

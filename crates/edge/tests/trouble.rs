@@ -161,6 +161,10 @@ async fn bad_heads_are_refused_as_the_rows_say() {
         ("GET / HTTP/1.1\r\nHost: a\r\nX", "HTTP/1.1 408 "),
         ("\x16\x03\x01\x02\x00\x01\x00\x01", "HTTP/1.1 400 "),
         ("nonsense\r\n\r\n", "HTTP/1.1 400 "),
+        ("PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "HTTP/1.1 400 "),
+        ("GET / HTTP/1.1\r\nHost: a\r\n folded\r\n\r\n", "HTTP/1.1 400 "),
+        ("GET / HTTP/1.1\r\n\r\n", "HTTP/1.1 400 "),
+        ("GET / HTTP/1.1\r\nHost: a\r\nHost: b\r\n\r\n", "HTTP/1.1 400 "),
         (
             "POST / HTTP/1.1\r\nHost: a\r\nContent-Length: 1\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 400 ",
@@ -172,8 +176,99 @@ async fn bad_heads_are_refused_as_the_rows_say() {
         assert!(answer.starts_with(status), "{status}: {answer}");
         assert!(!status.is_empty() || answer.is_empty(), "{answer}");
     }
-    assert_eq!(world.control.stats().bad_heads, 6);
+    assert_eq!(world.control.stats().bad_heads, 8);
     until(|| world.control.stats().open == 0).await;
+}
+
+#[tokio::test]
+async fn later_heads_of_a_connection_have_the_same_limits() {
+    let (world, workers) = World::with(1).await;
+    for (request, status) in [
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(17_000)), "HTTP/1.1 431 "),
+        (format!("GET /{} HTTP/1.1\r\nHost: a\r\n\r\n", "x".repeat(100_000)), "HTTP/1.1 4"),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(17_000)), "HTTP/1.1 431 "),
+        (format!("GET / HTTP/1.1\r\nHost: a\r\n{}\r\n", "X: x\r\n".repeat(1000)), "HTTP/1.1 431 "),
+        ("GET / HTTP/1.1\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
+        ("nonsense\r\n\r\n".to_owned(), "HTTP/1.1 400 "),
+    ] {
+        let mut stream = world.connect().await;
+        stream.write_all(b"GET / HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+        read_answer(&mut stream).await;
+        stream.write_all(request.as_bytes()).await.unwrap();
+        let head = read_head(&mut stream).await;
+        assert!(head.starts_with(status), "{status}: {head}");
+    }
+    assert_eq!(workers[0].counts.requests.load(Ordering::Relaxed), 6, "the first of each");
+    until(|| world.control.stats().open == 0).await;
+}
+
+#[tokio::test]
+async fn a_client_that_ends_before_its_head_is_let_go() {
+    let (world, _workers) = World::with(1).await;
+    for said in ["", "G", "GET / HTTP/1.1\r\nHost: a\r\n"] {
+        let mut stream = world.connect().await;
+        stream.write_all(said.as_bytes()).await.unwrap();
+        stream.shutdown().await.unwrap();
+        assert_eq!(stream.read(&mut [0; 1]).await.unwrap(), 0, "{said}");
+    }
+    until(|| world.control.stats().open == 0).await;
+}
+
+#[tokio::test]
+async fn half_an_upgrade_is_none() {
+    let (world, workers) = World::with(1).await;
+    for half in [
+        "GET /live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: close\r\n\r\n",
+        "GET /live HTTP/1.0\r\nUpgrade: websocket\r\nConnection: upgrade\r\n\r\n",
+        "POST /live HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade, close\r\n\r\n",
+        "GET /live HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade, close\r\n\r\n",
+    ] {
+        let answer = tokio::time::timeout(Duration::from_secs(5), world.say(half)).await.expect(half);
+        let [ten, eleven] = ["HTTP/1.0 200", "HTTP/1.1 200"].map(|status| answer.starts_with(status));
+        assert!(ten || eleven, "{answer}");
+        assert!(answer.contains(workers[0].tag.as_str()), "{answer}");
+    }
+}
+
+#[tokio::test]
+async fn a_worker_that_says_nothing_costs_the_request_and_no_more() {
+    let relay = sockeye_relay::Config { answer_time_max: Duration::from_millis(100), ..Default::default() };
+    let world = World::start(Config { relay, ..Config::default() });
+    let worker = world.worker(1).await;
+    let mut stream = world.connect().await;
+    for target in ["/hang".to_owned(), format!("/hang?sid={}", sid(worker.tag))] {
+        stream.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let (head, body) = read_answer(&mut stream).await;
+        assert!(head.starts_with("HTTP/1.1 504"), "{head}{body}");
+    }
+    until(|| worker.counts.hanging.load(Ordering::Relaxed) == 0).await;
+    stream.write_all(b"GET /x HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    assert!(read_answer(&mut stream).await.0.starts_with("HTTP/1.1 200"));
+}
+
+#[tokio::test]
+async fn new_clients_keep_away_from_a_worker_that_takes_nothing() {
+    let world = World::start(Config::default());
+    let deaf = world.deaf_worker(1).await;
+    let lively = world.worker(2).await;
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut stream = world.connect().await;
+        stream.write_all(upgrade(SOCKET).as_bytes()).await.unwrap();
+        held.push(stream);
+    }
+    until(|| world.control.stats().handed_over == 2).await;
+    tokio::time::pause();
+    tokio::time::advance(Duration::from_secs(3)).await;
+    tokio::time::resume();
+    for _ in 0..10 {
+        let mut stream = world.connect().await;
+        stream.write_all(upgrade(SOCKET).as_bytes()).await.unwrap();
+        assert!(read_head(&mut stream).await.contains(lively.tag.as_str()));
+        assert!(world.get("/x").await.contains(lively.tag.as_str()));
+        // Its own sessions still reach it.
+        assert!(world.get(&format!("{POLL}&sid={}", sid(deaf.tag))).await.contains(deaf.tag.as_str()));
+    }
 }
 
 #[tokio::test(start_paused = true)]

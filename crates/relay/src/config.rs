@@ -9,6 +9,10 @@ pub struct Config {
     /// How long a connect to an upstream may take before the request counts as refused. Longer rides out a busy upstream, shorter answers
     /// the client sooner. Default 2 s; 100 ms to 30 s is sane.
     pub connect_time_max: Duration,
+    /// How long an upstream may stay silent before the head of its response, counted from the last piece of the request that went to it (after
+    /// an upload, up to twice as long); then the request is lost. A stopped process accepts requests and never answers them. Default 120 s; it must be longer than the longest
+    /// answer takes, which for a long poll is the engine's ping interval and timeout (45 s by default).
+    pub answer_time_max: Duration,
     /// How many idle connections are kept open to one address; more are closed as they fall idle. Each costs two descriptors' worth of kernel
     /// memory and up to about 16 KiB here. Default 128: at most 2 MiB an address. Zero is `Connection: close` in effect, hence not allowed.
     pub idle_per_address_max: NonZero<u32>,
@@ -24,6 +28,7 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             connect_time_max: Duration::from_secs(2),
+            answer_time_max: Duration::from_secs(120),
             idle_per_address_max: const { NonZero::new(128).expect("not zero") },
             idle_lifetime: Duration::from_secs(4),
             buffer_bytes_max: 64 * 1024,

@@ -1,6 +1,7 @@
 //! What can go wrong with a relayed request, and what the caller may do about it.
 
 use std::io;
+use std::time::Duration;
 
 use http::Request;
 
@@ -17,11 +18,22 @@ pub enum RelayError {
         /// Why there is no connection.
         source: io::Error,
     },
-    /// The upstream broke off, or spoke no HTTP, after bytes of the request may have reached it. The request must not be sent again; the client
+    /// The upstream broke off, spoke no HTTP or nothing at all, after bytes of the request may have reached it. The request must not be sent again; the client
     /// gets a 502.
     #[error("upstream broke off before its answer: {0}")]
-    Broken(#[source] hyper::Error),
+    Broken(#[source] Breach),
     /// The upstream switched protocols although nobody asked it to, or to another protocol than the one asked for.
     #[error("upstream switched protocols unasked")]
     Switched,
+}
+
+/// Says how an upstream failed to answer.
+#[derive(Debug, thiserror::Error)]
+pub enum Breach {
+    /// Its connection ended, or what it said was no HTTP.
+    #[error(transparent)]
+    Ended(hyper::Error),
+    /// It said nothing for [`Config::answer_time_max`](crate::Config::answer_time_max).
+    #[error("silent for {0:?}")]
+    Silent(Duration),
 }

@@ -32,6 +32,8 @@ pub(crate) fn prepare<B>(request: &mut Request<B>, origin: &Origin) {
     if !origin.forwarded {
         forward(headers, origin);
     }
+    // RFC 9112 §3.2: of HTTP/1.0 clients, who need not name a host, an HTTP/1.1 request says an empty one.
+    headers.entry(HOST).or_insert(HeaderValue::from_static(""));
     if let Some(relayer) = &origin.relayed_by {
         headers.insert(PEER, origin.peer.clone());
         headers.insert(RELAYED, relayer.clone());
@@ -143,7 +145,7 @@ mod tests {
                 ("X-Kept", "2"),
                 ("Keep-Alive", "5"),
             ],
-            &[("x-forwarded-for", "192.0.2.7"), ("x-kept", "2")],
+            &[("host", ""), ("x-forwarded-for", "192.0.2.7"), ("x-kept", "2")],
         );
         // An attacker cannot name away what frames or routes the request.
         check(
@@ -162,11 +164,11 @@ mod tests {
                 ("TE", "trailers"),
                 ("Upgrade", "h2c"),
             ],
-            &[("x-forwarded-for", "192.0.2.7")],
+            &[("host", ""), ("x-forwarded-for", "192.0.2.7")],
         );
         check(
             &[("X-Forwarded-For", "10.0.0.1"), ("X-Forwarded-For", "10.0.0.2")],
-            &[("x-forwarded-for", "10.0.0.1, 10.0.0.2, 192.0.2.7")],
+            &[("host", ""), ("x-forwarded-for", "10.0.0.1, 10.0.0.2, 192.0.2.7")],
         );
         check(
             &[("X-Forwarded-Host", "outer"), ("Host", "inner")],
@@ -174,7 +176,7 @@ mod tests {
         );
         check(
             &[("X-Sockeye-Peer", "1.1.1.1:1"), ("x-sockeye-relayed", "edge"), ("x-sockeye-other", "x")],
-            &[("x-forwarded-for", "192.0.2.7")],
+            &[("host", ""), ("x-forwarded-for", "192.0.2.7")],
         );
     }
 

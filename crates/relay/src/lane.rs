@@ -7,21 +7,25 @@ use std::future::poll_fn;
 use std::io;
 use std::pin::{Pin, pin};
 use std::task::{Context, Poll, Waker};
+use std::time::Duration;
 
 use http::{Request, Response};
 use hyper::body::Incoming;
 use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
+use tokio::time::Instant;
 
 use crate::address::Address;
 use crate::body::Body;
 use crate::config::Config;
+use crate::error::Breach;
 
 /// A connection to one upstream.
 pub(crate) struct Lane {
     sender: SendRequest<Body>,
     /// hyper's connection with upgrades, a type without a name.
     connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
+    answer_time_max: Duration,
     ended: bool,
     /// Whether it has carried a request before.
     used: bool,
@@ -31,8 +35,8 @@ pub(crate) struct Lane {
 pub(crate) enum Unanswered {
     /// The connection had ended before a byte was written.
     Unsent(Box<Request<Body>>),
-    /// It ended after that.
-    Broken(hyper::Error),
+    /// It failed after that.
+    Broken(Breach),
 }
 
 impl Lane {
@@ -45,7 +49,8 @@ impl Lane {
             .await
             .map_err(io::Error::other)?;
         let connection = Box::pin(connection.with_upgrades());
-        Ok(Box::new(Self { sender, connection, ended: false, used: false }))
+        let answer_time_max = config.answer_time_max;
+        Ok(Box::new(Self { sender, connection, answer_time_max, ended: false, used: false }))
     }
 
     /// Sends a request and waits for the head of its response.
@@ -59,17 +64,33 @@ impl Lane {
     ) -> Result<(Response<Incoming>, Box<Self>), Unanswered> {
         self.used = true;
         let mut response = pin!(self.sender.try_send_request(request));
+        let mut patience = pin!(tokio::time::sleep(self.answer_time_max));
+        let mut heard = Instant::now();
         let answered = poll_fn(|cx| {
             self.drive(cx);
-            response.as_mut().poll(cx)
+            if let Poll::Ready(answered) = response.as_mut().poll(cx) {
+                return Poll::Ready(Some(answered));
+            }
+            // Woken, if not by the clock alone, by a piece of the request that went on its way.
+            let (now, before) = (Instant::now(), heard);
+            heard = now;
+            if patience.as_mut().poll(cx).is_pending() {
+                return Poll::Pending;
+            }
+            if now >= before + self.answer_time_max {
+                return Poll::Ready(None);
+            }
+            patience.as_mut().reset(now + self.answer_time_max);
+            patience.as_mut().poll(cx).map(|()| None)
         })
         .await;
         match answered {
-            Ok(response) => Ok((response, self)),
-            Err(mut failed) => Err(match failed.take_message() {
+            Some(Ok(response)) => Ok((response, self)),
+            Some(Err(mut failed)) => Err(match failed.take_message() {
                 Some(request) => Unanswered::Unsent(Box::new(request)),
-                None => Unanswered::Broken(failed.into_error()),
+                None => Unanswered::Broken(Breach::Ended(failed.into_error())),
             }),
+            None => Err(Unanswered::Broken(Breach::Silent(self.answer_time_max))),
         }
     }
 

@@ -13,7 +13,7 @@ use crate::address::Address;
 use crate::answer::Answer;
 use crate::body::{Body, BoxError};
 use crate::config::Config;
-use crate::error::RelayError;
+use crate::error::{Breach, RelayError};
 use crate::headers;
 use crate::idle::{Idle, Slot};
 use crate::lane::{Lane, Unanswered};
@@ -305,7 +305,7 @@ impl Upstream {
         RelayError::Refused { request: Box::new(request), source }
     }
 
-    fn broken(&self, error: hyper::Error) -> RelayError {
+    fn broken(&self, error: Breach) -> RelayError {
         self.shared.counters.broken.fetch_add(1, Ordering::Relaxed);
         RelayError::Broken(error)
     }
@@ -328,7 +328,8 @@ fn repeatable(request: &Request<Body>) -> Option<request::Parts> {
 }
 
 /// Whether the connection just ended, in place of a response.
-fn died(error: &hyper::Error) -> bool {
+fn died(breach: &Breach) -> bool {
+    let Breach::Ended(error) = breach else { return false };
     error.is_incomplete_message() || error.is_canceled() || error.is_closed() || caused_by_io(error)
 }
 

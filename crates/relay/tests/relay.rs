@@ -5,8 +5,10 @@
 use std::future::Future;
 use std::net::SocketAddr;
 use std::path::PathBuf;
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -15,7 +17,7 @@ use http_body_util::{BodyExt, Full};
 use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sockeye_relay::{Address, Body, Config, Origin, Relay, RelayError, Rewind, Socket};
+use sockeye_relay::{Address, Body, Breach, Config, Origin, Relay, RelayError, Rewind, Socket};
 use tempfile::TempDir;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
@@ -54,6 +56,36 @@ async fn bodies_stream_both_ways_and_keep_their_framing() {
         relay.request(&upstream.address, Request::post("/").body(pieces).unwrap(), &origin()).await.unwrap();
     assert_eq!(text(response).await, "None 6");
     assert_eq!(relay.stats().connects, 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_upstream_that_says_nothing_is_given_up_and_a_slow_upload_is_not() {
+    let upstream = Raw::start(|mut stream, _| async move {
+        for answer in ["HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok", ""] {
+            let mut read = Vec::new();
+            while !read.ends_with(b"0\r\n\r\n") {
+                read.push(stream.read_u8().await.unwrap());
+            }
+            stream.write_all(answer.as_bytes()).await.unwrap();
+        }
+        stream.read_u8().await.unwrap_err();
+    });
+    let relay = Relay::new(Config::default());
+    let limit = Config::default().answer_time_max;
+    let slow = || Request::post("/").body(paced(vec!["a", "b", "c", "d"], limit / 2)).unwrap();
+    let response = relay.request(&upstream.address, slow(), &origin()).await.unwrap();
+    assert_eq!(text(response).await, "ok");
+    let started = tokio::time::Instant::now();
+    let Err(RelayError::Broken(Breach::Silent(silent))) =
+        relay.request(&upstream.address, slow(), &origin()).await
+    else {
+        panic!("it answered")
+    };
+    assert_eq!(silent, limit);
+    let waited = started.elapsed();
+    // The upload takes five pauses of half a limit; the silence after it is seen within twice the limit.
+    assert!(waited >= limit * 7 / 2 && waited <= limit * 9 / 2, "{waited:?}");
+    upstream.closed().await;
 }
 
 #[tokio::test]
@@ -446,18 +478,28 @@ fn origin() -> Origin {
 
 /// A body in pieces, of unknown length.
 fn pieces_of(pieces: Vec<&'static str>) -> impl http_body::Body<Data = Bytes, Error = std::io::Error> {
-    struct Pieces(std::vec::IntoIter<&'static str>);
+    paced(pieces, Duration::ZERO)
+}
+
+/// A body in pieces, with a pause before each.
+fn paced(
+    pieces: Vec<&'static str>,
+    pause: Duration,
+) -> impl http_body::Body<Data = Bytes, Error = std::io::Error> {
+    struct Pieces(std::vec::IntoIter<&'static str>, Pin<Box<tokio::time::Sleep>>, Duration);
     impl http_body::Body for Pieces {
         type Data = Bytes;
         type Error = std::io::Error;
         fn poll_frame(
-            mut self: std::pin::Pin<&mut Self>,
-            _cx: &mut std::task::Context<'_>,
-        ) -> std::task::Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
-            let piece =
-                self.0.next().map(|piece| Ok(http_body::Frame::data(Bytes::from_static(piece.as_bytes()))));
-            std::task::Poll::Ready(piece)
+            mut self: Pin<&mut Self>,
+            cx: &mut Context<'_>,
+        ) -> Poll<Option<Result<http_body::Frame<Bytes>, std::io::Error>>> {
+            ready!(self.1.as_mut().poll(cx));
+            let next = tokio::time::Instant::now() + self.2;
+            self.1.as_mut().reset(next);
+            let piece = self.0.next();
+            Poll::Ready(piece.map(|piece| Ok(http_body::Frame::data(Bytes::from_static(piece.as_bytes())))))
         }
     }
-    Pieces(pieces.into_iter())
+    Pieces(pieces.into_iter(), Box::pin(tokio::time::sleep(pause)), pause)
 }

@@ -309,6 +309,13 @@ async fn respond(
             let _hanging = Hanging::count(counts);
             std::future::pending().await
         }
+        "/nothing" | "/unchanged" => {
+            let mut response = full(String::new());
+            let unchanged = request.uri().path() == "/unchanged";
+            *response.status_mut() =
+                if unchanged { http::StatusCode::NOT_MODIFIED } else { http::StatusCode::NO_CONTENT };
+            response
+        }
         "/cut" => Response::new(Cut { piece: Some("half"), waited: false }.boxed_unsync()),
         "/count" => {
             let body = request.into_body().collect().await.unwrap().to_bytes();

@@ -10,8 +10,8 @@ pub struct Config {
     /// the client sooner. Default 2 s; 100 ms to 30 s is sane.
     pub connect_time_max: Duration,
     /// How long an upstream may stay silent before the head of its response, counted from the last piece of the request that went to it (after
-    /// an upload, up to twice as long); then the request is lost. A stopped process accepts requests and never answers them. Default 120 s; it must be longer than the longest
-    /// answer takes, which for a long poll is the engine's ping interval and timeout (45 s by default).
+    /// an upload, up to twice as long); then the request is lost. A stopped process accepts requests and never answers them. Default 120 s. It
+    /// must be longer than the longest answer takes, which for a long poll is the engine's ping interval and timeout (45 s by default).
     pub answer_time_max: Duration,
     /// How many idle connections are kept open to one address; more are closed as they fall idle. Each costs two descriptors' worth of kernel
     /// memory and up to about 16 KiB here. Default 128: at most 2 MiB an address. Zero is `Connection: close` in effect, hence not allowed.

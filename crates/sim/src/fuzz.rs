@@ -1,9 +1,10 @@
-//! What must hold for any bytes: one function per decoder, each with its oracle. Here those of `proto`, in [`cluster`] the rest.
+//! What must hold for any bytes: one function per decoder, each with its oracle. Here those of `proto`, in the modules below the rest.
 //!
 //! The same functions are called by the targets in `fuzz/` and, with its corpus, by `tests/fuzz_corpus.rs`. They panic when
 //! a property does not hold.
 
 pub mod cluster;
+pub mod engine_v3;
 
 use serde_json::Value;
 use sockeye_proto::engine::{Content, Packet as EnginePacket, Query, payload};
@@ -18,13 +19,16 @@ use sockeye_proto::{Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 13] = [
+pub const TARGETS: [Target; 16] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
     ("ws_client", ws_client),
     ("engine_packet", engine_packet),
     ("engine_query", engine_query),
+    ("engine_v3_text", engine_v3::text),
+    ("engine_v3_binary", engine_v3::binary),
+    ("jsonp", engine_v3::jsonp),
     ("socket_packet", socket_packet),
     ("socket_event", socket_event),
     ("placeholder", placeholders),

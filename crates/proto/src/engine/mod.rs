@@ -1,6 +1,6 @@
-//! Engine.IO v4: packets, payloads, the handshake, refusals.
+//! Engine.IO: packets, payloads, the handshake, refusals. What names no version is v4's or both's; [`v3`] has what differs.
 //!
-//! Absent: HTTP itself, and v3 (it has a parser of its own when it comes).
+//! Absent: HTTP itself.
 
 pub mod handshake;
 pub mod packet;
@@ -10,10 +10,11 @@ pub mod reason;
 pub mod refusal;
 pub mod session;
 pub mod transport;
+pub mod v3;
 
 pub use handshake::Open;
 pub use packet::{Content, Packet, PacketError};
-pub use query::Query;
+pub use query::{Protocol, Query};
 pub use reason::CloseReason;
 pub use refusal::Refusal;
 pub use transport::Transport;

@@ -1,4 +1,4 @@
-//! One Engine.IO v4 packet: a digit and its data.
+//! One Engine.IO packet, and its bytes in v4: a digit and its data.
 
 use std::borrow::Cow;
 
@@ -54,10 +54,7 @@ impl<'a> Packet<'a> {
             b'4' => Ok(Self::Message(Content::Text(data))),
             b'5' => Ok(Self::Upgrade),
             b'6' => Ok(Self::Noop),
-            b'b' => {
-                let bytes = BASE64.decode(data).map_err(|_| PacketError::Base64)?;
-                Ok(Self::Message(Content::Binary(Cow::Owned(bytes))))
-            }
+            b'b' => Ok(Self::Message(Content::Binary(Cow::Owned(decode_base64(data)?)))),
             other => Err(PacketError::UnknownType(other)),
         }
     }
@@ -89,6 +86,16 @@ impl<'a> Packet<'a> {
 /// Appends a binary message as text: `b` and base64.
 pub fn encode_base64(bytes: &[u8], out: &mut Vec<u8>) {
     out.push(b'b');
+    push_base64(bytes, out);
+}
+
+/// Reads base64 as both versions write it.
+pub(super) fn decode_base64(text: &str) -> Result<Vec<u8>, PacketError> {
+    BASE64.decode(text).map_err(|_| PacketError::Base64)
+}
+
+/// Appends base64, with its padding.
+pub(super) fn push_base64(bytes: &[u8], out: &mut Vec<u8>) {
     let start = out.len();
     out.resize(start + bytes.len().div_ceil(3) * 4, 0);
     let written = BASE64.encode_slice(bytes, &mut out[start..]).expect("four characters fit three bytes");
@@ -107,6 +114,12 @@ pub enum PacketError {
     /// A binary message that is not base64.
     #[error("binary packet is not base64")]
     Base64,
+    /// A length of v3 that is no number, or does not fit what follows it.
+    #[error("expected the length of a packet, and a packet of that length")]
+    Length,
+    /// A text packet of v3, among bytes, that is not UTF-8.
+    #[error("text packet is not UTF-8")]
+    Utf8,
 }
 
 // Node's decoder asks neither for padding nor for zeros in the bits that fill up the last character.

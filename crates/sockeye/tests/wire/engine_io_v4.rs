@@ -266,7 +266,12 @@ async fn websockets_are_pinged_and_end_when_they_are_silent() {
 
 #[tokio::test]
 async fn any_packet_postpones_the_end_once_a_ping() {
-    let host = Host::echo(quick()).await;
+    let config = Config {
+        ping_interval: Duration::from_millis(50),
+        ping_timeout: Duration::from_millis(400),
+        ..Config::default()
+    };
+    let host = Host::echo(config).await;
     let (mut ws, _) = Ws::session(&host).await;
     assert_eq!(ws.text().await, "2");
     tokio::time::sleep(Duration::from_millis(100)).await;
@@ -274,7 +279,7 @@ async fn any_packet_postpones_the_end_once_a_ping() {
     ws.send("4still here").await;
     assert_eq!(ws.text().await, "4still here");
     ws.ended().await;
-    assert!(pinged.elapsed() >= Duration::from_millis(195), "{:?}", pinged.elapsed());
+    assert!(pinged.elapsed() >= Duration::from_millis(395), "{:?}", pinged.elapsed());
 }
 
 #[tokio::test]

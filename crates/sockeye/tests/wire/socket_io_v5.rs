@@ -6,6 +6,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use sockeye::{Config, Event, Refusal, Server, Socket};
+use std::time::Duration;
 
 #[tokio::test]
 async fn a_client_enters_a_namespace_with_and_without_auth() {
@@ -227,11 +228,11 @@ async fn who_enters_no_namespace_in_time_is_closed() {
     ws.send("40/random").await;
     ws.ended().await;
     // Once in, a client may leave and stay.
-    let config = Config { connect_timeout: std::time::Duration::from_millis(50), ..Config::default() };
+    let config = Config { connect_timeout: Duration::from_millis(300), ..Config::default() };
     let host = suite(config).await;
     let mut client = enter(&host).await;
     client.say("41").await;
-    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    tokio::time::sleep(Duration::from_millis(400)).await;
     client.join("40").await;
 }
 

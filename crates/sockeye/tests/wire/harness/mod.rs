@@ -39,6 +39,7 @@ impl Host {
     }
 
     /// Serves Socket.IO.
+    #[expect(clippy::unused_async, reason = "it needs the runtime that whoever awaits has")]
     pub(crate) async fn of(server: Server) -> Self {
         // Many clients at once must not meet the kernel's retry of a second, as with `Server::listen`.
         let socket = TcpSocket::new_v4().unwrap();

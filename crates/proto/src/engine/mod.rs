@@ -2,6 +2,7 @@
 //!
 //! Absent: HTTP itself.
 
+pub mod cookie;
 pub mod handshake;
 pub mod packet;
 pub mod payload;
@@ -12,6 +13,7 @@ pub mod session;
 pub mod transport;
 pub mod v3;
 
+pub use cookie::Cookie;
 pub use handshake::Open;
 pub use packet::{Content, Packet, PacketError};
 pub use query::{Protocol, Query};

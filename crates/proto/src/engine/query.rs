@@ -1,12 +1,13 @@
 //! What a request's query says to Engine.IO.
 
 use super::transport::Transport;
+use super::v3::Jsonp;
 use crate::http::query_pairs;
 use crate::sid::Sid;
 
-/// The pairs `EIO`, `transport` and `sid` of a query, read as the official server reads them.
+/// What the official server looks for in a query, read as it reads it.
 ///
-/// A repeated pair is no value at all there (Node makes an array of it), and so it is here.
+/// A repeated pair is no value at all there (Node makes an array of it), and so it is here; only `b64` needs none.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Query {
     /// The protocol version.
@@ -15,6 +16,10 @@ pub struct Query {
     pub transport: Option<Transport>,
     /// The session.
     pub session: Session,
+    /// Whether the client takes no bytes on polling (`b64`); of v3, and what counts is the handshake's.
+    pub b64: bool,
+    /// The callback of JSONP (`j`); what counts is the handshake's.
+    pub jsonp: Option<Jsonp>,
 }
 
 /// The version of Engine.IO that a client speaks.
@@ -42,11 +47,15 @@ impl Query {
     #[must_use]
     pub fn parse(query: &str) -> Self {
         let (mut eio, mut transport, mut sid) = (Value::Absent, Value::Absent, Value::Absent);
+        let (mut b64, mut j) = (false, Value::Absent);
         for (key, value) in query_pairs(query) {
             match &*key {
                 "EIO" => eio.add(value),
                 "transport" => transport.add(value),
                 "sid" => sid.add(value),
+                // An array of two empty texts is true, too, but nobody sends one.
+                "b64" => b64 |= !value.is_empty(),
+                "j" => j.add(value),
                 _ => {}
             }
         }
@@ -59,6 +68,8 @@ impl Query {
                 Value::Once(text) => text.parse().map_or(Session::Foreign, Session::Named),
                 Value::Repeated => Session::Foreign,
             },
+            b64,
+            jsonp: j.text().map(Jsonp::new),
         }
     }
 
@@ -121,8 +132,29 @@ mod tests {
             ("EIO=4&transport=__proto__", Protocol::V4, None, Session::None),
             ("", Protocol::V3, None, Session::None),
         ] {
-            assert_eq!(Query::parse(query), Query { protocol, transport, session }, "{query}");
+            let expected = Query { protocol, transport, session, b64: false, jsonp: None };
+            assert_eq!(Query::parse(query), expected, "{query}");
         }
         assert_eq!(Query::parse("sid=AAAAAAAAAAAAAAAAAAAA").sid(), SID.parse().ok());
+    }
+
+    #[test]
+    fn flags_count_where_javascript_finds_them_true() {
+        for (query, b64, j) in [
+            ("EIO=3&b64=1", true, None),
+            ("b64=0", true, None),
+            ("b64=true&b64=1", true, None),
+            ("b64=", false, None),
+            ("b64", false, None),
+            ("B64=1", false, None),
+            ("EIO=3&j=0&b64=1", true, Some("0")),
+            ("j=12", false, Some("12")),
+            ("j=", false, Some("")),
+            ("j=a1b", false, Some("1")),
+            ("j=1&j=2", false, None),
+        ] {
+            let query = Query::parse(query);
+            assert_eq!((query.b64, query.jsonp), (b64, j.map(Jsonp::new)), "{query:?}");
+        }
     }
 }

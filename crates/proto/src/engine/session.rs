@@ -1,10 +1,10 @@
-//! One Engine.IO v4 session as a machine: transports, upgrade, heartbeat, close.
+//! One Engine.IO session as a machine: transports, upgrade, heartbeat, close. v3 differs in the heartbeat alone.
 //!
 //! It is told what arrived (`handle_*`) and tells what follows ([`Session::poll_output`]); it holds no message. What the
 //! server wants to say waits in the owner's mailbox until [`Session::is_writable`]; messages from the client pass straight
 //! through [`Session::handle_packet`] to the caller.
 
-use super::{CloseReason, Content, Packet, Transport};
+use super::{CloseReason, Content, Packet, Protocol, Transport};
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
 
@@ -44,7 +44,8 @@ impl Default for Timing {
 /// What the driver has to do, in order.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Output {
-    /// Send a `ping`: on the WebSocket, or as part of the answer to a poll (it waits for one like any message).
+    /// Send the server's half of the heartbeat, [`Session::heartbeat_packet`]: on the WebSocket, or as part of the answer
+    /// to a poll (it waits for one like any message). In v3 this is a `pong`.
     Ping,
     /// Answer the waiting poll with this alone.
     AnswerPoll(PollAnswer),
@@ -84,6 +85,7 @@ pub enum Leg {
 #[derive(Debug)]
 pub struct Session {
     timing: Timing,
+    protocol: Protocol,
     transport: Transport,
     state: State,
     upgrade: Upgrade,
@@ -119,24 +121,44 @@ enum Heartbeat {
         until: Instant,
         refreshed: bool,
     },
-    /// The reader pauses, so the client's pong may be in the kernel: nobody is to blame for silence.
+    /// v3: the client pings, and is gone when it does not by then.
+    Listening {
+        until: Instant,
+    },
+    /// The reader pauses, so the client's sign of life may be in the kernel: nobody is to blame for silence.
     Suspended,
+}
+
+impl Heartbeat {
+    /// The state after a sign of life.
+    fn rested(protocol: Protocol, timing: Timing, now: Instant) -> Self {
+        match protocol {
+            Protocol::V3 => Self::Listening { until: now + timing.ping_interval + timing.ping_timeout },
+            Protocol::V4 => Self::Resting { ping_at: now + timing.ping_interval },
+        }
+    }
 }
 
 const _: () = assert!(size_of::<Session>() <= 192);
 
 impl Session {
-    /// Opens a session on its first transport.
+    /// Opens a session of v4 on its first transport.
     pub fn new(timing: Timing, transport: Transport, now: Instant) -> Self {
+        Self::with_protocol(timing, Protocol::V4, transport, now)
+    }
+
+    /// Opens a session on its first transport.
+    pub fn with_protocol(timing: Timing, protocol: Protocol, transport: Transport, now: Instant) -> Self {
         Self {
             timing,
+            protocol,
             transport,
             state: State::Open,
             upgrade: match transport {
                 Transport::Polling => Upgrade::Possible,
                 Transport::WebSocket => Upgrade::Done,
             },
-            heartbeat: Heartbeat::Resting { ping_at: now + timing.ping_interval },
+            heartbeat: Heartbeat::rested(protocol, timing, now),
             poll_waits: false,
             outputs: SmallVec::new(),
         }
@@ -238,7 +260,7 @@ impl Session {
         self.end(reason);
     }
 
-    /// The driver stops reading: the deadline for a pong is suspended.
+    /// The driver stops reading: the client's deadline is suspended.
     pub fn suspend_heartbeat(&mut self) {
         self.heartbeat = Heartbeat::Suspended;
     }
@@ -246,7 +268,7 @@ impl Session {
     /// The driver reads again.
     pub fn resume_heartbeat(&mut self, now: Instant) {
         if self.heartbeat == Heartbeat::Suspended {
-            self.heartbeat = Heartbeat::Resting { ping_at: now + self.timing.ping_interval };
+            self.heartbeat = Heartbeat::rested(self.protocol, self.timing, now);
         }
     }
 
@@ -273,8 +295,13 @@ impl Session {
                 self.heartbeat =
                     Heartbeat::Waiting { until: sent_at + self.timing.ping_timeout, refreshed: false };
             }
-            Heartbeat::Waiting { until, .. } if until <= now => self.end(CloseReason::PingTimeout),
-            Heartbeat::Resting { .. } | Heartbeat::Waiting { .. } | Heartbeat::Suspended => {}
+            Heartbeat::Waiting { until, .. } | Heartbeat::Listening { until } if until <= now => {
+                self.end(CloseReason::PingTimeout);
+            }
+            Heartbeat::Resting { .. }
+            | Heartbeat::Waiting { .. }
+            | Heartbeat::Listening { .. }
+            | Heartbeat::Suspended => {}
         }
     }
 
@@ -284,7 +311,7 @@ impl Session {
             (State::Closed, _) => return None,
             (State::Closing { until }, _) => Some(until),
             (State::Open, Heartbeat::Resting { ping_at }) => Some(ping_at),
-            (State::Open, Heartbeat::Waiting { until, .. }) => Some(until),
+            (State::Open, Heartbeat::Waiting { until, .. } | Heartbeat::Listening { until }) => Some(until),
             (State::Open, Heartbeat::Suspended) => None,
         };
         let upgrade = match self.upgrade {
@@ -325,6 +352,19 @@ impl Session {
         matches!(self.upgrade, Upgrade::Probing { .. })
     }
 
+    /// What [`Output::Ping`] sends: `2` in v4; in v3 the `3` that answers the client's ping.
+    pub fn heartbeat_packet(&self) -> Packet<'static> {
+        match self.protocol {
+            Protocol::V3 => Packet::Pong(""),
+            Protocol::V4 => Packet::Ping(""),
+        }
+    }
+
+    /// The version that the client speaks.
+    pub fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// The transport that carries the session.
     pub fn transport(&self) -> Transport {
         self.transport
@@ -343,11 +383,17 @@ impl Session {
         }
         match packet {
             Packet::Message(content) => return Some(content),
-            Packet::Pong(_) => {
-                self.heartbeat = Heartbeat::Resting { ping_at: now + self.timing.ping_interval };
+            // Engine.IO, "Heartbeat": in v4 only the server pings, in v3 only the client.
+            Packet::Pong(_) if self.protocol == Protocol::V4 => {
+                self.heartbeat = Heartbeat::rested(Protocol::V4, self.timing, now);
             }
-            // Engine.IO v4: only the server pings.
-            Packet::Ping(_) => self.end(CloseReason::TransportError),
+            Packet::Ping(_) if self.protocol == Protocol::V3 => {
+                if self.heartbeat != Heartbeat::Suspended {
+                    self.heartbeat = Heartbeat::rested(Protocol::V3, self.timing, now);
+                }
+                self.outputs.push(Output::Ping);
+            }
+            Packet::Ping(_) | Packet::Pong(_) => self.end(CloseReason::TransportError),
             Packet::Close => {
                 if self.poll_waits {
                     self.poll_waits = false;

@@ -1,4 +1,4 @@
-//! The turns of a session, on a virtual clock.
+//! The turns of a session, on a virtual clock. What does not say otherwise holds in both versions, and is run in v4.
 
 use super::*;
 
@@ -182,6 +182,107 @@ fn a_session_that_ends_takes_its_probe_along() {
     assert_eq!(world.outputs(), [Output::CloseProbe, Output::Closed(CloseReason::PingTimeout)]);
 }
 
+#[test]
+fn in_v3_the_client_pings_and_the_server_answers() {
+    let mut world = World::v3(Transport::WebSocket);
+    assert_eq!(world.session.heartbeat_packet(), Packet::Pong(""));
+    assert_eq!(world.at(25_000), [], "the server never pings");
+    assert_eq!(world.packet_at(40_000, Leg::Current, Packet::Ping("")), [Output::Ping]);
+    assert_eq!(world.packet_at(40_001, Leg::Current, Packet::Ping("again")), [Output::Ping]);
+    assert_eq!(world.at(85_000), []);
+    assert_eq!(world.at(85_001), [Output::CloseWebSocket, Output::Closed(CloseReason::PingTimeout)]);
+    assert_eq!(world.session.poll_timeout(), None);
+}
+
+#[test]
+fn in_v3_a_client_that_never_pings_has_the_interval_and_the_timeout() {
+    for transport in [Transport::WebSocket, Transport::Polling] {
+        let mut world = World::v3(transport);
+        assert_eq!(world.session.poll_timeout(), Some(world.start + Duration::from_secs(45)));
+        assert_eq!(world.packet_at(44_000, Leg::Current, Packet::Noop), [], "only a ping counts");
+        assert_eq!(world.at(44_999), []);
+        assert_eq!(world.at(45_000).last(), Some(&Output::Closed(CloseReason::PingTimeout)));
+    }
+}
+
+#[test]
+fn in_v3_a_paused_reader_never_times_a_client_out() {
+    let mut world = World::v3(Transport::WebSocket);
+    world.session.suspend_heartbeat();
+    assert_eq!(world.packet_at(10, Leg::Current, Packet::Ping("")), [Output::Ping]);
+    assert_eq!(world.session.poll_timeout(), None);
+    assert_eq!(world.at(500_000), []);
+    world.session.resume_heartbeat(world.now);
+    assert_eq!(world.at(544_999), []);
+    assert_eq!(world.at(545_000), [Output::CloseWebSocket, Output::Closed(CloseReason::PingTimeout)]);
+}
+
+#[test]
+fn a_heartbeat_in_the_wrong_direction_ends_a_session() {
+    for (protocol, packet, output) in [
+        (Protocol::V3, Packet::Ping(""), Output::Ping),
+        (Protocol::V3, Packet::Pong(""), Output::Closed(CloseReason::TransportError)),
+        (Protocol::V4, Packet::Ping(""), Output::Closed(CloseReason::TransportError)),
+    ] {
+        let mut world = World::with(protocol, Transport::WebSocket);
+        assert_eq!(world.packet_at(1, Leg::Current, packet).last(), Some(&output), "{protocol:?}");
+    }
+    let mut world = World::new(Transport::WebSocket);
+    assert_eq!(world.packet_at(1, Leg::Current, Packet::Pong("")), [], "a pong that nobody asked for");
+}
+
+#[test]
+fn transports_are_the_same_in_both_versions() {
+    for protocol in [Protocol::V3, Protocol::V4] {
+        let mut world = World::with(protocol, Transport::Polling);
+        world.poll_at(1);
+        assert!(world.session.handle_probe_opened(world.now));
+        assert_eq!(
+            world.packet_at(2, Leg::Probe, Packet::Ping("probe")),
+            [Output::AnswerProbe, Output::AnswerPoll(PollAnswer::Noop)]
+        );
+        assert_eq!(world.packet_at(3, Leg::Probe, Packet::Upgrade), [Output::Upgraded]);
+        assert_eq!(world.session.transport(), Transport::WebSocket);
+
+        let mut world = World::with(protocol, Transport::Polling);
+        world.session.handle_probe_opened(world.now);
+        assert_eq!(world.packet_at(1, Leg::Probe, Packet::Ping("")), [Output::CloseProbe]);
+
+        let mut world = World::with(protocol, Transport::Polling);
+        world.poll_at(1);
+        assert_eq!(
+            world.packet_at(2, Leg::Current, Packet::Close),
+            [Output::AnswerPoll(PollAnswer::Noop), Output::Closed(CloseReason::TransportClose)]
+        );
+
+        let mut world = World::with(protocol, Transport::Polling);
+        world.poll_at(1);
+        assert_eq!(world.poll_at(2).last(), Some(&Output::Closed(CloseReason::TransportError)));
+
+        let mut world = World::with(protocol, Transport::Polling);
+        world.session.close(world.now);
+        assert_eq!(
+            world.poll_at(5),
+            [Output::AnswerPoll(PollAnswer::Close), Output::Closed(CloseReason::ForcedClose)]
+        );
+
+        let mut world = World::with(protocol, Transport::WebSocket);
+        world.session.handle_malformed(Leg::Current);
+        assert_eq!(world.outputs(), [Output::CloseWebSocket, Output::Closed(CloseReason::ParseError)]);
+    }
+}
+
+#[test]
+fn in_v3_the_deadline_survives_the_upgrade() {
+    let mut world = World::v3(Transport::Polling);
+    assert_eq!(world.packet_at(20_000, Leg::Current, Packet::Ping("")), [Output::Ping]);
+    world.session.handle_probe_opened(world.now);
+    world.packet_at(20_001, Leg::Probe, Packet::Ping("probe"));
+    world.packet_at(20_002, Leg::Probe, Packet::Upgrade);
+    assert_eq!(world.at(64_999), []);
+    assert_eq!(world.at(65_000), [Output::CloseWebSocket, Output::Closed(CloseReason::PingTimeout)]);
+}
+
 struct World {
     session: Session,
     start: Instant,
@@ -192,6 +293,16 @@ impl World {
     fn new(transport: Transport) -> Self {
         let start = Instant::now();
         Self { session: Session::new(Timing::default(), transport, start), start, now: start }
+    }
+
+    fn v3(transport: Transport) -> Self {
+        Self::with(Protocol::V3, transport)
+    }
+
+    fn with(protocol: Protocol, transport: Transport) -> Self {
+        let start = Instant::now();
+        let session = Session::with_protocol(Timing::default(), protocol, transport, start);
+        Self { session, start, now: start }
     }
 
     fn to(&mut self, millis: u64) {

@@ -208,7 +208,8 @@ async fn polling_is_pinged_and_lives_while_it_answers() {
 async fn silent_polling_ends_when_the_ping_times_out() {
     let host = Host::echo(quick()).await;
     let sid = host.open_polling().await;
-    tokio::time::sleep(Duration::from_millis(500)).await;
+    // Ping and timeout take 500 ms; the rest is for a server that was not woken in time.
+    tokio::time::sleep(Duration::from_millis(700)).await;
     assert_unknown(&host.poll(&sid).await);
     // The same with a poll that takes the ping, and one after it that waits.
     let sid = host.open_polling().await;

@@ -1,9 +1,12 @@
 //! Frames in: unmasks in place, checks every rule of RFC 6455, hands out whole messages.
 //!
 //! A message that lies whole and unfragmented in the input is lent from there without a copy. Only a partial
-//! frame or a fragmented message costs a buffer, which is gone at the call that follows its completion.
+//! frame or a fragmented message costs a buffer, which is gone at the call that follows its completion. So does a
+//! compressed one, and the inflater beside it (47 KiB) is gone too, unless the peer may refer to earlier messages.
 //! It answers nothing: pings, closes and errors are the caller's to act on.
 
+use super::deflate::Agreement;
+use super::deflate::inflate::{Context, Inflater};
 use super::error::ProtocolError;
 use super::header::{Header, Rules, Side};
 use super::mask;
@@ -16,20 +19,33 @@ pub struct Decoder {
     max_payload: usize,
     side: Side,
     over: bool,
+    deflate: Option<Context>,
     partial: Option<Box<Partial>>,
+    inflater: Option<Box<Inflater>>,
 }
 
 impl Decoder {
     /// A server's decoder: frames must be masked. A message over `max_payload` bytes is an error.
     #[must_use]
     pub fn new(max_payload: usize) -> Self {
-        Self { max_payload, side: Side::Server, over: false, partial: None }
+        Self { max_payload, side: Side::Server, over: false, deflate: None, partial: None, inflater: None }
     }
 
     /// A client's decoder: frames must not be masked.
     #[must_use]
     pub fn client(max_payload: usize) -> Self {
         Self { side: Side::Client, ..Self::new(max_payload) }
+    }
+
+    /// Lets the peer compress messages as agreed upon. The limit holds for them before and after they are inflated, so one
+    /// unfinished message costs at most this much, and twice as much while it is handed out.
+    #[must_use]
+    pub fn with_deflate(self, agreement: &Agreement) -> Self {
+        let alone = match self.side {
+            Side::Server => agreement.client_no_context_takeover,
+            Side::Client => agreement.server_no_context_takeover,
+        };
+        Self { deflate: Some(if alone { Context::PerMessage } else { Context::TakenOver }), ..self }
     }
 
     /// Takes the next message off the front of `input`.
@@ -48,17 +64,27 @@ impl Decoder {
         if self.partial.as_mut().is_some_and(|partial| partial.recycle()) {
             self.partial = None;
         }
+        match (self.deflate, &mut self.inflater) {
+            (Some(Context::TakenOver), Some(inflater)) => inflater.recycle(),
+            _ => self.inflater = None,
+        }
         if self.over {
-            self.partial = None;
+            (self.partial, self.inflater) = (None, None);
             *input = &mut [];
         }
         if input.is_empty() {
             return Ok(None);
         }
-        let rules = Rules { max_payload: self.max_payload, side: self.side };
+        let rules = Rules { max_payload: self.max_payload, side: self.side, deflate: self.deflate.is_some() };
         if self.partial.is_none()
-            && let Some(message) = whole_message(rules, input).inspect_err(|_| self.over = true)?
+            && let Some((header, payload)) = whole_frame(rules, input).inspect_err(|_| self.over = true)?
         {
+            if header.deflated {
+                let inflated = inflate(&mut self.inflater, payload, self.max_payload);
+                let message = inflated.and_then(|payload| message::read(header.opcode, payload));
+                return message.map(Some).inspect_err(|_| self.over = true);
+            }
+            let message = message::read(header.opcode, payload).inspect_err(|_| self.over = true)?;
             self.over = matches!(message, Message::Close(_));
             return Ok(Some(message));
         }
@@ -66,6 +92,11 @@ impl Decoder {
         let done = partial.feed(rules, input).inspect_err(|_| self.over = true)?;
         if !done {
             return Ok(None);
+        }
+        if let Some((opcode, payload)) = partial.deflated() {
+            let inflated = inflate(&mut self.inflater, payload, self.max_payload);
+            let message = inflated.and_then(|payload| message::read(opcode, payload));
+            return message.map(Some).inspect_err(|_| self.over = true);
         }
         let message = partial.message().inspect_err(|_| self.over = true)?;
         self.over = matches!(message, Message::Close(_));
@@ -75,18 +106,30 @@ impl Decoder {
     /// Whether the decoder holds no buffer: what was given ended with a message, which was asked past.
     #[must_use]
     pub fn is_idle(&self) -> bool {
-        self.partial.is_none()
+        self.partial.is_none() && self.inflater.as_ref().is_none_or(|inflater| inflater.buffered() == 0)
     }
 
-    /// Bytes of buffer held for an unfinished message.
+    /// Bytes of buffer held for an unfinished message, or for one that was lent.
     #[must_use]
     pub fn buffered(&self) -> usize {
         self.partial.as_ref().map_or(0, |partial| partial.capacity())
+            + self.inflater.as_ref().map_or(0, |inflater| inflater.buffered())
     }
 }
 
-/// The message at the front of `input` if it is one whole frame; else `input` stays as it is.
-fn whole_message<'a>(rules: Rules, input: &mut &'a mut [u8]) -> Result<Option<Message<'a>>, ProtocolError> {
+fn inflate<'a>(
+    inflater: &'a mut Option<Box<Inflater>>,
+    payload: &[u8],
+    max: usize,
+) -> Result<&'a [u8], ProtocolError> {
+    inflater.get_or_insert_with(|| Box::new(Inflater::new())).inflate(payload, max)
+}
+
+/// The frame at the front of `input`, unmasked, if it is whole and a whole message; else `input` stays as it is.
+fn whole_frame<'a>(
+    rules: Rules,
+    input: &mut &'a mut [u8],
+) -> Result<Option<(Header, &'a [u8])>, ProtocolError> {
     let Some((header, header_len)) = Header::parse(rules, None, input)? else { return Ok(None) };
     if !header.fin || input.len() - header_len < header.payload_len {
         return Ok(None);
@@ -96,7 +139,7 @@ fn whole_message<'a>(rules: Rules, input: &mut &'a mut [u8]) -> Result<Option<Me
     *input = rest;
     let payload = &mut frame[header_len..];
     mask::apply(payload, header.mask, 0);
-    message::read(header.opcode, payload).map(Some)
+    Ok(Some((header, payload)))
 }
 
 #[cfg(test)]
@@ -110,7 +153,7 @@ mod tests {
 
     #[test]
     fn a_decoder_is_small_and_idle_without_a_buffer() {
-        assert!(size_of::<Decoder>() <= 24);
+        assert!(size_of::<Decoder>() <= 32);
         let mut decoder = Decoder::new(1000);
         let mut bytes = masked(0x81, b"hello");
         let mut input = &mut bytes[..];

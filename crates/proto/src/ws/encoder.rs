@@ -33,10 +33,27 @@ pub fn header(opcode: Opcode, payload_len: usize) -> ([u8; HEADER_MAX], usize) {
     (bytes, len)
 }
 
+/// The header of an unmasked, unfragmented frame whose payload is compressed: RFC 7692 §6.
+#[must_use]
+pub fn deflated_header(opcode: Opcode, payload_len: usize) -> ([u8; HEADER_MAX], usize) {
+    let (mut bytes, len) = header(opcode, payload_len);
+    bytes[0] |= RSV1;
+    (bytes, len)
+}
+
+/// A whole unmasked frame around a compressed payload.
+#[must_use]
+pub fn deflated_frame(opcode: Opcode, deflated: &[u8]) -> Bytes {
+    framed(deflated_header(opcode, deflated.len()), deflated)
+}
+
 /// A whole unmasked frame.
 #[must_use]
 pub fn frame(opcode: Opcode, payload: &[u8]) -> Bytes {
-    let (head, head_len) = header(opcode, payload.len());
+    framed(header(opcode, payload.len()), payload)
+}
+
+fn framed((head, head_len): ([u8; HEADER_MAX], usize), payload: &[u8]) -> Bytes {
     let mut frame = BytesMut::with_capacity(head_len + payload.len());
     frame.put_slice(&head[..head_len]);
     frame.put_slice(payload);
@@ -56,6 +73,14 @@ pub fn masked_frame(opcode: Opcode, payload: &[u8], key: [u8; 4]) -> Vec<u8> {
     frame
 }
 
+/// A whole masked frame around a compressed payload.
+#[must_use]
+pub fn masked_deflated_frame(opcode: Opcode, deflated: &[u8], key: [u8; 4]) -> Vec<u8> {
+    let mut frame = masked_frame(opcode, deflated, key);
+    frame[0] |= RSV1;
+    frame
+}
+
 /// An unmasked close frame; of a long reason only what fits in a control frame is sent.
 #[must_use]
 pub fn close(code: u16, reason: &str) -> Bytes {
@@ -71,6 +96,9 @@ pub fn close_payload(code: u16, reason: &str) -> Vec<u8> {
     payload.extend_from_slice(reason.as_bytes());
     payload
 }
+
+/// The bit of a header's first byte that says that the message is compressed.
+const RSV1: u8 = 0x40;
 
 /// Longest reason: a control frame holds 125 bytes, two of them the code.
 const CLOSE_REASON_MAX: usize = 123;

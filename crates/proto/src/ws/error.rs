@@ -3,7 +3,7 @@
 /// The peer broke RFC 6455, or a limit of ours.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum ProtocolError {
-    /// §5.2: no extension was negotiated.
+    /// §5.2: no extension that was negotiated allows them here.
     #[error("reserved bits are set")]
     ReservedBits,
     /// §5.2: opcodes 3–7 and 11–15.
@@ -39,6 +39,9 @@ pub enum ProtocolError {
     /// §8.1: text and close reasons are UTF-8.
     #[error("text is not UTF-8")]
     NotUtf8,
+    /// RFC 7692 §7.2.2: a compressed message is DEFLATE.
+    #[error("a compressed message cannot be inflated")]
+    NotDeflated,
     /// Our limit on one message.
     #[error("a message is over {max} bytes long")]
     TooBig {
@@ -52,7 +55,8 @@ impl ProtocolError {
     #[must_use]
     pub fn close_code(&self) -> u16 {
         match self {
-            Self::NotUtf8 => 1007,
+            // The RFC names no code for a message that cannot be inflated; this is the official server's.
+            Self::NotUtf8 | Self::NotDeflated => 1007,
             Self::TooBig { .. } => 1009,
             Self::ReservedBits
             | Self::ReservedOpcode(_)

@@ -14,6 +14,8 @@ pub(super) enum Side {
 pub(super) struct Rules {
     pub(super) max_payload: usize,
     pub(super) side: Side,
+    /// Whether messages may be compressed.
+    pub(super) deflate: bool,
 }
 
 /// One frame's header.
@@ -21,6 +23,8 @@ pub(super) struct Rules {
 pub(super) struct Header {
     pub(super) fin: bool,
     pub(super) opcode: Opcode,
+    /// RFC 7692 §6: the message that starts here is compressed.
+    pub(super) deflated: bool,
     pub(super) mask: [u8; 4],
     pub(super) payload_len: usize,
 }
@@ -39,7 +43,7 @@ impl Header {
         bytes: &[u8],
     ) -> Result<Option<(Self, usize)>, ProtocolError> {
         let Some(&first) = bytes.first() else { return Ok(None) };
-        let opcode = Self::opcode(first, under_way.is_some())?;
+        let (opcode, deflated) = Self::opcode(rules, first, under_way.is_some())?;
         let Some(&second) = bytes.get(1) else { return Ok(None) };
         let masked = second & 0x80 != 0;
         match rules.side {
@@ -69,7 +73,8 @@ impl Header {
         if !opcode.is_control() && len > room {
             return Err(ProtocolError::TooBig { max: rules.max_payload });
         }
-        let header = |mask| Self { fin: first & 0x80 != 0, opcode, mask, payload_len: len as usize };
+        let header =
+            |mask| Self { fin: first & 0x80 != 0, opcode, deflated, mask, payload_len: len as usize };
         if !masked {
             return Ok(Some((header([0; 4]), mask_at)));
         }
@@ -77,11 +82,15 @@ impl Header {
         Ok(mask.map(|mask| (header(*mask), mask_at + 4)))
     }
 
-    fn opcode(first: u8, under_way: bool) -> Result<Opcode, ProtocolError> {
-        if first & 0x70 != 0 {
+    /// The opcode, and whether it stands before a compressed message.
+    fn opcode(rules: Rules, first: u8, under_way: bool) -> Result<(Opcode, bool), ProtocolError> {
+        let bits = first & 0x0F;
+        // RFC 7692 §6: RSV1 stands on the first frame of a message, never on a control frame.
+        let starts = matches!(Opcode::from_bits(bits), Some(Opcode::Text | Opcode::Binary));
+        let reserved = if rules.deflate && starts { 0x30 } else { 0x70 };
+        if first & reserved != 0 {
             return Err(ProtocolError::ReservedBits);
         }
-        let bits = first & 0x0F;
         let opcode = Opcode::from_bits(bits).ok_or(ProtocolError::ReservedOpcode(bits))?;
         match opcode {
             Opcode::Continuation if !under_way => Err(ProtocolError::NothingToContinue),
@@ -94,7 +103,7 @@ impl Header {
             | Opcode::Binary
             | Opcode::Close
             | Opcode::Ping
-            | Opcode::Pong => Ok(opcode),
+            | Opcode::Pong => Ok((opcode, first & 0x40 != 0)),
         }
     }
 }

@@ -1,8 +1,10 @@
 //! WebSocket (RFC 6455), both halves: handshake, frames in, frames out.
 //!
-//! No extension is spoken, so reserved bits are errors. Nothing here reads or writes a socket.
+//! The one extension is permessage-deflate, and only where [`Decoder::with_deflate`] says that it was agreed upon; else
+//! reserved bits are errors. Nothing here reads or writes a socket.
 
 pub mod decoder;
+pub mod deflate;
 pub mod encoder;
 pub mod error;
 pub mod handshake;

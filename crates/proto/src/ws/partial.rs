@@ -18,6 +18,8 @@ pub(super) struct Partial {
     frame_read: usize,
     /// Text or Binary: what the fragments in `payload` are.
     kind: Option<Opcode>,
+    /// Whether they are compressed.
+    deflated: bool,
     payload: Vec<u8>,
     /// How much of `payload` is known to be UTF-8.
     valid: usize,
@@ -80,6 +82,7 @@ impl Partial {
                 self.head_len = 0;
                 if matches!(header.opcode, Opcode::Text | Opcode::Binary) {
                     self.kind = Some(header.opcode);
+                    self.deflated = header.deflated;
                 }
                 self.frame = Some(header);
             }
@@ -98,7 +101,7 @@ impl Partial {
             self.payload.extend_from_slice(chunk);
         }
         advance(input, len);
-        if self.kind == Some(Opcode::Text) && !header.opcode.is_control() {
+        if self.kind == Some(Opcode::Text) && !self.deflated && !header.opcode.is_control() {
             self.check_text(header.fin && self.frame_read == header.payload_len)?;
         }
         Ok(())
@@ -112,6 +115,12 @@ impl Partial {
             Err(_) => return Err(ProtocolError::NotUtf8),
         }
         Ok(())
+    }
+
+    /// The compressed message that is done, to be inflated by who knows how.
+    pub(super) fn deflated(&self) -> Option<(Opcode, &[u8])> {
+        let opcode = self.done.filter(|opcode| self.deflated && !opcode.is_control())?;
+        Some((opcode, &self.payload))
     }
 
     /// The message that is done.

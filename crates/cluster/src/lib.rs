@@ -10,6 +10,9 @@ mod message;
 mod name;
 pub mod node;
 mod peers;
+mod request;
+mod requests;
+mod seen;
 mod selector;
 pub mod wire;
 
@@ -18,4 +21,8 @@ pub use message::{Envelope, Message, Packet};
 pub use name::{Nsp, RequestId, Room, Uid};
 pub use node::Node;
 pub use peers::{Peer, Peers};
+pub use request::{
+    ANSWERERS_MAX, ANSWERS_BYTES_MAX, Answer, Missing, Outcome, REQUEST_TIMEOUT, REQUESTS_MAX, Refused,
+    Request, Why,
+};
 pub use selector::{Flags, Selector};

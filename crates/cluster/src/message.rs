@@ -150,6 +150,37 @@ impl Message {
         }
     }
 
+    /// Whether it answers a request.
+    pub const fn is_reply(&self) -> bool {
+        matches!(
+            self,
+            Self::FetchSocketsResponse { .. }
+                | Self::ServerSideEmitResponse { .. }
+                | Self::BroadcastClientCount { .. }
+                | Self::BroadcastAck { .. }
+        )
+    }
+
+    /// The id of the request that the message is, if it wants replies.
+    pub const fn asks(&self) -> Option<&RequestId> {
+        match self {
+            Self::Broadcast { request_id, .. } | Self::ServerSideEmit { request_id, .. } => {
+                request_id.as_ref()
+            }
+            Self::FetchSockets { request_id, .. } => Some(request_id),
+            Self::InitialHeartbeat
+            | Self::Heartbeat
+            | Self::SocketsJoin { .. }
+            | Self::SocketsLeave { .. }
+            | Self::DisconnectSockets { .. }
+            | Self::FetchSocketsResponse { .. }
+            | Self::ServerSideEmitResponse { .. }
+            | Self::BroadcastClientCount { .. }
+            | Self::BroadcastAck { .. }
+            | Self::AdapterClose => None,
+        }
+    }
+
     /// The binary parts of the message; where there are any, JSON cannot carry it.
     pub fn attachments(&self) -> &[Bytes] {
         match self {

@@ -1,17 +1,32 @@
-//! One server's part in the cluster, decided without a socket: what to send for what was published here, and what
-//! to do here for what came from elsewhere.
+//! One server's part in the cluster, decided without a socket: what to send for what was published here, what to do here
+//! for what came from elsewhere, and when a request to all has been answered.
 //!
-//! Local delivery does not pass through here: the library delivers to its own sockets first and tells the node what
-//! others should hear of. Which peers exist is told by whoever knows: a [`Mesh`](crate::mesh::Mesh) by its
-//! connections, a backplane's adapter by heartbeats. Requests with replies (fetchSockets, acks, server-side emit), and
-//! with them a clock, are not decided here yet; [`Node::handle_frame`] counts them as unanswered.
+//! A plain event is delivered to the library's own sockets first, without a node; the node is told what others should hear of. A
+//! [`Request`] is put to this server as to any other, so that a driver answers its own questions as it answers those of others,
+//! and there is one sum, one timeout and one account of what is missing. Requests work alone, too.
+//!
+//! Which peers exist is told by whoever knows: a [`Mesh`](crate::mesh::Mesh) by its connections, a backplane's adapter by
+//! heartbeats. A peer that leaves is waited for no more. Official servers have one uid for each namespace: an adapter that meets
+//! them has a node for each namespace too; a mesh has one for all. An emitter (uid `emitter`) is no peer: its events are
+//! delivered, and it is never answered.
+//!
+//! What a bus may do: a reply that is lost costs a request its timeout and shows as missing. A request that is repeated is
+//! acted upon once ([`REPEATS_MAX`]), a repeated reply counts once, though one ack cannot be told from
+//! another (the format has no name for it): of a server no more acks count than it has said that it has clients. A plain
+//! event that the bus repeats is delivered again, for nothing in it tells that it is the same; a bus that can repeat has to
+//! know its own offsets.
 //!
 //! A driver, on one page:
 //!
 //! ```
-//! use bytes::Bytes;
-//! use sockeye_cluster::{Message, Flags, Node, Nsp, Packet, Peer, Selector, node::Output};
+//! use std::time::Instant;
 //!
+//! use bytes::Bytes;
+//! use sockeye_cluster::node::{Node, Output, Question, Step, To};
+//! use sockeye_cluster::{Flags, Message, Nsp, Packet, Peer, Request, Selector};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! let now = Instant::now();
 //! let mut node = Node::new("a34a292dd6b7d25a".into());
 //!
 //! // Tell it who comes (of a mesh: when it says `Output::Joined`).
@@ -23,118 +38,120 @@
 //!     packet: Packet::text(r#"["hello",1]"#),
 //!     request_id: None,
 //! });
+//! // Tell it what is to be asked. `io.to("kitchen").emit_with_ack(…)`:
+//! let request = Request::Broadcast {
+//!     selector: Selector::to("kitchen"),
+//!     flags: Flags::default(),
+//!     packet: Packet::text(r#"["ready?"]"#),
+//! };
+//! let random = 0x8f1e_22c0_71d5_3b46; // rand::random()
+//! let id = node.handle_request(&Nsp::new("/"), request, random, now)?;
+//! // let (tell, told) = oneshot::channel(); waiting.insert(id, tell);   … and the caller awaits `told`
 //! // Tell it what came in.
 //! node.handle_frame(&Bytes::from_static(br#"{"type":13,"uid":"b0b","nsp":"/"}"#));
+//! // And the time, at `node.poll_timeout()`.
+//! node.handle_timeout(now);
 //!
 //! // Do what it says.
-//! while let Some(output) = node.poll_output() {
-//!     match output {
-//!         Output::Send { frame } => { /* to every member of the mesh: header, then frame */ }
-//!         Output::Deliver { nsp, selector, flags, packet } => { /* hub.deliver(…) */ }
-//!         Output::Join { nsp, selector, rooms } => {}
-//!         Output::Leave { nsp, selector, rooms } => {}
-//!         Output::Disconnect { nsp, selector, close } => {}
-//!         Output::PeerJoined(peer) => { /* directory: peer.tag → peer.http */ }
-//!         Output::PeerLeft(peer) => {}
+//! let mut finished = Vec::new();
+//! while let Some(step) = node.poll_step() {
+//!     match step {
+//!         Step::Act(Output::Send { to: To::All, frame }) => { /* to every member of the mesh: header, then frame */ }
+//!         Step::Act(Output::Send { to: To::One(uid), frame }) => { /* to node.peers().get(&uid), if it is there */ }
+//!         Step::Act(Output::Deliver { nsp, selector, flags, packet }) => { /* hub.deliver(…) */ }
+//!         Step::Act(Output::Join { nsp, selector, rooms }) => {}
+//!         Step::Act(Output::Leave { nsp, selector, rooms }) => {}
+//!         Step::Act(Output::Disconnect { nsp, selector, close }) => {}
+//!         Step::Act(Output::PeerJoined(peer)) => { /* directory: peer.tag → peer.http */ }
+//!         Step::Act(Output::PeerLeft(peer)) => {}
+//!         Step::Answer(Question::DeliverWithAck { asker, nsp, selector, flags, packet }) => {
+//!             /* let asker = Arc::new(asker); emit to each selected socket with an ack slot that ends after `flags.timeout`; */
+//!             let clients = 1;
+//!             node.handle_client_count(&asker, clients);
+//!             /* and as each of them acks, with the ack's first argument: */
+//!             node.handle_ack(&asker, Packet::text(r#""yes""#));
+//!         }
+//!         Step::Answer(Question::FetchSockets { asker, nsp, selector }) => {
+//!             /* [{"id":…,"handshake":…,"rooms":[…],"data":…},…] of the selected sockets */
+//!             node.handle_sockets(asker, Packet::text("[]"));
+//!         }
+//!         Step::Answer(Question::ServerSideEmit { asker, nsp, packet }) => {
+//!             /* run the handlers; the first to answer takes the asker. No handler, or none that answers: drop it. */
+//!             if let Some(asker) = asker {
+//!                 node.handle_value(asker, Packet::text("42"));
+//!             }
+//!         }
+//!         Step::Finish(outcome) => {
+//!             /* waiting.remove(&outcome.request_id).map(|tell| tell.send(outcome)) */
+//!             finished.push(outcome);
+//!         }
 //!     }
 //! }
-//! # Ok::<(), Box<dyn std::error::Error>>(())
+//! // b0b said goodbye without a word, our own client has acked: partial, and it says who.
+//! assert_eq!(finished[0].request_id, id);
+//! assert_eq!(finished[0].answers[0].packet, Packet::text(r#""yes""#));
+//! assert_eq!(finished[0].missing[0].uid, "b0b");
+//! # Ok(())
+//! # }
 //! ```
 
+mod asker;
+mod stats;
+mod step;
+
 use std::collections::VecDeque;
+use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sockeye_proto::sid::Tag;
 
+pub use asker::Asker;
+pub use stats::Stats;
+pub use step::{Output, Question, Step, To};
+
 use crate::address::Address;
 use crate::message::{Envelope, Message, Packet};
-use crate::name::{Nsp, Room, Uid};
+use crate::name::{Nsp, RequestId, Uid};
 use crate::peers::{Peer, Peers};
-use crate::selector::{Flags, Selector};
+use crate::request::{Outcome, REQUEST_TIMEOUT, REQUESTS_MAX, Refused, Request};
+use crate::requests::{Kind, Reply, Requests, Taken};
+use crate::seen::Seen;
+use crate::selector::Flags;
 use crate::wire;
 
-/// What the driver has to do, in order.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Output {
-    /// Send these bytes to every other server.
-    Send {
-        /// An envelope on the wire.
-        frame: Bytes,
-    },
-    /// Deliver an event to the selected sockets of this server.
-    Deliver {
-        /// The namespace.
-        nsp: Nsp,
-        /// The sockets.
-        selector: Selector,
-        /// How to treat it.
-        flags: Flags,
-        /// The event.
-        packet: Packet,
-    },
-    /// Let the selected sockets of this server join rooms.
-    Join {
-        /// The namespace.
-        nsp: Nsp,
-        /// The sockets.
-        selector: Selector,
-        /// The rooms.
-        rooms: Vec<Room>,
-    },
-    /// Let the selected sockets of this server leave rooms.
-    Leave {
-        /// The namespace.
-        nsp: Nsp,
-        /// The sockets.
-        selector: Selector,
-        /// The rooms.
-        rooms: Vec<Room>,
-    },
-    /// Disconnect the selected sockets of this server.
-    Disconnect {
-        /// The namespace.
-        nsp: Nsp,
-        /// The sockets.
-        selector: Selector,
-        /// Whether to close the connection below too.
-        close: bool,
-    },
-    /// A server has come.
-    PeerJoined(Peer),
-    /// A server has gone: the sids with its tag belong to nobody.
-    PeerLeft(Peer),
-}
+/// The longest time that a request may wait; a longer wish is cut to this.
+pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
-/// What a node has counted since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Stats {
-    /// Messages sent.
-    pub sent: u64,
-    /// Messages taken from others and acted upon.
-    pub received: u64,
-    /// Messages of its own that came back.
-    pub own: u64,
-    /// Frames that were no message; each was skipped.
-    pub malformed: u64,
-    /// Requests and replies of kinds that this node does not answer; each was skipped.
-    pub unanswered: u64,
-    /// Messages that could not be sent: no JSON, or too long.
-    pub unsendable: u64,
-}
+/// How many requests of others are remembered, so that one which the bus repeats is acted upon once.
+pub const REPEATS_MAX: usize = 4096;
+
+/// How emitters sign, which are no servers.
+pub const EMITTER: &str = "emitter";
 
 /// One server's part in the cluster.
 #[derive(Debug)]
 pub struct Node {
     uid: Uid,
     peers: Peers,
-    outputs: VecDeque<Output>,
+    requests: Requests,
+    seen: Seen<(Uid, RequestId)>,
+    steps: VecDeque<Step>,
+    closed: bool,
     stats: Stats,
 }
 
 impl Node {
     /// Makes a node that signs with this uid, which must be unique in the cluster.
     pub fn new(uid: Uid) -> Self {
-        Self { uid, peers: Peers::new(), outputs: VecDeque::new(), stats: Stats::default() }
+        Self {
+            uid,
+            peers: Peers::new(),
+            requests: Requests::default(),
+            seen: Seen::new(REPEATS_MAX),
+            steps: VecDeque::new(),
+            closed: false,
+            stats: Stats::default(),
+        }
     }
 
     /// Takes a message that was published here, for the other servers.
@@ -142,17 +159,71 @@ impl Node {
     /// Without peers nothing is encoded; a broadcast flagged `local` goes nowhere.
     pub fn handle_publish(&mut self, nsp: &Nsp, message: Message) {
         let local = matches!(&message, Message::Broadcast { flags, .. } if flags.local);
-        if local || self.peers.is_empty() {
-            return;
+        if !local && !self.peers.is_empty() {
+            self.send(To::All, nsp, message);
         }
-        let envelope = Envelope { uid: self.uid.clone(), nsp: nsp.clone(), message };
-        match wire::encode(&envelope) {
-            Ok(frame) => {
-                self.stats.sent += 1;
-                self.outputs.push_back(Output::Send { frame });
-            }
-            Err(_) => self.stats.unsendable += 1,
+    }
+
+    /// Takes a request to the cluster; [`Step::Finish`] tells how it has ended. `random` makes its id.
+    ///
+    /// # Errors
+    ///
+    /// Refuses more than [`REQUESTS_MAX`] at a time, and what cannot be sent. Then nobody has been asked.
+    pub fn handle_request(
+        &mut self,
+        nsp: &Nsp,
+        request: Request,
+        random: u64,
+        now: Instant,
+    ) -> Result<RequestId, Refused> {
+        let id = self.requests.fresh_id(random);
+        let asked = self.ask(nsp, &id, request);
+        self.stats.refused += u64::from(asked.is_err());
+        let (kind, timeout, everywhere, own) = asked?;
+        self.stats.requests += 1;
+        let others = self.peers.iter().filter(|_| everywhere).map(|peer| peer.uid.clone());
+        let uids: Vec<_> = others.chain(own.is_some().then(|| self.uid.clone())).collect();
+        self.steps.extend(own.map(Step::Answer));
+        let over = self.requests.begin(&id, nsp.clone(), kind, uids, now + timeout);
+        self.finish(over);
+        if self.closed {
+            let over = self.requests.close();
+            self.finish(over);
         }
+        Ok(id)
+    }
+
+    /// Takes how many clients of this server got an event whose acks somebody wants.
+    pub fn handle_client_count(&mut self, asker: &Asker, clients: u64) {
+        let request_id = asker.request_id.clone();
+        if asker.here {
+            return self.counted(&request_id, &asker.uid, clients);
+        }
+        self.reply(asker, Message::BroadcastClientCount { request_id, client_count: clients });
+    }
+
+    /// Takes the ack of one of these clients: the first argument, or null.
+    pub fn handle_ack(&mut self, asker: &Asker, packet: Packet) {
+        let request_id = asker.request_id.clone();
+        if asker.here {
+            return self.answered(&request_id, &asker.uid, Reply::Ack, packet);
+        }
+        self.reply(asker, Message::BroadcastAck { request_id, packet });
+    }
+
+    /// Takes the sockets that were asked for: an array of id, handshake, rooms and data.
+    pub fn handle_sockets(&mut self, asker: Asker, sockets: Packet) {
+        let request_id = asker.request_id.clone();
+        if asker.here {
+            return self.answered(&request_id, &asker.uid, Reply::Sockets, sockets);
+        }
+        self.reply(&asker, Message::FetchSocketsResponse { request_id, sockets });
+    }
+
+    /// Takes what a handler answered to a server-side event.
+    pub fn handle_value(&mut self, asker: Asker, packet: Packet) {
+        let request_id = asker.request_id.clone();
+        self.reply(&asker, Message::ServerSideEmitResponse { request_id, packet });
     }
 
     /// Takes bytes that another server sent. Never fails: what is no message is counted and skipped.
@@ -170,33 +241,55 @@ impl Node {
             self.stats.own += 1;
             return;
         }
-        let output = match message {
-            // A broadcast that wants acks is still an event for the clients.
-            Message::Broadcast { selector, flags, packet, request_id } => {
-                self.stats.unanswered += u64::from(request_id.is_some());
-                Output::Deliver { nsp, selector, flags, packet }
+        if uid == EMITTER && message.is_reply() {
+            self.stats.stray += 1;
+            return;
+        }
+        let Ok(asker) = self.asker(&uid, &nsp, &message) else {
+            self.stats.repeated += 1;
+            return;
+        };
+        let step = match message {
+            Message::Broadcast { selector, flags, packet, .. } => match asker {
+                Some(asker) => {
+                    let flags = Flags { timeout: Some(wait(flags.timeout)), ..flags };
+                    Step::Answer(Question::DeliverWithAck { asker, nsp, selector, flags, packet })
+                }
+                None => Step::Act(Output::Deliver { nsp, selector, flags, packet }),
+            },
+            Message::SocketsJoin { selector, rooms } => Step::Act(Output::Join { nsp, selector, rooms }),
+            Message::SocketsLeave { selector, rooms } => Step::Act(Output::Leave { nsp, selector, rooms }),
+            Message::DisconnectSockets { selector, close } => {
+                Step::Act(Output::Disconnect { nsp, selector, close })
             }
-            Message::SocketsJoin { selector, rooms } => Output::Join { nsp, selector, rooms },
-            Message::SocketsLeave { selector, rooms } => Output::Leave { nsp, selector, rooms },
-            Message::DisconnectSockets { selector, close } => Output::Disconnect { nsp, selector, close },
-            Message::AdapterClose => match self.peers.leave(&uid) {
-                Some(peer) => Output::PeerLeft(peer),
+            Message::FetchSockets { selector, .. } => match asker {
+                Some(asker) => Step::Answer(Question::FetchSockets { asker, nsp, selector }),
                 None => return,
             },
-            // Who is alive, a mesh knows by its connections.
-            Message::InitialHeartbeat | Message::Heartbeat => return,
-            Message::FetchSockets { .. }
-            | Message::FetchSocketsResponse { .. }
-            | Message::ServerSideEmit { .. }
-            | Message::ServerSideEmitResponse { .. }
-            | Message::BroadcastClientCount { .. }
-            | Message::BroadcastAck { .. } => {
-                self.stats.unanswered += 1;
-                return;
+            Message::ServerSideEmit { packet, .. } => {
+                Step::Answer(Question::ServerSideEmit { asker, nsp, packet })
             }
+            Message::BroadcastClientCount { request_id, client_count } => {
+                return self.counted(&request_id, &uid, client_count);
+            }
+            Message::BroadcastAck { request_id, packet } => {
+                return self.answered(&request_id, &uid, Reply::Ack, packet);
+            }
+            Message::FetchSocketsResponse { request_id, sockets } => {
+                return self.answered(&request_id, &uid, Reply::Sockets, sockets);
+            }
+            Message::ServerSideEmitResponse { request_id, packet } => {
+                return self.answered(&request_id, &uid, Reply::Value, packet);
+            }
+            Message::AdapterClose => {
+                self.stats.received += u64::from(self.peers.get(&uid).is_some());
+                return self.handle_lost(&uid);
+            }
+            // Who is alive is told by whoever knows.
+            Message::InitialHeartbeat | Message::Heartbeat => return,
         };
         self.stats.received += 1;
-        self.outputs.push_back(output);
+        self.steps.push_back(step);
     }
 
     /// Takes note of a server that has come, or has come again with another address.
@@ -208,25 +301,48 @@ impl Node {
         if replaced.contains(&peer) {
             return;
         }
-        self.outputs.extend(replaced.into_iter().map(Output::PeerLeft));
-        self.outputs.push_back(Output::PeerJoined(peer));
+        for gone in replaced {
+            self.left(gone);
+        }
+        self.steps.push_back(Step::Act(Output::PeerJoined(peer)));
     }
 
     /// Takes note that the server with this tag is gone.
     pub fn handle_left(&mut self, tag: Tag) {
         if let Some(peer) = self.peers.leave_tag(tag) {
-            self.outputs.push_back(Output::PeerLeft(peer));
+            self.left(peer);
         }
     }
 
-    /// Says goodbye: the last thing a node sends, when its sockets are closed.
+    /// Takes note that the server with this uid is gone: its heartbeats have ceased, say.
+    pub fn handle_lost(&mut self, uid: &Uid) {
+        if let Some(peer) = self.peers.leave(uid) {
+            self.left(peer);
+        }
+    }
+
+    /// Ends what is overdue.
+    pub fn handle_timeout(&mut self, now: Instant) {
+        let over = self.requests.expire(now);
+        self.finish(over);
+    }
+
+    /// Says goodbye: the last thing a node sends, when its sockets are closed. Its requests end, and those that follow end at once.
     pub fn handle_close(&mut self) {
+        self.closed = true;
+        let over = self.requests.close();
+        self.finish(over);
         self.handle_publish(&Nsp::new("/"), Message::AdapterClose);
     }
 
-    /// The next thing to do, until there is none.
-    pub fn poll_output(&mut self) -> Option<Output> {
-        self.outputs.pop_front()
+    /// What to do next, until there is nothing.
+    pub fn poll_step(&mut self) -> Option<Step> {
+        self.steps.pop_front()
+    }
+
+    /// When [`Node::handle_timeout`] is due.
+    pub fn poll_timeout(&self) -> Option<Instant> {
+        self.requests.deadline()
     }
 
     /// The id under which the node signs.
@@ -239,6 +355,11 @@ impl Node {
         &self.peers
     }
 
+    /// How many requests are under way.
+    pub fn pending(&self) -> usize {
+        self.requests.len()
+    }
+
     /// Where the owner of the sids with this tag takes relayed requests; `None`: nobody alive owns them.
     pub fn owner(&self, tag: Tag) -> Option<&Address> {
         self.peers.owner(tag)
@@ -248,4 +369,114 @@ impl Node {
     pub const fn stats(&self) -> Stats {
         self.stats
     }
+
+    /// Sends a request to the others, and says what is to be asked here: the kind of the answers, how long they are waited for,
+    /// whether the others were meant, and the question to this server.
+    fn ask(
+        &mut self,
+        nsp: &Nsp,
+        id: &RequestId,
+        request: Request,
+    ) -> Result<(Kind, Duration, bool, Option<Question>), Refused> {
+        if self.requests.len() >= REQUESTS_MAX {
+            return Err(Refused::TooMany);
+        }
+        let asker = Asker { uid: self.uid.clone(), nsp: nsp.clone(), request_id: id.clone(), here: true };
+        let nsp_here = nsp.clone();
+        let request_id = id.clone();
+        let (kind, flags, message, own) = match request {
+            Request::Broadcast { selector, flags, packet } => {
+                let flags = Flags { timeout: Some(wait(flags.timeout)), ..flags };
+                let own = Question::DeliverWithAck {
+                    asker,
+                    nsp: nsp_here,
+                    selector: selector.clone(),
+                    flags,
+                    packet: packet.clone(),
+                };
+                let request_id = Some(request_id);
+                let kind = Kind::Acks { single: flags.expect_single_response };
+                (kind, flags, Message::Broadcast { selector, flags, packet, request_id }, Some(own))
+            }
+            Request::FetchSockets { selector, flags } => {
+                let own = Question::FetchSockets { asker, nsp: nsp_here, selector: selector.clone() };
+                (Kind::Sockets, flags, Message::FetchSockets { selector, flags, request_id }, Some(own))
+            }
+            Request::ServerSideEmit { packet, timeout } => {
+                let flags = Flags { timeout, ..Flags::default() };
+                let request_id = Some(request_id);
+                (Kind::Value, flags, Message::ServerSideEmit { packet, request_id }, None)
+            }
+        };
+        if !flags.local && !self.peers.is_empty() && !self.send(To::All, nsp, message) {
+            return Err(Refused::Unsendable);
+        }
+        Ok((kind, wait(flags.timeout), !flags.local, own))
+    }
+
+    /// Who waits for the answer to a message; nobody where it asks for none, or comes from an emitter. An error: it has come before.
+    fn asker(&mut self, uid: &Uid, nsp: &Nsp, message: &Message) -> Result<Option<Asker>, Repeated> {
+        let Some(request_id) = message.asks() else { return Ok(None) };
+        if !self.seen.insert((uid.clone(), request_id.clone())) {
+            return Err(Repeated);
+        }
+        let (uid, nsp, request_id) = (uid.clone(), nsp.clone(), request_id.clone());
+        Ok((uid != EMITTER).then_some(Asker { uid, nsp, request_id, here: false }))
+    }
+
+    fn reply(&mut self, asker: &Asker, message: Message) {
+        self.send(To::One(asker.uid.clone()), &asker.nsp, message);
+    }
+
+    fn counted(&mut self, id: &RequestId, uid: &Uid, clients: u64) {
+        let (taken, over) = self.requests.count(id, uid, clients);
+        self.took(taken, uid, over);
+    }
+
+    fn answered(&mut self, id: &RequestId, uid: &Uid, reply: Reply, packet: Packet) {
+        let (taken, over) = self.requests.answer(id, uid, reply, packet);
+        self.took(taken, uid, over);
+    }
+
+    fn took(&mut self, taken: Taken, uid: &Uid, over: Option<Outcome>) {
+        match taken {
+            Taken::Counted => self.stats.received += u64::from(*uid != self.uid),
+            Taken::Dropped => self.stats.dropped += 1,
+            Taken::Stray => self.stats.stray += 1,
+        }
+        self.finish(over);
+    }
+
+    fn finish(&mut self, over: impl IntoIterator<Item = Outcome>) {
+        for outcome in over {
+            self.stats.partial += u64::from(!outcome.is_complete());
+            self.steps.push_back(Step::Finish(outcome));
+        }
+    }
+
+    fn left(&mut self, peer: Peer) {
+        let over = self.requests.leave(&peer.uid);
+        self.steps.push_back(Step::Act(Output::PeerLeft(peer)));
+        self.finish(over);
+    }
+
+    /// Sends a message; `false`: it cannot be written.
+    fn send(&mut self, to: To, nsp: &Nsp, message: Message) -> bool {
+        let envelope = Envelope { uid: self.uid.clone(), nsp: nsp.clone(), message };
+        let Ok(frame) = wire::encode(&envelope) else {
+            self.stats.unsendable += 1;
+            return false;
+        };
+        self.stats.sent += 1;
+        self.steps.push_back(Step::Act(Output::Send { to, frame }));
+        true
+    }
+}
+
+/// A request that has come before.
+struct Repeated;
+
+/// How long to wait, given a wish.
+fn wait(wish: Option<Duration>) -> Duration {
+    wish.unwrap_or(REQUEST_TIMEOUT).min(REQUEST_TIMEOUT_MAX)
 }

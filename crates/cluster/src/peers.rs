@@ -60,6 +60,11 @@ impl Peers {
         self.leave(&uid)
     }
 
+    /// The living server that signs with this uid.
+    pub fn get(&self, uid: &Uid) -> Option<&Peer> {
+        self.by_uid.get(uid)
+    }
+
     /// The living server that issued the sids with this tag.
     pub fn by_tag(&self, tag: Tag) -> Option<&Peer> {
         self.by_uid.get(self.uid_of.get(&tag)?)

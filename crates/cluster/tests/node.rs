@@ -1,8 +1,8 @@
 //! What a node sends, does and skips.
 
 use bytes::Bytes;
-use sockeye_cluster::node::{Output, Stats};
-use sockeye_cluster::{Flags, Message, Node, Nsp, Packet, Peer, RequestId, Selector, wire};
+use sockeye_cluster::node::{Output, Stats, Step, To};
+use sockeye_cluster::{Flags, Message, Node, Nsp, Packet, Peer, Selector, wire};
 
 #[test]
 fn alone_a_node_sends_nothing() {
@@ -20,7 +20,7 @@ fn what_is_published_is_sent_once_in_the_official_form() {
     let frame = Bytes::from_static(
         br#"{"type":3,"data":{"packet":{"type":2,"data":["e",1]},"opts":{"rooms":["r"],"except":[],"flags":{}}},"uid":"me","nsp":"/chat"}"#,
     );
-    assert_eq!(outputs(&mut node), [Output::Send { frame }]);
+    assert_eq!(outputs(&mut node), [Output::Send { to: To::All, frame }]);
     assert_eq!(node.stats().sent, 1);
 }
 
@@ -83,14 +83,18 @@ fn each_message_for_sockets_becomes_something_to_do_here() {
 
 #[test]
 fn what_is_not_for_this_node_is_counted_and_skipped() {
-    let rows: [(&[u8], Stats); 5] = [
+    let rows: [(&[u8], Stats); 6] = [
         (b"", Stats { malformed: 1, ..Stats::default() }),
         (b"{\"type\":99,\"uid\":\"u\",\"nsp\":\"/\"}", Stats { malformed: 1, ..Stats::default() }),
         (b"{\"type\":13,\"uid\":\"me\",\"nsp\":\"/\"}", Stats { own: 1, ..Stats::default() }),
         (b"{\"type\":2,\"uid\":\"u\",\"nsp\":\"/\"}", Stats::default()),
         (
-            b"{\"type\":9,\"data\":{\"packet\":[]},\"uid\":\"u\",\"nsp\":\"/\"}",
-            Stats { unanswered: 1, ..Stats::default() },
+            br#"{"type":11,"data":{"requestId":"r","clientCount":1},"uid":"u","nsp":"/"}"#,
+            Stats { stray: 1, ..Stats::default() },
+        ),
+        (
+            br#"{"type":8,"data":{"requestId":"r","sockets":[]},"uid":"u","nsp":"/"}"#,
+            Stats { stray: 1, ..Stats::default() },
         ),
     ];
     for (frame, stats) in rows {
@@ -99,21 +103,6 @@ fn what_is_not_for_this_node_is_counted_and_skipped() {
         assert_eq!(outputs(&mut node), []);
         assert_eq!(node.stats(), stats, "{}", String::from_utf8_lossy(frame));
     }
-}
-
-#[test]
-fn a_broadcast_that_wants_acks_is_delivered_all_the_same() {
-    let mut sender = node_with_peer();
-    let Message::Broadcast { selector, flags, packet, .. } = broadcast() else { unreachable!() };
-    let message = Message::Broadcast { selector, flags, packet, request_id: Some(RequestId::new("e0f1")) };
-    sender.handle_publish(&Nsp::new("/"), message);
-    let sent = outputs(&mut sender);
-    let [Output::Send { frame }] = sent.as_slice() else { panic!("expected one frame") };
-
-    let mut node = Node::new("you".into());
-    node.handle_frame(frame);
-    assert!(matches!(outputs(&mut node).as_slice(), [Output::Deliver { .. }]));
-    assert_eq!(node.stats(), Stats { received: 1, unanswered: 1, ..Stats::default() });
 }
 
 #[test]
@@ -138,7 +127,7 @@ fn a_server_that_says_goodbye_is_gone_before_its_connection_ends() {
     outputs(&mut leaver);
     leaver.handle_close();
     let sent = outputs(&mut leaver);
-    let [Output::Send { frame }] = sent.as_slice() else { panic!("expected one frame") };
+    let [Output::Send { to: To::All, frame }] = sent.as_slice() else { panic!("expected one frame") };
 
     let mut node = node_with_peer();
     node.handle_frame(frame);
@@ -186,7 +175,7 @@ fn binary_parts_arrive_as_they_left() {
     };
     sender.handle_publish(&Nsp::new("/"), message);
     let sent = outputs(&mut sender);
-    let [Output::Send { frame }] = sent.as_slice() else { panic!("expected one frame") };
+    let [Output::Send { to: To::All, frame }] = sent.as_slice() else { panic!("expected one frame") };
     assert_ne!(frame[0], b'{');
     assert!(wire::decode(frame).is_ok());
 
@@ -220,6 +209,12 @@ fn node_with_peer() -> Node {
     node
 }
 
+#[track_caller]
 fn outputs(node: &mut Node) -> Vec<Output> {
-    std::iter::from_fn(|| node.poll_output()).collect()
+    let act = |step| match step {
+        Step::Act(output) => output,
+        Step::Answer(question) => panic!("nobody asked for {question:?}"),
+        Step::Finish(outcome) => panic!("nothing was under way: {outcome:?}"),
+    };
+    std::iter::from_fn(|| node.poll_step()).map(act).collect()
 }

@@ -9,6 +9,7 @@ use std::time::Instant;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use sockeye_cluster::mesh::{self, Conn, DialError, Hello, Mesh};
+use sockeye_cluster::node::{Question, Step, To};
 use sockeye_cluster::{Envelope, Node, node};
 use sockeye_proto::sid::Tag;
 
@@ -153,6 +154,7 @@ impl Machines {
     /// Does what is due.
     pub(super) fn timeout(&mut self) {
         self.mesh.handle_timeout(now());
+        self.node.handle_timeout(now());
     }
 
     /// Says goodbye; after it the lines take nothing more.
@@ -170,8 +172,8 @@ impl Machines {
         loop {
             if let Some(output) = self.mesh.poll_output() {
                 self.heed_mesh(output, &mut turn);
-            } else if let Some(output) = self.node.poll_output() {
-                self.heed_node(output, &mut turn);
+            } else if let Some(step) = self.node.poll_step() {
+                self.heed_node(step, &mut turn);
             } else {
                 break;
             }
@@ -186,7 +188,7 @@ impl Machines {
 
     /// When [`Machines::timeout`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.mesh.poll_timeout()
+        self.mesh.poll_timeout().into_iter().chain(self.node.poll_timeout()).min()
     }
 
     pub(super) const fn stats(&self) -> Stats {
@@ -216,9 +218,27 @@ impl Machines {
         }
     }
 
-    fn heed_node(&mut self, output: node::Output, turn: &mut Turn) {
+    fn heed_node(&mut self, step: Step, turn: &mut Turn) {
+        match step {
+            Step::Act(output) => self.act(output, turn),
+            // Nobody here answers questions: what asks for acks is still an event for the clients, and who asks is told by its timeout.
+            Step::Answer(Question::DeliverWithAck { nsp, selector, flags, packet, asker: _ }) => {
+                turn.deliveries.push(node::Output::Deliver { nsp, selector, flags, packet });
+            }
+            Step::Answer(Question::FetchSockets { .. } | Question::ServerSideEmit { .. }) => {}
+            // And nobody asks.
+            Step::Finish(_) => {}
+        }
+    }
+
+    fn act(&mut self, output: node::Output, turn: &mut Turn) {
         match output {
-            node::Output::Send { frame } => {
+            node::Output::Send { to: To::One(uid), frame } => {
+                if let Some(tag) = self.node.peers().get(&uid).and_then(|peer| peer.tag) {
+                    self.post(tag, frame);
+                }
+            }
+            node::Output::Send { to: To::All, frame } => {
                 let tags: SmallVec<[Tag; 16]> = self.lines.keys().copied().collect();
                 for tag in tags {
                     self.post(tag, frame.clone());

@@ -23,10 +23,9 @@ use crate::error::Breach;
 /// A connection to one upstream.
 pub(crate) struct Lane {
     sender: SendRequest<Body>,
-    /// hyper's connection with upgrades, a type without a name.
-    connection: Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>,
+    /// hyper's connection with upgrades, a type without a name. Dropped as soon as it ends: a request that it had not taken yet comes back only then.
+    connection: Option<Pin<Box<dyn Future<Output = hyper::Result<()>> + Send>>>,
     answer_time_max: Duration,
-    ended: bool,
     /// Whether it has carried a request before.
     used: bool,
 }
@@ -48,9 +47,9 @@ impl Lane {
             .handshake(TokioIo::new(socket))
             .await
             .map_err(io::Error::other)?;
-        let connection = Box::pin(connection.with_upgrades());
+        let connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection.with_upgrades());
         let answer_time_max = config.answer_time_max;
-        Ok(Box::new(Self { sender, connection, answer_time_max, ended: false, used: false }))
+        Ok(Box::new(Self { sender, connection: Some(connection), answer_time_max, used: false }))
     }
 
     /// Sends a request and waits for the head of its response.
@@ -97,8 +96,8 @@ impl Lane {
     /// Lets the connection do what it can now.
     pub(crate) fn drive(&mut self, cx: &mut Context<'_>) {
         // The outcome reaches whoever waits for the response or reads its body.
-        if !self.ended && self.connection.as_mut().poll(cx).is_ready() {
-            self.ended = true;
+        if self.connection.as_mut().is_some_and(|connection| connection.as_mut().poll(cx).is_ready()) {
+            self.connection = None;
         }
     }
 
@@ -106,7 +105,7 @@ impl Lane {
     pub(crate) async fn end(&mut self) {
         poll_fn(|cx| {
             self.drive(cx);
-            if self.ended { Poll::Ready(()) } else { Poll::Pending }
+            if self.connection.is_none() { Poll::Ready(()) } else { Poll::Pending }
         })
         .await;
     }
@@ -115,7 +114,7 @@ impl Lane {
     pub(crate) fn is_idle(&mut self) -> bool {
         // Polling with a waker of nobody also lets go of the task that used the lane before.
         self.drive(&mut Context::from_waker(Waker::noop()));
-        !self.ended && self.sender.is_ready()
+        self.connection.is_some() && self.sender.is_ready()
     }
 
     /// Whether the connection has carried a request before.
@@ -126,3 +125,25 @@ impl Lane {
 
 /// The smallest buffer that hyper takes.
 const BUFFER_BYTES_MIN: u32 = 8 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    #[tokio::test]
+    async fn a_request_for_an_upstream_that_ended_unnoticed_comes_back_unsent() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("upstream.sock");
+        let listener = tokio::net::UnixListener::bind(&path).unwrap();
+        let mut lane = Lane::connect(&Address::Unix(path), &Config::default()).await.unwrap();
+        let (upstream, _) = listener.accept().await.unwrap();
+        assert!(lane.is_idle());
+        drop(upstream);
+        // Lets the reactor hear of the end, which hyper then sees before it takes the request.
+        tokio::task::yield_now().await;
+        let sent = lane.send(Request::get("/").body(Body::empty()).unwrap());
+        let failed = tokio::time::timeout(Duration::from_secs(5), sent).await.expect("an end, not a hang");
+        assert!(matches!(failed, Err(Unanswered::Unsent(_))));
+    }
+}

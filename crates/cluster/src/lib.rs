@@ -2,7 +2,8 @@
 //! number, no backend.
 //!
 //! [`Node`] is one server's part in the cluster. [`mesh::Mesh`] finds the other processes of a machine and keeps a
-//! connection to each (`docs/mesh.md`). [`wire`] holds the official formats byte by byte.
+//! connection to each (`docs/mesh.md`). [`recovery::Store`] keeps what clients miss while they are away. [`wire`] holds
+//! the official formats byte by byte.
 
 mod address;
 pub mod mesh;
@@ -10,6 +11,7 @@ mod message;
 mod name;
 pub mod node;
 mod peers;
+pub mod recovery;
 mod request;
 mod requests;
 mod seen;
@@ -18,7 +20,7 @@ pub mod wire;
 
 pub use address::{Address, NoAddress};
 pub use message::{Envelope, Message, Packet};
-pub use name::{Nsp, RequestId, Room, Uid};
+pub use name::{Nsp, Pid, RequestId, Room, Uid};
 pub use node::Node;
 pub use peers::{Peer, Peers};
 pub use request::{

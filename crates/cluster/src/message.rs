@@ -41,6 +41,11 @@ impl Packet {
     pub fn binary(data: impl Into<Bytes>, attachments: Vec<Bytes>) -> Self {
         Self { data: data.into(), attachments }
     }
+
+    /// How many bytes of the user it holds.
+    pub fn bytes(&self) -> usize {
+        self.data.len() + self.attachments.iter().map(Bytes::len).sum::<usize>()
+    }
 }
 
 /// What one server says to others. The names and numbers are the official ones (`MessageType`).

@@ -117,6 +117,11 @@ name! {
     RequestId
 }
 
+name! {
+    /// The private id of a session: whoever knows it may go on with the session.
+    Pid
+}
+
 /// Accepts text, and whole numbers as their digits: JavaScript programs use both as the names of rooms.
 struct TextOrNumber;
 

@@ -136,9 +136,7 @@ impl Requests {
         let Some(pending) = self.pending.get_mut(id).filter(|pending| pending.kind.takes(reply)) else {
             return (Taken::Stray, None);
         };
-        let bytes = packet.data.len()
-            + packet.attachments.iter().map(bytes::Bytes::len).sum::<usize>()
-            + size_of::<Answer>();
+        let bytes = packet.bytes() + size_of::<Answer>();
         let fits = pending.bytes + bytes <= ANSWERS_BYTES_MAX;
         let taken = pending.change(uid, |part, kind| {
             if part.clients.unwrap_or(u64::MAX).min(kind.answers_max()) <= part.answered {

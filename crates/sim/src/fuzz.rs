@@ -4,26 +4,31 @@
 //! a property does not hold.
 
 pub mod cluster;
+pub mod deflate;
 pub mod engine_v3;
+mod messages;
 
+use self::messages::{Owned, decode};
 use serde_json::Value;
 use sockeye_proto::engine::{Content, Packet as EnginePacket, Query, payload};
 use sockeye_proto::http::{Head, Status, query_pairs, query_param};
 use sockeye_proto::socket::event::{Args, RESERVED};
 use sockeye_proto::socket::packet::{ATTACHMENTS_MAX, encode_header};
 use sockeye_proto::socket::{Event, Kind, Packet, placeholder};
-use sockeye_proto::ws::{Decoder, Message, Opcode, ProtocolError, encoder};
+use sockeye_proto::ws::{Decoder, Opcode, encoder};
 use sockeye_proto::{Sid, Tag};
 
 /// A fuzz target: its name, which is its corpus' folder, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 16] = [
+pub const TARGETS: [Target; 18] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
     ("ws_client", ws_client),
+    ("ws_deflate", deflate::stream),
+    ("ws_offer", deflate::offer),
     ("engine_packet", engine_packet),
     ("engine_query", engine_query),
     ("engine_v3_text", engine_v3::text),
@@ -173,34 +178,6 @@ fn ws(decoder: impl Fn() -> Decoder, data: &[u8], write: impl Fn(Opcode, &[u8]) 
     let (messages, _) = whole;
     let said: Vec<u8> = messages.iter().flat_map(|Owned(opcode, payload)| write(*opcode, payload)).collect();
     assert_eq!(decode(decoder(), &said, usize::MAX), (messages, None));
-}
-
-/// A message, owned.
-#[derive(Debug, PartialEq)]
-struct Owned(Opcode, Vec<u8>);
-
-fn decode(mut decoder: Decoder, data: &[u8], size: usize) -> (Vec<Owned>, Option<ProtocolError>) {
-    let mut messages = Vec::new();
-    let mut data = data.to_vec();
-    for mut piece in data.chunks_mut(size) {
-        loop {
-            messages.push(match decoder.decode(&mut piece) {
-                Ok(None) => break,
-                Err(error) => return (messages, Some(error)),
-                Ok(Some(Message::Text(text))) => Owned(Opcode::Text, text.into()),
-                Ok(Some(Message::Binary(bytes))) => Owned(Opcode::Binary, bytes.into()),
-                Ok(Some(Message::Ping(bytes))) => Owned(Opcode::Ping, bytes.into()),
-                Ok(Some(Message::Pong(bytes))) => Owned(Opcode::Pong, bytes.into()),
-                Ok(Some(Message::Close(None))) => Owned(Opcode::Close, Vec::new()),
-                Ok(Some(Message::Close(Some((code, reason))))) => {
-                    Owned(Opcode::Close, encoder::close_payload(code, reason))
-                }
-            });
-        }
-        assert!(piece.is_empty(), "None means that all is consumed");
-        assert!(decoder.buffered() <= 4096, "a buffer beyond twice the limit");
-    }
-    (messages, None)
 }
 
 fn encode(packet: &EnginePacket<'_>) -> Vec<u8> {

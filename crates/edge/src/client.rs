@@ -30,6 +30,8 @@ pub(crate) struct Client {
     /// Turns true when the edge drains.
     pub(crate) draining: watch::Receiver<bool>,
     pub(crate) peer: SocketAddr,
+    /// Whether a worker gave it back.
+    pub(crate) returned: bool,
 }
 
 /// What the first head asks for.
@@ -131,6 +133,9 @@ impl Client {
         };
         let mut connection = connection;
         let mut search = workers.search(handshake);
+        if self.returned {
+            search.again();
+        }
         while let Some(door) = search.next().await {
             connection = match door.pass(connection) {
                 Ok(()) => return self.shared.counters.handed_over.add(),
@@ -167,7 +172,7 @@ impl Client {
 
     /// Serves requests until the client or the edge has had enough.
     async fn serve_requests(self, stream: TcpStream, read: Bytes) {
-        let Self { shared, mut draining, peer } = self;
+        let Self { shared, mut draining, peer, returned: _ } = self;
         let origin = Origin::new(peer).relayed_by("edge").port(shared.address.port());
         let origin = Arc::new(origin);
         let served = Arc::clone(&shared);

@@ -44,7 +44,7 @@ impl Door {
     /// Passes a connection to the worker; gives it back where the worker is gone, drains, has its hands full or no descriptor left.
     pub(crate) fn pass(&self, connection: Connection) -> Result<(), Connection> {
         let now = Instant::now().into_std();
-        if self.look(now).is_short(now) {
+        if self.is_short(now) {
             return Err(connection);
         }
         self.handover.pass(connection)?;
@@ -64,6 +64,11 @@ impl Door {
         self.look(now).is_deaf(now)
     }
 
+    /// Whether the worker lacked descriptors for connections a moment ago.
+    pub(crate) fn is_short(&self, now: std::time::Instant) -> bool {
+        self.look(now).is_short(now)
+    }
+
     fn look(&self, now: std::time::Instant) -> Pulse {
         let mut pulse = self.pulse.lock();
         let link = self.handover.stats();
@@ -72,7 +77,10 @@ impl Door {
             taken: link.receipted + self.answered.load(Ordering::Relaxed),
             lost: link.returned,
         };
-        pulse.handle_sight(sight, now);
+        // Of one that is gone or drains everything comes back, which says nothing.
+        if self.handover.is_open() {
+            pulse.handle_sight(sight, now);
+        }
         *pulse
     }
 }
@@ -86,6 +94,8 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
+        // One that gave up after long is seen to have waited.
+        self.0.look(Instant::now().into_std());
         self.0.asking.fetch_sub(1, Ordering::Relaxed);
     }
 }

@@ -110,20 +110,21 @@ impl Clients {
             debug!(%peer, %error, "client gone before its first byte");
             return;
         }
-        self.spawn(stream, peer, BytesMut::new());
+        self.spawn(stream, peer, BytesMut::new(), false);
     }
 
     fn take_back(&mut self, connection: Connection) {
         let Connection { stream, peer, read } = connection;
         match TcpStream::from_std(stream) {
-            Ok(stream) => self.spawn(stream, peer, into_mut(read)),
+            Ok(stream) => self.spawn(stream, peer, into_mut(read), true),
             Err(error) => debug!(%peer, %error, "returned connection lost"),
         }
     }
 
     /// Gives a connection its task, which ends with it; panics are heard by `note`.
-    fn spawn(&mut self, stream: TcpStream, peer: SocketAddr, read: BytesMut) {
-        let client = Client { shared: Arc::clone(&self.shared), draining: self.draining.clone(), peer };
+    fn spawn(&mut self, stream: TcpStream, peer: SocketAddr, read: BytesMut, returned: bool) {
+        let client =
+            Client { shared: Arc::clone(&self.shared), draining: self.draining.clone(), peer, returned };
         let open = Open::count(&self.shared);
         self.tasks.spawn(async move {
             client.serve(stream, read).await;

@@ -21,36 +21,43 @@ pub(crate) struct Pulse {
     last: Sight,
     /// Since when something waits and nothing is taken.
     still_since: Option<Instant>,
-    short_since: Option<Instant>,
+    /// When it was last seen to have stood still for too long; forgotten once it takes something.
+    deaf_at: Option<Instant>,
+    short_at: Option<Instant>,
 }
 
 impl Pulse {
     /// Somebody looked at the door.
     pub(crate) fn handle_sight(&mut self, sight: Sight, now: Instant) {
-        if sight.waiting == 0 {
-            self.still_since = None;
-        } else if self.still_since.is_none() || sight.taken != self.last.taken {
-            self.still_since = Some(now);
+        if sight.taken != self.last.taken {
+            (self.still_since, self.deaf_at) = (None, None);
+        }
+        self.still_since = if sight.waiting == 0 { None } else { self.still_since.or(Some(now)) };
+        if self.still_since.is_some_and(|since| now.saturating_duration_since(since) >= DEAF_TIME) {
+            self.deaf_at = Some(now);
         }
         if sight.lost != self.last.lost {
-            self.short_since = Some(now);
+            self.short_at = Some(now);
         }
         self.last = sight;
     }
 
-    /// Whether it has taken nothing for long, as a stopped or blocked process does: others are better served elsewhere.
+    /// Whether it has taken nothing for long, as a stopped or blocked process does: others are better served elsewhere. Where those who waited
+    /// have gone, it gets another chance after a while.
     pub(crate) fn is_deaf(&self, now: Instant) -> bool {
-        self.still_since.is_some_and(|since| now.saturating_duration_since(since) >= DEAF_TIME)
+        self.deaf_at.is_some_and(|at| now.saturating_duration_since(at) < DEAF_REST)
     }
 
     /// Whether it lacked descriptors a moment ago: a connection given to it would come back at once, and again, and again.
     pub(crate) fn is_short(&self, now: Instant) -> bool {
-        self.short_since.is_some_and(|since| now.saturating_duration_since(since) < SHORT_TIME)
+        self.short_at.is_some_and(|at| now.saturating_duration_since(at) < SHORT_TIME)
     }
 }
 
 /// After this time without taking anything a worker counts as deaf. Longer than a handler should ever block its thread.
 const DEAF_TIME: Duration = Duration::from_secs(2);
+/// For this time a worker that was deaf when somebody last waited for it gets no other to wait.
+const DEAF_REST: Duration = Duration::from_secs(10);
 /// For this time a worker that lacked descriptors is given no connection.
 const SHORT_TIME: Duration = Duration::from_secs(1);
 
@@ -66,6 +73,10 @@ mod tests {
         check(&[(0, 1, 5), (1_000, 9, 5), (2_000, 90, 5)], &["deaf"]);
         check(&[(0, 9, 5), (1_900, 8, 6), (2_000, 8, 6)], &[]);
         check(&[(0, 9, 5), (9_000, 9, 5), (9_001, 8, 6)], &[]);
+        // Those who gave up leave their word behind, for a while.
+        check(&[(0, 1, 5), (3_000, 1, 5), (3_000, 0, 5), (12_999, 0, 5)], &["deaf"]);
+        check(&[(0, 1, 5), (3_000, 1, 5), (3_000, 0, 5), (13_000, 0, 5)], &[]);
+        check(&[(0, 1, 5), (3_000, 1, 5), (3_000, 0, 6)], &[]);
         // Where nothing waits nothing need be taken.
         check(&[(0, 1, 5), (1_000, 0, 5), (1_001, 1, 5), (3_000, 1, 5)], &[]);
         check(&[(0, 0, 5), (60_000, 0, 5)], &[]);

@@ -35,6 +35,10 @@ pub(crate) struct Search<'a> {
     /// Whether it makes a session, which is counted.
     handshake: bool,
     tried: Vec<Tag>,
+    /// Whether a worker has given the connection back before.
+    returned: bool,
+    /// Whether a worker that was tried lacked descriptors.
+    short: bool,
     patience: Option<(Instant, SemaphorePermit<'a>)>,
 }
 
@@ -89,7 +93,7 @@ impl Workers {
 
     /// Begins a search for a request that may go to any worker.
     pub(crate) const fn search(&self, handshake: bool) -> Search<'_> {
-        Search { workers: self, handshake, tried: Vec::new(), patience: None }
+        Search { workers: self, handshake, tried: Vec::new(), returned: false, short: false, patience: None }
     }
 
     /// Whose turn it is among those not tried yet. Who takes nothing comes last: its clients would hang.
@@ -110,6 +114,11 @@ impl Workers {
 }
 
 impl Search<'_> {
+    /// Searches for a connection that came back: it does not wait for workers that lack descriptors, or it might go round without end.
+    pub(crate) const fn again(&mut self) {
+        self.returned = true;
+    }
+
     /// The next worker to try. Where there is none, waits for one to become ready, or for those tried to recover: a bounded time, among a bounded
     /// number of others.
     pub(crate) async fn next(&mut self) -> Option<Arc<Door>> {
@@ -122,6 +131,9 @@ impl Search<'_> {
             // Somebody may have become ready between the look and the bell.
             if let Some(door) = self.workers.choose(self.handshake, &self.tried) {
                 return Some(door);
+            }
+            if self.returned && self.short {
+                return None;
             }
             let deadline = self.deadline()?;
             let now = Instant::now();
@@ -140,6 +152,7 @@ impl Search<'_> {
         if self.handshake {
             self.workers.state.lock().pool.unassign(door.tag);
         }
+        self.short |= door.is_short(Instant::now().into_std());
         self.tried.push(door.tag);
     }
 

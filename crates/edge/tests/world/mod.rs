@@ -120,6 +120,10 @@ impl World {
                     Report::Bye => {}
                 }
             }
+            // A supervisor hears of the process's end after that of the link.
+            for _ in 0..1000 {
+                tokio::task::yield_now().await;
+            }
             control.remove(tag);
         });
         ready.await.unwrap();

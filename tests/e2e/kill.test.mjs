@@ -3,8 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { monitorEventLoopDelay } from "node:perf_hooks";
-import { setTimeout as sleep } from "node:timers/promises";
-import { closeAll, collect, connected, connectMany, TRANSPORTS, whereabouts } from "../harness/clients.mjs";
+import { closeAll, collect, connected, connectMany, everyWorkerServes, TRANSPORTS, whereabouts } from "../harness/clients.mjs";
 import { CLUSTER_ONLY, LONG, up } from "../harness/target.mjs";
 
 const CLIENTS = 200;
@@ -21,7 +20,7 @@ describe(`kill -9 of a worker with ${CLIENTS} clients`, { skip: CLUSTER_ONLY }, 
   for (let round = 1; round <= ROUNDS; round += 1) {
     const transport = Object.keys(TRANSPORTS)[round % 3];
     test(`round ${round} (${transport}): all are back within ${BACK_WITHIN_MS} ms of their own back-off`, async (t) => {
-      await target.workersAre(WORKERS);
+      await everyWorkerServes(target, WORKERS);
       const sockets = await connectMany(target.url, transport, CLIENTS);
       try {
         const homes = await whereabouts(sockets);
@@ -57,15 +56,7 @@ describe(`kill -9 of a worker with ${CLIENTS} clients`, { skip: CLUSTER_ONLY }, 
 
   test("the dead were replaced, and the replacements serve", async () => {
     await target.workersAre(WORKERS);
-    const deadline = Date.now() + 10_000;
-    for (;;) {
-      const sockets = await connectMany(target.url, "websocket", 20);
-      const homes = new Set((await whereabouts(sockets)).map((home) => home.pid));
-      closeAll(sockets);
-      if (homes.size === WORKERS) break;
-      assert.ok(Date.now() < deadline, "a replacement gets no client");
-      await sleep(200);
-    }
+    await everyWorkerServes(target, WORKERS);
   });
 });
 

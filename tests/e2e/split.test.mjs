@@ -1,7 +1,7 @@
 // A hundred clients that come at once are shared evenly by two workers, whatever they travel by and through.
 
 import assert from "node:assert/strict";
-import { after, before, describe, test } from "node:test";
+import { afterEach, beforeEach, describe, test } from "node:test";
 import { NO_NGINX, nginx } from "../harness/balancer.mjs";
 import { closeAll, connectMany, TRANSPORTS, untroubled, whereabouts } from "../harness/clients.mjs";
 import { contractHolds } from "../harness/scenarios.mjs";
@@ -16,11 +16,12 @@ for (const [door, skip] of [["straight", false], ["through an nginx that keeps i
   describe(`${CLIENTS} clients at once, ${door}`, { skip }, () => {
     let target;
     let front;
-    before(async () => {
+    // A server for each case: clients of an earlier one that are still leaving would count.
+    beforeEach(async () => {
       target = await up({ workers: WORKERS });
       front = door === "straight" ? undefined : await nginx(target.port);
     });
-    after(async () => {
+    afterEach(async () => {
       await front?.stop();
       await target?.stop();
     });

@@ -96,6 +96,20 @@ export function whereabouts(sockets) {
   return Promise.all(sockets.map((socket) => ask(socket, "whoami")));
 }
 
+/** Waits until clients find homes at `count` workers: a replacement is a process before it serves. */
+export async function everyWorkerServes(target, count) {
+  const deadline = Date.now() + STEP_MS;
+  for (;;) {
+    const sockets = await connectMany(target.url, "websocket", 10 * count);
+    const homes = new Set((await whereabouts(sockets)).map((home) => home.pid));
+    const gone = sockets.map((socket) => new Promise((resolve) => socket.io.engine.once("close", resolve)));
+    closeAll(sockets);
+    await Promise.all(gone);
+    if (homes.size === count) return;
+    assert.ok(Date.now() < deadline, `after ${STEP_MS} ms only ${homes.size} of ${count} workers get clients`);
+  }
+}
+
 /** Collects an event on every client; `collected.reach(n)` waits until each has `n`, and a moment for what is too many. */
 export function collect(sockets, event) {
   const boxes = sockets.map(() => []);

@@ -61,15 +61,10 @@ impl Decoder {
         &'d mut self,
         input: &mut &'i mut [u8],
     ) -> Result<Option<Message<'d>>, ProtocolError> {
-        if self.partial.as_mut().is_some_and(|partial| partial.recycle()) {
-            self.partial = None;
-        }
-        match (self.deflate, &mut self.inflater) {
-            (Some(Context::TakenOver), Some(inflater)) => inflater.recycle(),
-            _ => self.inflater = None,
+        if self.over || self.partial.is_some() || self.inflater.is_some() {
+            self.recycle();
         }
         if self.over {
-            (self.partial, self.inflater) = (None, None);
             *input = &mut [];
         }
         if input.is_empty() {
@@ -101,6 +96,17 @@ impl Decoder {
         let message = partial.message().inspect_err(|_| self.over = true)?;
         self.over = matches!(message, Message::Close(_));
         Ok(Some(message))
+    }
+
+    /// Frees what the last call lent.
+    fn recycle(&mut self) {
+        if self.over || self.partial.as_mut().is_some_and(|partial| partial.recycle()) {
+            self.partial = None;
+        }
+        match (self.deflate, &mut self.inflater) {
+            (Some(Context::TakenOver), Some(inflater)) if !self.over => inflater.recycle(),
+            _ => self.inflater = None,
+        }
     }
 
     /// Whether the decoder holds no buffer: what was given ended with a message, which was asked past.

@@ -2,14 +2,23 @@
 
 /// Masks or unmasks `data` in place; `offset` is how many bytes of the same payload went before.
 pub fn apply(data: &mut [u8], mask: [u8; 4], offset: usize) {
-    let mut mask = mask;
-    mask.rotate_left(offset & 3);
-    let wide = u128::from_ne_bytes(std::array::from_fn(|i| mask[i & 3]));
+    let word = u32::from_le_bytes(mask).rotate_right(8 * (offset & 3) as u32);
+    let double = u64::from(word) << 32 | u64::from(word);
+    let wide = u128::from(double) << 64 | u128::from(double);
     let (chunks, rest) = data.as_chunks_mut::<16>();
     for chunk in chunks {
-        *chunk = (u128::from_ne_bytes(*chunk) ^ wide).to_ne_bytes();
+        *chunk = (u128::from_le_bytes(*chunk) ^ wide).to_le_bytes();
     }
-    for (byte, mask) in rest.iter_mut().zip(mask.iter().cycle()) {
+    // Most messages are short: what is left is taken by halves.
+    let (chunks, rest) = rest.as_chunks_mut::<8>();
+    for chunk in chunks {
+        *chunk = (u64::from_le_bytes(*chunk) ^ double).to_le_bytes();
+    }
+    let (chunks, rest) = rest.as_chunks_mut::<4>();
+    for chunk in chunks {
+        *chunk = (u32::from_le_bytes(*chunk) ^ word).to_le_bytes();
+    }
+    for (byte, mask) in rest.iter_mut().zip(word.to_le_bytes()) {
         *byte ^= mask;
     }
 }

@@ -24,7 +24,6 @@
 mod error;
 pub mod json;
 pub mod msgpack;
-mod reader;
 
 use bytes::Bytes;
 

@@ -12,6 +12,7 @@
 
 pub mod engine;
 pub mod http;
+pub mod msgpack;
 pub mod sid;
 pub mod socket;
 pub mod ws;

@@ -5,6 +5,7 @@
 
 pub mod cluster;
 pub mod deflate;
+pub mod dialects;
 pub mod engine_v3;
 mod messages;
 
@@ -22,7 +23,7 @@ use sockeye_proto::{Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 18] = [
+pub const TARGETS: [Target; 20] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -36,6 +37,8 @@ pub const TARGETS: [Target; 18] = [
     ("jsonp", engine_v3::jsonp),
     ("socket_packet", socket_packet),
     ("socket_event", socket_event),
+    ("socket_msgpack", dialects::socket_msgpack),
+    ("socket_client", dialects::socket_client),
     ("placeholder", placeholders),
     ("cluster_envelope", cluster::envelope),
     ("cluster_msgpack", cluster::msgpack),

@@ -23,11 +23,12 @@ pub struct Query {
 }
 
 /// The version of Engine.IO that a client speaks.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub enum Protocol {
     /// `EIO=3`, or any other text, or none: only `4` is v4.
     V3,
     /// `EIO=4`.
+    #[default]
     V4,
 }
 

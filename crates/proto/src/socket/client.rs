@@ -1,10 +1,12 @@
-//! One client's Socket.IO v5 state as a machine: which namespaces it is in, and a packet whose attachments are on the way.
+//! One client's Socket.IO state as a machine: which namespaces it is in, and a packet whose attachments are on the way.
 //!
 //! It is told engine messages and tells what they mean ([`Action`]). It runs no handler and knows no room: whoever drives it
 //! decides whether a client may enter ([`Client::admit`], [`Client::refuse`]).
 
+use super::dialect::auth_of_query;
 use super::placeholder::{self, PlaceholderError};
-use super::{Kind, Packet, PacketError};
+use super::{Dialect, Kind, Packet, PacketError, Parser, msgpack};
+use crate::engine::Protocol;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use std::time::{Duration, Instant};
@@ -33,7 +35,7 @@ pub enum Action<'a> {
     Connect {
         /// The namespace, with its leading slash.
         nsp: &'a str,
-        /// The `auth` payload as JSON, empty when the client sent none.
+        /// The `auth` payload as JSON, empty when the client sent none. In v3 it is an object of the namespace's query.
         auth: &'a str,
     },
     /// An event for a namespace that the client is in.
@@ -54,7 +56,7 @@ pub struct Message<'a> {
     pub nsp: &'a str,
     /// The id of the ack, asked for or answered.
     pub id: Option<u64>,
-    /// The JSON array as it stood on the wire, placeholders included.
+    /// The JSON array as it stood on the wire, placeholders included; what msgpack held, as such.
     pub data: &'a str,
     /// The attachments, in the order of their placeholders.
     pub attachments: Vec<Bytes>,
@@ -63,10 +65,11 @@ pub struct Message<'a> {
 /// How a client broke the protocol. The connection is closed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 pub enum Misbehaved {
-    /// The text is no packet: `parse error` for its sockets (the official server closes the engine).
+    /// The message is no packet: `parse error` for its sockets (the official server closes the engine).
     #[error("expected a Socket.IO packet: {0}")]
     Malformed(#[from] PacketError),
-    /// A placeholder stands for no attachment.
+    /// A placeholder stands for no attachment, or several for the same: nobody writes that, and where the data is written
+    /// anew each would become a copy.
     #[error("expected placeholders for attachments: {0}")]
     Placeholder(#[from] PlaceholderError),
     /// A text frame came while attachments were due.
@@ -84,8 +87,12 @@ pub enum Misbehaved {
 #[derive(Debug)]
 pub struct Client {
     limits: Limits,
+    dialect: Dialect,
+    /// A v3 client is about to be in `/`.
+    enters: bool,
     namespaces: SmallVec<[Entry; 1]>,
     partial: Option<Box<Partial>>,
+    whole: Option<Box<Whole>>,
     connect_by: Option<Instant>,
 }
 
@@ -104,17 +111,41 @@ struct Partial {
     complete: bool,
 }
 
+/// What an action borrows that the wire did not have as such.
+#[derive(Debug)]
+struct Whole {
+    nsp: String,
+    data: String,
+}
+
 const _: () = assert!(size_of::<Client>() <= 112);
 
 impl Client {
-    /// Starts the machine of a client whose session opened at `now`.
+    /// Starts the machine of a client of v4, with the text parser, whose session opened at `now`.
     pub fn new(limits: Limits, now: Instant) -> Self {
+        Self::with_dialect(limits, Dialect::default(), now)
+    }
+
+    /// Starts the machine of a client whose session opened at `now`. Ask [`Client::poll_action`] what follows at once.
+    pub fn with_dialect(limits: Limits, dialect: Dialect, now: Instant) -> Self {
         Self {
             limits,
+            dialect,
+            enters: dialect.protocol == Protocol::V3,
             namespaces: SmallVec::new(),
             partial: None,
+            whole: None,
             connect_by: Some(now + limits.connect_timeout),
         }
+    }
+
+    /// Tells what the client wants without having said so: in v3, once, to be in `/`, with the credentials `{}`.
+    pub fn poll_action(&mut self) -> Option<Action<'static>> {
+        if !std::mem::take(&mut self.enters) {
+            return None;
+        }
+        self.namespaces.push(Entry { nsp: "/".into(), admitted: false });
+        Some(Action::Connect { nsp: "/", auth: "{}" })
     }
 
     /// Takes a text message.
@@ -122,14 +153,19 @@ impl Client {
     /// # Errors
     /// [`Misbehaved`]: close the connection.
     pub fn handle_text<'a>(&'a mut self, text: &'a str) -> Result<Action<'a>, Misbehaved> {
+        if self.dialect.parser == Parser::Msgpack {
+            return Err(PacketError::NoPacket.into());
+        }
         match &self.partial {
             Some(partial) if !partial.complete => return Err(Misbehaved::TextBetweenAttachments),
             Some(_) => self.partial = None,
             None => {}
         }
+        self.whole = None;
         let packet = Packet::decode(text, self.limits.attachments_max)?;
+        let (packet, query) = self.dialect.localize(packet);
+        self.check_state(packet.kind, packet.nsp)?;
         if packet.attachments > 0 {
-            self.check_state(&packet)?;
             self.partial = Some(Box::new(Partial {
                 text: text.into(),
                 missing: packet.attachments,
@@ -138,31 +174,22 @@ impl Client {
             }));
             return Ok(Action::Pending);
         }
-        self.act(packet, Vec::new())
+        self.apply(packet.kind, packet.nsp);
+        if packet.kind == Kind::Connect && self.dialect.protocol == Protocol::V3 {
+            return self.keep(Kind::Connect, packet.nsp.to_owned(), None, auth_of_query(query), Vec::new());
+        }
+        act(packet, Vec::new())
     }
 
-    /// Takes a binary message: an attachment.
+    /// Takes a binary message: an attachment, or a packet of msgpack.
     ///
     /// # Errors
     /// [`Misbehaved`]: close the connection.
     pub fn handle_binary(&mut self, bytes: Bytes) -> Result<Action<'_>, Misbehaved> {
-        let Some(partial) = self.partial.as_mut().filter(|partial| !partial.complete) else {
-            return Err(Misbehaved::UnexpectedBinary);
-        };
-        partial.attachments.push(bytes);
-        partial.missing -= 1;
-        if partial.missing > 0 {
-            return Ok(Action::Pending);
+        match self.dialect.parser {
+            Parser::Text => self.handle_attachment(bytes),
+            Parser::Msgpack => self.handle_msgpack(&bytes),
         }
-        partial.complete = true;
-        let attachments = std::mem::take(&mut partial.attachments);
-        let max = self.limits.attachments_max;
-        // The action borrows the text, so it stays until the next message.
-        let this = &*self;
-        let text = this.partial.as_ref().map_or("", |partial| &partial.text);
-        let packet = Packet::decode(text, max)?;
-        placeholder::check(packet.data, packet.attachments)?;
-        this.message(packet, attachments)
     }
 
     /// The client is in `nsp` from here on.
@@ -178,42 +205,88 @@ impl Client {
         self.namespaces.retain(|entry| &*entry.nsp != nsp);
     }
 
+    /// Drops what the last action borrowed. Idle clients of v3 or of msgpack, and those that sent attachments, hold it else.
+    pub fn release(&mut self) {
+        self.whole = None;
+        self.partial.take_if(|partial| partial.complete);
+    }
+
+    /// How the client talks.
+    pub fn dialect(&self) -> Dialect {
+        self.dialect
+    }
+
     /// Tells by when the client must be in a namespace; when that moment has passed, close the connection.
     pub fn poll_timeout(&self) -> Option<Instant> {
         self.connect_by
     }
 
-    fn act<'a>(&'a mut self, packet: Packet<'a>, attachments: Vec<Bytes>) -> Result<Action<'a>, Misbehaved> {
-        self.check_state(&packet)?;
-        match packet.kind {
-            Kind::Connect => {
-                self.namespaces.push(Entry { nsp: packet.nsp.into(), admitted: false });
-                Ok(Action::Connect { nsp: packet.nsp, auth: packet.data })
-            }
-            Kind::Disconnect => {
-                self.refuse(packet.nsp);
-                Ok(Action::Disconnect { nsp: packet.nsp })
-            }
-            Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck | Kind::ConnectError => {
-                self.message(packet, attachments)
-            }
+    fn handle_attachment(&mut self, bytes: Bytes) -> Result<Action<'_>, Misbehaved> {
+        let Some(partial) = self.partial.as_mut().filter(|partial| !partial.complete) else {
+            return Err(Misbehaved::UnexpectedBinary);
+        };
+        partial.attachments.push(bytes);
+        partial.missing -= 1;
+        if partial.missing > 0 {
+            return Ok(Action::Pending);
         }
+        partial.complete = true;
+        let attachments = std::mem::take(&mut partial.attachments);
+        // The action borrows the text, so it stays until the next message.
+        let this = &*self;
+        let text = this.partial.as_ref().map_or("", |partial| &partial.text);
+        let packet = Packet::decode(text, this.limits.attachments_max)?;
+        let (packet, _) = this.dialect.localize(packet);
+        check_placeholders(packet.data, attachments.len())?;
+        this.check_state(packet.kind, packet.nsp)?;
+        act(packet, attachments)
     }
 
-    fn message<'a>(&'a self, packet: Packet<'a>, attachments: Vec<Bytes>) -> Result<Action<'a>, Misbehaved> {
-        self.check_state(&packet)?;
-        let message = Message { nsp: packet.nsp, id: packet.id, data: packet.data, attachments };
-        match packet.kind {
-            Kind::Event | Kind::BinaryEvent => Ok(Action::Event(message)),
-            Kind::Ack | Kind::BinaryAck => Ok(Action::Ack(message)),
-            Kind::Connect | Kind::Disconnect | Kind::ConnectError => Err(Misbehaved::InvalidState),
+    fn handle_msgpack(&mut self, bytes: &Bytes) -> Result<Action<'_>, Misbehaved> {
+        self.whole = None;
+        let decoded = msgpack::decode(bytes, self.limits.attachments_max)?;
+        let msgpack::Decoded { kind, nsp, id, data, attachments } = decoded;
+        if !attachments.is_empty() {
+            check_placeholders(&data, attachments.len())?;
+        }
+        let packet = Packet { kind, nsp: &nsp, id, attachments: 0, data: "" };
+        let (packet, query) = self.dialect.localize(packet);
+        self.check_state(kind, packet.nsp)?;
+        self.apply(kind, packet.nsp);
+        let (nsp, data) = match (self.dialect.protocol, kind) {
+            (Protocol::V4, _) => (nsp, data),
+            (Protocol::V3, Kind::Connect) => (packet.nsp.to_owned(), auth_of_query(query)),
+            (Protocol::V3, _) => (packet.nsp.to_owned(), data),
+        };
+        self.keep(kind, nsp, id, data, attachments)
+    }
+
+    /// Keeps what the action of a packet borrows.
+    fn keep(
+        &mut self,
+        kind: Kind,
+        nsp: String,
+        id: Option<u64>,
+        data: String,
+        attachments: Vec<Bytes>,
+    ) -> Result<Action<'_>, Misbehaved> {
+        let Whole { nsp, data } = &**self.whole.insert(Box::new(Whole { nsp, data }));
+        act(Packet { kind, nsp, id, attachments: 0, data }, attachments)
+    }
+
+    /// Notes who comes and goes.
+    fn apply(&mut self, kind: Kind, nsp: &str) {
+        match kind {
+            Kind::Connect => self.namespaces.push(Entry { nsp: nsp.into(), admitted: false }),
+            Kind::Disconnect => self.refuse(nsp),
+            Kind::Event | Kind::BinaryEvent | Kind::Ack | Kind::BinaryAck | Kind::ConnectError => {}
         }
     }
 
     /// Socket.IO v5, "Connection to a namespace": one CONNECT a namespace, nothing else before it is answered.
-    fn check_state(&self, packet: &Packet<'_>) -> Result<(), Misbehaved> {
-        let entry = self.namespaces.iter().find(|entry| &*entry.nsp == packet.nsp);
-        match (packet.kind, entry) {
+    fn check_state(&self, kind: Kind, nsp: &str) -> Result<(), Misbehaved> {
+        let entry = self.namespaces.iter().find(|entry| &*entry.nsp == nsp);
+        match (kind, entry) {
             (Kind::Connect, None) => Ok(()),
             (Kind::ConnectError, _) | (Kind::Connect, Some(_)) | (_, None) => Err(Misbehaved::InvalidState),
             // A client that gave up waiting may leave before it was admitted.
@@ -225,106 +298,23 @@ impl Client {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_client_enters_talks_and_leaves() {
-        let mut client = admitted();
-        let rows: [(&str, Action<'_>); 4] = [
-            (r#"2["a",1]"#, Action::Event(message("/", None, r#"["a",1]"#))),
-            (r#"27["a"]"#, Action::Event(message("/", Some(7), r#"["a"]"#))),
-            (r#"33["ok"]"#, Action::Ack(message("/", Some(3), r#"["ok"]"#))),
-            ("1", Action::Disconnect { nsp: "/" }),
-        ];
-        for (text, action) in rows {
-            assert_eq!(client.handle_text(text), Ok(action), "{text}");
-        }
-        assert_eq!(client.handle_text(r#"2["a"]"#), Err(Misbehaved::InvalidState));
-    }
-
-    #[test]
-    fn a_namespace_is_asked_for_with_and_without_auth() {
-        let rows = [
-            ("0", "/", ""),
-            (r#"0{"token":"x"}"#, "/", r#"{"token":"x"}"#),
-            ("0/admin,", "/admin", ""),
-            ("0/random", "/random", ""),
-            (r#"0/admin,{"a":1}"#, "/admin", r#"{"a":1}"#),
-        ];
-        for (text, nsp, auth) in rows {
-            let mut client = Client::new(Limits::default(), Instant::now());
-            assert_eq!(client.handle_text(text), Ok(Action::Connect { nsp, auth }), "{text}");
-        }
-    }
-
-    #[test]
-    fn what_a_client_may_not_send() {
-        let rows =
-            ["0", r#"2/admin,["a"]"#, "1/admin,", r#"3/x,0["a"]"#, r#"4{"message":"no"}"#, r#"4/x,"no""#];
-        for text in rows {
-            assert_eq!(admitted().handle_text(text), Err(Misbehaved::InvalidState), "{text}");
-        }
-        for text in ["", "9", r#"2"a""#, r#"2{"a":1}"#, r#"2["connect"]"#, "abc"] {
-            let result = admitted().handle_text(text).map(|_| ());
-            assert!(matches!(result, Err(Misbehaved::Malformed(_))), "{text}: {result:?}");
-        }
-    }
-
-    #[test]
-    fn nothing_passes_before_the_namespace_is_entered() {
-        let mut client = Client::new(Limits::default(), Instant::now());
-        client.handle_text("0").unwrap();
-        assert_eq!(client.handle_text(r#"2["a"]"#), Err(Misbehaved::InvalidState));
-        client.refuse("/");
-        assert!(client.handle_text("0").is_ok(), "a refused client may ask again");
-    }
-
-    #[test]
-    fn attachments_complete_a_packet_in_order() {
-        let mut client = admitted();
-        let text = r#"52-1["b",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#;
-        assert_eq!(client.handle_text(text), Ok(Action::Pending));
-        assert_eq!(client.handle_binary(Bytes::from_static(b"x")), Ok(Action::Pending));
-        let whole = Message {
-            nsp: "/",
-            id: Some(1),
-            data: r#"["b",{"_placeholder":true,"num":0},{"_placeholder":true,"num":1}]"#,
-            attachments: vec![Bytes::from_static(b"x"), Bytes::from_static(b"y")],
-        };
-        assert_eq!(client.handle_binary(Bytes::from_static(b"y")), Ok(Action::Event(whole)));
-        assert_eq!(client.handle_binary(Bytes::from_static(b"z")), Err(Misbehaved::UnexpectedBinary));
-        assert!(client.handle_text(r#"2["a"]"#).is_ok());
-    }
-
-    #[test]
-    fn text_between_attachments_and_binary_from_nowhere_are_refused() {
-        let mut client = admitted();
-        client.handle_text(r#"51-["b",{"_placeholder":true,"num":0}]"#).unwrap();
-        assert_eq!(client.handle_text(r#"2["a"]"#), Err(Misbehaved::TextBetweenAttachments));
-        assert_eq!(admitted().handle_binary(Bytes::new()), Err(Misbehaved::UnexpectedBinary));
-    }
-
-    #[test]
-    fn the_time_to_enter_a_namespace_is_limited() {
-        let now = Instant::now();
-        let mut client = Client::new(Limits::default(), now);
-        assert_eq!(client.poll_timeout(), Some(now + Duration::from_secs(45)));
-        client.handle_text("0").unwrap();
-        assert!(client.poll_timeout().is_some(), "asking is not entering");
-        client.admit("/");
-        assert_eq!(client.poll_timeout(), None);
-    }
-
-    fn admitted() -> Client {
-        let mut client = Client::new(Limits::default(), Instant::now());
-        client.handle_text("0").unwrap();
-        client.admit("/");
-        client
-    }
-
-    fn message<'a>(nsp: &'a str, id: Option<u64>, data: &'a str) -> Message<'a> {
-        Message { nsp, id, data, attachments: Vec::new() }
+/// What a packet means that is allowed.
+fn act<'a>(packet: Packet<'a>, attachments: Vec<Bytes>) -> Result<Action<'a>, Misbehaved> {
+    let Packet { kind, nsp, id, data, .. } = packet;
+    match kind {
+        Kind::Connect => Ok(Action::Connect { nsp, auth: data }),
+        Kind::Disconnect => Ok(Action::Disconnect { nsp }),
+        Kind::Event | Kind::BinaryEvent => Ok(Action::Event(Message { nsp, id, data, attachments })),
+        Kind::Ack | Kind::BinaryAck => Ok(Action::Ack(Message { nsp, id, data, attachments })),
+        Kind::ConnectError => Err(Misbehaved::InvalidState),
     }
 }
+
+/// Checks that placeholders name attachments, and no more often than there are any.
+fn check_placeholders(data: &str, attachments: usize) -> Result<(), PlaceholderError> {
+    let attachments = u32::try_from(attachments).map_err(|_| PlaceholderError)?;
+    if placeholder::check(data, attachments)? > attachments { Err(PlaceholderError) } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests;

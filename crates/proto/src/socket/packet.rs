@@ -6,6 +6,7 @@
 use serde::de::IgnoredAny;
 
 use super::event::Event;
+use crate::msgpack::Malformed;
 
 /// The default of the official parser for the most attachments of one packet.
 pub const ATTACHMENTS_MAX: u32 = 10;
@@ -110,7 +111,7 @@ pub fn encode_header(kind: Kind, nsp: &str, id: Option<u64>, attachments: u32, o
     }
 }
 
-/// Text that is no packet.
+/// What is no packet.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum PacketError {
     /// The first character is no kind.
@@ -128,6 +129,12 @@ pub enum PacketError {
     /// Not JSON, or not the JSON that this kind carries.
     #[error("invalid payload")]
     InvalidPayload,
+    /// Not msgpack.
+    #[error("{0}")]
+    Msgpack(Malformed),
+    /// Text where msgpack was due, or msgpack that is no packet.
+    #[error("expected a packet in msgpack")]
+    NoPacket,
 }
 
 fn take_attachments(text: &str, max: u32) -> Result<(u32, &str), PacketError> {
@@ -157,19 +164,22 @@ fn take_id(text: &str) -> Result<(Option<u64>, &str), PacketError> {
 }
 
 fn check_payload(kind: Kind, data: &str) -> Result<(), PacketError> {
-    // White space never leads: it counted as a part of the id.
+    if has_shape(kind, data) && serde_json::from_str::<IgnoredAny>(data).is_ok() {
+        Ok(())
+    } else {
+        Err(PacketError::InvalidPayload)
+    }
+}
+
+/// Whether a payload that is JSON is the JSON that its kind carries. White space never leads: in text it is a part of the id.
+pub(super) fn has_shape(kind: Kind, data: &str) -> bool {
     let first = data.as_bytes().first();
-    let shape = match kind {
+    match kind {
         Kind::Connect => first == Some(&b'{'),
         Kind::Disconnect => false,
         Kind::ConnectError => matches!(first, Some(b'{' | b'"')),
         Kind::Ack | Kind::BinaryAck => first == Some(&b'['),
         Kind::Event | Kind::BinaryEvent => Event::split(data).is_ok(),
-    };
-    if shape && serde_json::from_str::<IgnoredAny>(data).is_ok() {
-        Ok(())
-    } else {
-        Err(PacketError::InvalidPayload)
     }
 }
 

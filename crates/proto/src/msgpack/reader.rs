@@ -5,19 +5,19 @@
 
 use bytes::Bytes;
 
-use super::error::{ATTACHMENTS_MAX, DEPTH_MAX, Malformed};
-use super::json;
+use super::error::{DEPTH_MAX, Malformed};
 
 pub(super) struct Reader<'a> {
     source: &'a Bytes,
     at: usize,
     text: Vec<u8>,
     attachments: Vec<Bytes>,
+    attachments_max: usize,
 }
 
 impl<'a> Reader<'a> {
-    pub(super) const fn new(source: &'a Bytes) -> Self {
-        Self { source, at: 0, text: Vec::new(), attachments: Vec::new() }
+    pub(super) const fn new(source: &'a Bytes, attachments_max: usize) -> Self {
+        Self { source, at: 0, text: Vec::new(), attachments: Vec::new(), attachments_max }
     }
 
     /// The JSON text and the binary parts, if the source was read to its end.
@@ -145,15 +145,16 @@ impl<'a> Reader<'a> {
     fn text(&mut self, length: usize) -> Result<(), Malformed> {
         let bytes = self.take(length)?;
         // JavaScript writes half a surrogate pair as bytes that are no UTF-8; its decoders replace them too.
-        json::string(&mut self.text, &String::from_utf8_lossy(bytes));
+        serde_json::to_writer(&mut self.text, &*String::from_utf8_lossy(bytes))
+            .expect("a vector takes every write, and text is always JSON");
         Ok(())
     }
 
     fn binary(&mut self, length: usize) -> Result<(), Malformed> {
         let part = self.take(length)?;
         let index = self.attachments.len();
-        if index == ATTACHMENTS_MAX {
-            return Err(Malformed::Attachments);
+        if index == self.attachments_max {
+            return Err(Malformed::Attachments(self.attachments_max));
         }
         self.attachments.push(self.source.slice_ref(part));
         self.write_display(format_args!("{{\"_placeholder\":true,\"num\":{index}}}"));

@@ -7,7 +7,7 @@ use http::{HeaderName, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use sockeye_proto::Tag;
 use sockeye_relay::{Body, Breach, Origin, RelayError};
-use tracing::{debug, warn};
+use tracing::debug;
 
 use crate::door::{Asking, Door};
 use crate::reply;
@@ -44,7 +44,7 @@ async fn to_owner(shared: &Shared, origin: &Origin, request: Request<Incoming>, 
         Ok(response) => response,
         Err(RelayError::Refused { source, .. }) => {
             debug!(%tag, %source, "owner took no request");
-            if is_nobody(source.kind()) {
+            if sockeye_relay::is_nobody(&source) {
                 // The worker is dead, whether or not we have been told so, and its sessions with it.
                 refuse(shared, upgrade)
             } else if source.kind() == ErrorKind::TimedOut {
@@ -122,25 +122,13 @@ fn unavailable(shared: &Shared) -> Response<Body> {
 }
 
 fn lost(error: &RelayError) -> Response<Body> {
-    warn!(%error, "request lost");
+    debug!(%error, "request lost");
     match error {
         RelayError::Broken(Breach::Silent(_)) => reply::gateway_timeout(),
         RelayError::Broken(Breach::Ended(_)) | RelayError::Refused { .. } | RelayError::Switched => {
             reply::plain(StatusCode::BAD_GATEWAY, "the worker broke off")
         }
     }
-}
-
-/// Whether a failed connect means that nobody listens. Others, as a lack of descriptors here, say nothing of the session.
-const fn is_nobody(kind: ErrorKind) -> bool {
-    matches!(
-        kind,
-        ErrorKind::NotFound
-            | ErrorKind::ConnectionRefused
-            | ErrorKind::ConnectionReset
-            | ErrorKind::ConnectionAborted
-            | ErrorKind::BrokenPipe
-    )
 }
 
 /// RFC 9112 §3.2: a request of HTTP/1.1 names one host, and never several, or two readers might serve two hosts.

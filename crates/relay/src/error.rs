@@ -37,3 +37,16 @@ pub enum Breach {
     #[error("silent for {0:?}")]
     Silent(Duration),
 }
+
+/// Tells whether a refused connection means that nobody listens: the upstream is dead. Others, as a lack of descriptors here, say nothing of it.
+#[must_use]
+pub fn is_nobody(refusal: &io::Error) -> bool {
+    matches!(
+        refusal.kind(),
+        io::ErrorKind::NotFound
+            | io::ErrorKind::ConnectionRefused
+            | io::ErrorKind::ConnectionReset
+            | io::ErrorKind::ConnectionAborted
+            | io::ErrorKind::BrokenPipe
+    )
+}

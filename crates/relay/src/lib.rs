@@ -31,7 +31,7 @@ mod tunnel;
 pub use address::Address;
 pub use body::{Body, BoxError};
 pub use config::Config;
-pub use error::{Breach, RelayError};
+pub use error::{Breach, RelayError, is_nobody};
 pub use headers::{PEER, RELAYED};
 pub use origin::Origin;
 pub use relay::{Relay, Stats, Upstream};

@@ -50,6 +50,7 @@ pub(crate) struct Core {
     /// What was counted.
     pub(crate) counters: Counters,
     sessions: Sessions,
+    telling: Mutex<()>,
     closing: AtomicBool,
 }
 
@@ -90,6 +91,7 @@ impl Core {
             reporter: OnceLock::new(),
             counters: Counters::default(),
             sessions: Sessions(std::array::from_fn(|_| Mutex::default())),
+            telling: Mutex::new(()),
             closing: AtomicBool::new(false),
         })
     }
@@ -196,6 +198,8 @@ impl Core {
     /// Tells the supervisor how many sessions there are, if there is one.
     pub(crate) fn report_load(&self) {
         if let Some(reporter) = self.reporter.get() {
+            // Read and told under one lock: an older pair of numbers must not overtake a newer one.
+            let _telling = self.telling.lock();
             let arrived = self.counters.arrived.load(Ordering::Relaxed);
             reporter.load(self.counters.sessions.load(Ordering::Relaxed), arrived);
         }

@@ -19,7 +19,7 @@ use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
 use sockeye_proto::engine::{Refusal, Transport};
 use sockeye_proto::ws::handshake::{accept_key, is_key};
-use sockeye_relay::{Body, BoxError, Origin, PEER, RELAYED, RelayError, Rewind, Socket};
+use sockeye_relay::{Body, BoxError, Origin, PEER, RELAYED, RelayError, Rewind, Socket, is_nobody};
 use std::pin::pin;
 use std::sync::Arc;
 
@@ -121,7 +121,8 @@ where
     };
     answer.unwrap_or_else(|error| match &error {
         // The owner died: its sessions are nobody's.
-        RelayError::Refused { .. } => refuse(Refusal::UnknownSid),
+        RelayError::Refused { source, .. } if is_nobody(source) => refuse(Refusal::UnknownSid),
+        RelayError::Refused { .. } => status(StatusCode::SERVICE_UNAVAILABLE),
         RelayError::Broken(_) | RelayError::Switched => {
             tracing::debug!(%error, "the owner of a session did not answer");
             status(StatusCode::BAD_GATEWAY)

@@ -1,8 +1,10 @@
 //! The driver of one session: waits for mail, bytes and time, tells the machines, does what they say.
 //!
 //! One task owns a connection from its handshake to its end, on whatever transport. It decides nothing: transports and
-//! heartbeats are `engine::Session`'s, packets are `socket::Client`'s, handlers wait in [`slots`].
+//! heartbeats are `engine::Session`'s, packets are `socket::Client`'s, handlers wait in [`slots`]. What comes in is taken apart in
+//! [`intake`].
 
+mod intake;
 mod slots;
 mod upper;
 
@@ -10,16 +12,14 @@ use crate::core::{Core, Working};
 use crate::delivery::{Control, Mail, Mailbox, Overflowed};
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
-use crate::transport::{Answer, Outbox, PostRequest, Reply, WebSocket, with_scratch};
+use crate::transport::{Answer, Reply, WebSocket};
 use bytes::Bytes;
+use intake::Post;
 use smallvec::SmallVec;
-use sockeye_proto::engine::payload::SEPARATOR;
 use sockeye_proto::engine::session::{Leg, Output, PollAnswer, Session};
-use sockeye_proto::engine::{CloseReason, Packet, Transport};
+use sockeye_proto::engine::{CloseReason, Transport};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::DisconnectReason;
-use sockeye_proto::ws::encoder::{close, close_payload, frame};
-use sockeye_proto::ws::{Decoder, Message, Opcode};
 use std::future::Future;
 use std::pin::Pin;
 use std::sync::atomic::Ordering;
@@ -27,7 +27,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::time::Sleep;
-use upper::{Fault, Upper};
+use upper::Upper;
 
 /// Rounds of one wake-up; then the task lets others run.
 const ROUNDS_MAX: usize = 16;
@@ -66,13 +66,6 @@ enum Wire {
     Polling(Option<Reply>),
     WebSocket(WebSocket),
     Gone,
-}
-
-/// A POST that is being taken.
-struct Post {
-    /// What is to be read yet, `None` at the end: after the last separator comes a packet, if an empty one.
-    rest: Option<Bytes>,
-    reply: Reply,
 }
 
 const _: () = assert!(size_of::<Connection>() <= 640);
@@ -239,169 +232,6 @@ impl Connection {
         }
     }
 
-    fn take_post(&mut self, request: PostRequest, now: Instant, cx: &mut Context<'_>) {
-        // An earlier POST cannot wait: one at a time is read.
-        self.post = Some(Box::new(Post { rest: Some(request.body), reply: request.reply }));
-        self.read_post(now, cx);
-    }
-
-    /// Takes the packets of a POST one by one, as long as their events find room.
-    fn read_post(&mut self, now: Instant, cx: &mut Context<'_>) {
-        let Some(mut post) = self.post.take() else { return };
-        let limit = self.core.config.events_waiting_max.get();
-        while !self.session.is_closed()
-            && !self.upper.is_congested(limit)
-            && let Some(mut rest) = post.rest.take()
-        {
-            // Engine.IO v4, "HTTP long-polling": packets are separated.
-            let packet = match memchr::memchr(SEPARATOR, &rest) {
-                Some(end) => {
-                    let packet = rest.split_to(end);
-                    post.rest = Some(rest.split_off(1));
-                    packet
-                }
-                None => rest,
-            };
-            match Packet::decode_text(&String::from_utf8_lossy(&packet)) {
-                Ok(packet) => {
-                    if let Some(content) = self.session.handle_packet(Leg::Current, packet, now) {
-                        let taken = self.upper.message(content, cx);
-                        self.judge(taken, now);
-                    }
-                }
-                Err(_) => self.session.handle_malformed(Leg::Current),
-            }
-        }
-        self.post = Some(post);
-    }
-
-    fn read(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        if let Some(mut probe) = self.probe.take() {
-            moved |= self.read_websocket(&mut probe, cx);
-            if self.session.is_upgrading() || self.session.transport() == Transport::WebSocket {
-                self.probe = Some(probe);
-            } else {
-                // It ended: kept, it would be read for ever.
-                self.core.farewell(*probe);
-            }
-        }
-        match std::mem::replace(&mut self.wire, Wire::Gone) {
-            Wire::WebSocket(mut websocket) => {
-                moved |= self.read_websocket(&mut websocket, cx);
-                self.wire = Wire::WebSocket(websocket);
-            }
-            Wire::Polling(Some(mut reply)) => {
-                if reply.poll_gone(cx).is_ready() {
-                    self.session.handle_poll_aborted();
-                    self.wire = Wire::Polling(None);
-                    moved = true;
-                } else {
-                    self.wire = Wire::Polling(Some(reply));
-                }
-            }
-            wire @ (Wire::Polling(None) | Wire::Gone) => self.wire = wire,
-        }
-        moved
-    }
-
-    /// Reads once and takes every message of it. `true` when there was something.
-    fn read_websocket(&mut self, websocket: &mut WebSocket, cx: &mut Context<'_>) -> bool {
-        if self.paused || self.session.is_closed() {
-            return false;
-        }
-        with_scratch(|buffer| match websocket.poll_read(cx, buffer) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(length)) if length > 0 => {
-                self.take_bytes(websocket, &mut buffer[..length], cx);
-                true
-            }
-            Poll::Ready(end) => {
-                // 0 is an end; the official server calls it `transport close` whether or not a close frame came first.
-                self.session.handle_websocket_ended(self.leg(), end.is_ok());
-                true
-            }
-        })
-    }
-
-    fn take_bytes(&mut self, websocket: &mut WebSocket, mut input: &mut [u8], cx: &mut Context<'_>) {
-        let now = Instant::now();
-        let limit = self.core.config.events_waiting_max.get();
-        // Taken out so that a message may borrow from it while the session works.
-        let mut decoder = std::mem::replace(&mut websocket.decoder, Decoder::new(0));
-        loop {
-            match decoder.decode(&mut input) {
-                Ok(None) => break,
-                Ok(Some(message)) => self.take_message(message, &mut websocket.outbox, now, cx),
-                Err(error) => {
-                    tracing::debug!(sid = %self.sid, %error, "closed: not a WebSocket");
-                    websocket.outbox.finish(&close(error.close_code(), ""));
-                    self.session.handle_websocket_ended(self.leg(), false);
-                    break;
-                }
-            }
-            if self.upper.is_congested(limit) {
-                websocket.unread(input);
-                break;
-            }
-        }
-        websocket.decoder = decoder;
-    }
-
-    fn take_message(
-        &mut self,
-        message: Message<'_>,
-        outbox: &mut Outbox,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) {
-        let leg = self.leg();
-        let packet = match message {
-            Message::Text(text) => Packet::decode_text(text),
-            Message::Binary(bytes) => Ok(Packet::decode_binary(bytes)),
-            Message::Ping(payload) => {
-                return outbox.queue(&Outgoing::raw(frame(Opcode::Pong, payload)).shared());
-            }
-            Message::Pong(_) => return,
-            Message::Close(reason) => {
-                let code = reason.map_or_else(Vec::new, |(code, _)| close_payload(code, ""));
-                outbox.finish(&frame(Opcode::Close, &code));
-                return self.session.handle_websocket_ended(leg, true);
-            }
-        };
-        match packet {
-            Ok(packet) => {
-                if let Some(content) = self.session.handle_packet(leg, packet, now) {
-                    let taken = self.upper.message(content, cx);
-                    self.judge(taken, now);
-                } else if leg == Leg::Probe && self.leg() == Leg::Current {
-                    // The next message of this very read may ask which transport it came by.
-                    self.mailbox.leave_polling();
-                }
-            }
-            Err(_) => self.session.handle_malformed(leg),
-        }
-    }
-
-    fn judge(&mut self, taken: Result<(), Fault>, now: Instant) {
-        match taken {
-            Ok(()) => {}
-            Err(Fault::Malformed) => self.session.close(now),
-            Err(Fault::Misbehaved) => {
-                self.session.close(now);
-                // As the official server: `forced close` where the session could end at once.
-                if !self.session.is_closed() {
-                    self.upper.leave_all(DisconnectReason::ForcedServerClose);
-                }
-            }
-            Err(Fault::Excess) => {
-                tracing::info!(sid = %self.sid, "closed: too many events wait while a handler awaits an ack");
-                self.upper.leave_all(DisconnectReason::ForcedServerClose);
-                self.session.close(now);
-            }
-        }
-    }
-
     /// Looks at the clock only when the timer rings; a later deadline just rings once in vain. The timer keeps this task's
     /// waker, so it is polled only after it was set.
     fn check_time(&mut self, cx: &mut Context<'_>) -> bool {
@@ -547,14 +377,6 @@ impl Connection {
         match &self.wire {
             Wire::WebSocket(websocket) => websocket.outbox.is_empty(),
             Wire::Polling(_) | Wire::Gone => true,
-        }
-    }
-
-    /// Where bytes of a WebSocket belong: to the session once it carries it, to the probe before.
-    fn leg(&self) -> Leg {
-        match self.session.transport() {
-            Transport::WebSocket => Leg::Current,
-            Transport::Polling => Leg::Probe,
         }
     }
 }

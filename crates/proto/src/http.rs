@@ -3,6 +3,8 @@
 //!
 //! It reads no body and writes no answer. Limits of size and time belong to whoever reads the bytes.
 
+pub mod encoding;
+
 use std::borrow::Cow;
 
 pub use httparse::Status;

@@ -121,11 +121,7 @@ fn shake_hands(stream: &mut TcpStream, read: &mut Vec<u8>) -> io::Result<(Option
         let Ok(Status::Complete((head, head_length))) = Head::parse(read) else { continue };
         let key = head.websocket_key().ok_or(io::ErrorKind::InvalidData)?;
         // As offered, so that the cases with context takeover and with windows have something to meet.
-        let config = DeflateConfig {
-            server_no_context_takeover: None,
-            client_no_context_takeover: false,
-            ..DeflateConfig::default()
-        };
+        let config = DeflateConfig::OFFICIAL;
         let offers = head.headers().filter(|(name, _)| name.eq_ignore_ascii_case("sec-websocket-extensions"));
         let answer = config.answer(offers.map(|(_, value)| value), &Budget::new(usize::MAX));
         let header = answer.iter().map(|answer| ("Sec-WebSocket-Extensions", answer.header.as_bytes()));

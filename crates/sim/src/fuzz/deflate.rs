@@ -110,13 +110,6 @@ fn config(choice: u8) -> DeflateConfig {
 }
 
 /// Settings that want nothing.
-const FREE: DeflateConfig = DeflateConfig {
-    server_no_context_takeover: None,
-    client_no_context_takeover: false,
-    server_max_window_bits: Limit::AsOffered,
-    client_max_window_bits: Limit::AsOffered,
-    threshold: 0,
-    context_bytes_max: 0,
-};
+const FREE: DeflateConfig = DeflateConfig::OFFICIAL;
 
 const MESSAGE_MAX: usize = 1000;

@@ -24,13 +24,13 @@ pub struct Agreement {
     pub client_max_window_bits: Window,
 }
 
-/// Bytes that one inflater holds, whatever the window.
+/// Bytes that one inflater holds, whatever the window (counted with zlib-rs 0.6).
 pub const INFLATER_BYTES: usize = 47 << 10;
 
 /// Bytes that one compressor with this window holds: 246 KiB for the smallest, 372 KiB for the largest.
 #[must_use]
 pub const fn compressor_bytes(window: Window) -> usize {
-    (244 << 10) + (4 << window.bits())
+    (244 << 10) + (4 << window.compressor_bits())
 }
 
 impl Agreement {

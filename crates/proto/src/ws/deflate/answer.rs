@@ -162,12 +162,5 @@ mod tests {
         assert_eq!(FREE.accept([]), Ok(None));
     }
 
-    const FREE: DeflateConfig = DeflateConfig {
-        server_no_context_takeover: None,
-        client_no_context_takeover: false,
-        server_max_window_bits: Limit::AsOffered,
-        client_max_window_bits: Limit::AsOffered,
-        threshold: 1024,
-        context_bytes_max: 0,
-    };
+    const FREE: DeflateConfig = DeflateConfig::OFFICIAL;
 }

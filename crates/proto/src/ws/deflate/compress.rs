@@ -17,7 +17,7 @@ pub struct Deflater {
 /// Compresses each message on its own; the result serves every connection with that window.
 ///
 /// It keeps one stream for each window that it met, reset between messages, since making one costs as much as compressing
-/// a few hundred bytes: at most 2.1 MiB, and 372 KiB where all clients have the usual window. One a thread is enough.
+/// a few hundred bytes: at most 2.2 MiB, and 372 KiB where all clients have the usual window. One a thread is enough.
 #[derive(Debug, Default)]
 pub struct Compressor {
     streams: Vec<(Window, Deflater)>,

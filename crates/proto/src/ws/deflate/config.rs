@@ -40,15 +40,20 @@ pub enum Limit {
     To(Window),
 }
 
+impl DeflateConfig {
+    /// What the official server and client do unless told otherwise: contexts are taken over wherever the peer lets them.
+    pub const OFFICIAL: Self = Self {
+        server_no_context_takeover: None,
+        client_no_context_takeover: false,
+        server_max_window_bits: Limit::AsOffered,
+        client_max_window_bits: Limit::AsOffered,
+        threshold: 1024,
+        context_bytes_max: 64 << 20,
+    };
+}
+
 impl Default for DeflateConfig {
     fn default() -> Self {
-        Self {
-            server_no_context_takeover: Some(true),
-            client_no_context_takeover: true,
-            server_max_window_bits: Limit::AsOffered,
-            client_max_window_bits: Limit::AsOffered,
-            threshold: 1024,
-            context_bytes_max: 64 << 20,
-        }
+        Self { server_no_context_takeover: Some(true), client_no_context_takeover: true, ..Self::OFFICIAL }
     }
 }

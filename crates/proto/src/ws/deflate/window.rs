@@ -35,8 +35,8 @@ impl Window {
     ///
     /// zlib knows no window of 256 bytes. With one of 512 it refers at most 250 bytes back (it keeps 262 in hand), so
     /// a peer with 256 can follow.
-    pub(super) fn compressor_bits(self) -> u8 {
-        self.0.max(9)
+    pub(super) const fn compressor_bits(self) -> u8 {
+        if self.0 < 9 { 9 } else { self.0 }
     }
 }
 

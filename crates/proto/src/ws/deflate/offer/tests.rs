@@ -99,14 +99,7 @@ const PLAIN: Agreement = Agreement {
 };
 
 /// The official defaults.
-const OFFICIAL: DeflateConfig = DeflateConfig {
-    server_no_context_takeover: None,
-    client_no_context_takeover: false,
-    server_max_window_bits: Limit::AsOffered,
-    client_max_window_bits: Limit::AsOffered,
-    threshold: 1024,
-    context_bytes_max: usize::MAX,
-};
+const OFFICIAL: DeflateConfig = DeflateConfig::OFFICIAL;
 
 fn configs() -> [(&'static str, DeflateConfig); 9] {
     let window = |bits| Limit::To(Window::new(bits).unwrap());

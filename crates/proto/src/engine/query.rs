@@ -16,7 +16,8 @@ pub struct Query {
     pub transport: Option<Transport>,
     /// The session.
     pub session: Session,
-    /// Whether the client takes no bytes on polling (`b64`); of v3, and what counts is the handshake's.
+    /// Whether the client takes no bytes (`b64`), but base64 instead: on a WebSocket in either version, on polling in v3 (in v4
+    /// nobody gets any there). What counts is the first request of a transport.
     pub b64: bool,
     /// The callback of JSONP (`j`); what counts is the handshake's.
     pub jsonp: Option<Jsonp>,

@@ -20,10 +20,10 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sockeye_cluster::mesh::Hello;
-use sockeye_cluster::{Message, Node, Nsp};
+use sockeye_cluster::{Message, Node, Nsp, Outcome, Refused, Request};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
-use tokio::sync::watch;
+use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
 use self::door::Door;
@@ -31,7 +31,8 @@ use self::machines::Machines;
 pub(crate) use self::machines::Stats;
 use self::membership::Phase;
 use self::shared::Shared;
-pub(crate) use self::shared::Sink;
+#[cfg_attr(not(test), allow(unused_imports, reason = "waits for the library's answers"))]
+pub(crate) use self::shared::{Answerer, Sink};
 
 /// This node among those of the machine. A clone is the same node; with the last one the node is gone from the mesh.
 #[derive(Clone)]
@@ -74,6 +75,35 @@ impl Mesh {
         if self.has_peers() {
             self.own.shared.turn(|machines| machines.node.handle_publish(nsp, message));
         }
+    }
+
+    /// Puts a request to all members, this one included, and returns who hears of its end; it always ends, see
+    /// [`sockeye_cluster::node`]. Works alone, too. The question to this node is put to the answerer before this returns.
+    ///
+    /// # Errors
+    ///
+    /// Refuses what is too much, or cannot be sent.
+    #[cfg_attr(
+        not(test),
+        allow(dead_code, reason = "waits for the calls of the library that ask the cluster")
+    )]
+    pub(crate) fn request(&self, nsp: &Nsp, request: Request) -> Result<oneshot::Receiver<Outcome>, Refused> {
+        let (told, turn) = self.own.shared.turn(|machines| machines.request(nsp, request));
+        self.own.shared.deliver(turn.deliveries);
+        told
+    }
+
+    /// Sets who answers questions, for good. Until then nobody does.
+    #[cfg_attr(not(test), allow(dead_code, reason = "as above"))]
+    pub(crate) fn set_answerer(&self, answerer: Answerer) {
+        // The first one stays.
+        drop(self.own.shared.answerer.set(answerer));
+    }
+
+    /// Hands answers in: the node's `handle_client_count`, `handle_ack`, `handle_sockets`, `handle_value`.
+    #[cfg_attr(not(test), allow(dead_code, reason = "as above"))]
+    pub(crate) fn answer(&self, answer: impl FnOnce(&mut Node)) {
+        self.own.shared.turn(|machines| answer(&mut machines.node));
     }
 
     /// Where the living member that issued the sids with this tag takes relayed requests.

@@ -63,9 +63,7 @@ impl Connection {
             }
         }
         let ((), turn) = self.shared.turn(|machines| machines.decoded(envelopes, malformed));
-        for delivery in turn.deliveries {
-            (self.shared.sink)(delivery);
-        }
+        self.shared.deliver(turn.deliveries);
     }
 }
 

@@ -10,8 +10,9 @@ use bytes::Bytes;
 use smallvec::SmallVec;
 use sockeye_cluster::mesh::{self, Conn, DialError, Hello, Mesh};
 use sockeye_cluster::node::{Question, Step, To};
-use sockeye_cluster::{Envelope, Node, node};
+use sockeye_cluster::{Envelope, Node, Nsp, Outcome, Refused, Request, RequestId, node};
 use sockeye_proto::sid::Tag;
+use tokio::sync::oneshot;
 
 use super::line::{Line, Posted};
 
@@ -23,6 +24,8 @@ pub(super) struct Machines {
     mesh: Mesh,
     lines: BTreeMap<Tag, Arc<Line>>,
     chores: VecDeque<Chore>,
+    /// Who waits for the end of which request.
+    waiting: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
     /// The membership's task has something to look at.
     alarm: bool,
     left: bool,
@@ -47,13 +50,22 @@ pub(super) enum Chore {
     Leave,
 }
 
+/// What is to be done or answered here, in the order in which it came.
+#[derive(Debug)]
+pub(super) enum Delivery {
+    /// For the sink.
+    Act(node::Output),
+    /// For whoever answers.
+    Answer(Question),
+}
+
 /// What a turn of the machines left to whoever caused it.
 #[derive(Debug, Default)]
 pub(super) struct Turn {
     /// Frames to be decoded.
     pub(super) received: Vec<Bytes>,
-    /// For the sink.
-    pub(super) deliveries: Vec<node::Output>,
+    /// For the sink, and for whoever answers.
+    pub(super) deliveries: Vec<Delivery>,
     /// Who is there has changed.
     pub(super) peers_changed: bool,
     /// The membership's task is to be woken.
@@ -80,11 +92,26 @@ impl Machines {
             mesh: Mesh::new(hello),
             lines: BTreeMap::new(),
             chores: VecDeque::new(),
+            waiting: BTreeMap::new(),
             alarm: false,
             left: false,
             overflows: 0,
             malformed: 0,
         }
+    }
+
+    /// Takes a request to all members, this one included; the receiver hears how it ends.
+    pub(super) fn request(
+        &mut self,
+        nsp: &Nsp,
+        request: Request,
+    ) -> Result<oneshot::Receiver<Outcome>, Refused> {
+        let id = self.node.handle_request(nsp, request, rand::random(), now())?;
+        let (tell, told) = oneshot::channel();
+        self.waiting.insert(id, tell);
+        // There is a deadline to be minded.
+        self.alarm = true;
+        Ok(told)
     }
 
     /// Takes the sockets that stand in the directory.
@@ -221,13 +248,13 @@ impl Machines {
     fn heed_node(&mut self, step: Step, turn: &mut Turn) {
         match step {
             Step::Act(output) => self.act(output, turn),
-            // Nobody here answers questions: what asks for acks is still an event for the clients, and who asks is told by its timeout.
-            Step::Answer(Question::DeliverWithAck { nsp, selector, flags, packet, asker: _ }) => {
-                turn.deliveries.push(node::Output::Deliver { nsp, selector, flags, packet });
+            Step::Answer(question) => turn.deliveries.push(Delivery::Answer(question)),
+            Step::Finish(outcome) => {
+                if let Some(tell) = self.waiting.remove(&outcome.request_id) {
+                    // Who does not wait any more does not mind.
+                    drop(tell.send(outcome));
+                }
             }
-            Step::Answer(Question::FetchSockets { .. } | Question::ServerSideEmit { .. }) => {}
-            // And nobody asks.
-            Step::Finish(_) => {}
         }
     }
 
@@ -251,7 +278,7 @@ impl Machines {
             node::Output::Deliver { .. }
             | node::Output::Join { .. }
             | node::Output::Leave { .. }
-            | node::Output::Disconnect { .. } => turn.deliveries.push(output),
+            | node::Output::Disconnect { .. } => turn.deliveries.push(Delivery::Act(output)),
         }
     }
 

@@ -2,16 +2,16 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
-use sockeye_cluster::node::Output;
+use sockeye_cluster::node::{Output, Question};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
 use tokio::sync::Notify;
 
-use super::machines::{Chore, Machines, Stats, Turn};
+use super::machines::{Chore, Delivery, Machines, Stats, Turn};
 
 /// Hears what the others want done here, and who comes and goes. It is called from several tasks and must not block.
 ///
@@ -19,10 +19,15 @@ use super::machines::{Chore, Machines, Stats, Turn};
 /// message may overtake its `PeerJoined`.
 pub(crate) type Sink = Arc<dyn Fn(Output) + Send + Sync>;
 
+/// Hears what is to be answered here, in order with what the sink hears; it must not block either. Answers go to
+/// [`Mesh::answer`](super::Mesh::answer), at once or later.
+pub(crate) type Answerer = Arc<dyn Fn(Question) + Send + Sync>;
+
 /// The machines, and what is looked at without them.
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) sink: Sink,
+    pub(super) answerer: OnceLock<Answerer>,
     /// Rings when the membership's task has something to look at.
     pub(super) bell: Notify,
     machines: Mutex<Machines>,
@@ -36,6 +41,7 @@ impl Shared {
         Self {
             dir: dir.to_owned(),
             sink,
+            answerer: OnceLock::new(),
             bell: Notify::new(),
             machines: Mutex::new(machines),
             owners: RwLock::default(),
@@ -59,6 +65,23 @@ impl Shared {
             self.bell.notify_one();
         }
         (told, turn)
+    }
+
+    /// Does what a turn left to be done here. Without somebody who answers, an event that wants acks is still an event, and
+    /// who asks is told by its timeout.
+    pub(super) fn deliver(&self, deliveries: Vec<Delivery>) {
+        for delivery in deliveries {
+            match (delivery, self.answerer.get()) {
+                (Delivery::Act(output), _) => (self.sink)(output),
+                (Delivery::Answer(question), Some(answerer)) => answerer(question),
+                (
+                    Delivery::Answer(Question::DeliverWithAck { nsp, selector, flags, packet, asker: _ }),
+                    None,
+                ) => (self.sink)(Output::Deliver { nsp, selector, flags, packet }),
+                (Delivery::Answer(Question::FetchSockets { .. } | Question::ServerSideEmit { .. }), None) => {
+                }
+            }
+        }
     }
 
     pub(super) fn next_chore(&self) -> Option<Chore> {

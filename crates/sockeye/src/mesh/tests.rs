@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 
 use bytes::Bytes;
 use sockeye_cluster::mesh::frame_header;
-use sockeye_cluster::node::Output;
+use sockeye_cluster::node::{Output, Question};
 use sockeye_cluster::{Flags, Packet, Peer, Selector};
 use tempfile::TempDir;
 use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
@@ -207,6 +207,56 @@ async fn a_sink_that_panics_ends_that_connection_only() {
 }
 
 #[tokio::test]
+async fn members_answer_each_other_and_who_does_not_is_named() {
+    let dir = tempfile::tempdir().unwrap();
+    let mut members = pair(&dir).await;
+    members.iter().for_each(Member::answers);
+    let (selector, flags) = (Selector::all(), Flags::default());
+    let packet = || Packet::text(r#"["e"]"#);
+    let requests = || {
+        [
+            (Request::FetchSockets { selector: selector.clone(), flags }, 2),
+            (Request::Broadcast { selector: selector.clone(), flags, packet: packet() }, 2),
+            (Request::ServerSideEmit { packet: packet(), timeout: None }, 1),
+        ]
+    };
+    for (request, answers) in requests() {
+        let told = members[0].mesh.request(&"/".into(), request).unwrap();
+        let outcome = tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap();
+        assert_eq!((outcome.answers.len(), outcome.missing.len()), (answers, 0), "{outcome:?}");
+    }
+    // Bytes, too.
+    let binary =
+        Packet::binary(r#"["b",{"_placeholder":true,"num":0}]"#, vec![Bytes::from_static(&[0, 255])]);
+    let request = Request::Broadcast { selector: selector.clone(), flags, packet: binary };
+    let told = members[1].mesh.request(&"/".into(), request).unwrap();
+    assert!(tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap().is_complete());
+
+    // One that is there but mute, and then goes.
+    let mute = Member::join(&dir, "cccccc");
+    assert!(matches!(members[0].hears().await, Output::PeerJoined(_)));
+    let waiting: Vec<_> = requests().map(|(request, _)| members[0].mesh.request(&"/".into(), request)).into();
+    drop(mute);
+    for told in waiting {
+        let outcome = tokio::time::timeout(PATIENCE, told.unwrap()).await.unwrap().unwrap();
+        assert_eq!(outcome.missing.len(), 1, "{outcome:?}");
+        assert_eq!(outcome.missing[0].why, sockeye_cluster::Why::Gone);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_request_that_nobody_answers_ends_with_its_time_or_with_the_mesh() {
+    let dir = tempfile::tempdir().unwrap();
+    let alone = Member::join(&dir, "aaaaaa");
+    let fetch = || Request::FetchSockets { selector: Selector::all(), flags: Flags::default() };
+    let told = alone.mesh.request(&"/".into(), fetch()).unwrap();
+    assert_eq!(told.await.unwrap().missing[0].why, sockeye_cluster::Why::Late);
+    let told = alone.mesh.request(&"/".into(), fetch()).unwrap();
+    alone.mesh.leave().await;
+    assert_eq!(told.await.unwrap().missing[0].why, sockeye_cluster::Why::Closed);
+}
+
+#[tokio::test]
 async fn a_node_script_joins_and_broadcasts_both_ways() {
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/mesh-node.mjs");
     if !script.exists() {
@@ -255,6 +305,23 @@ impl Member {
         });
         let http = PathBuf::from(format!("/http/{name}.sock"));
         Self { tag: tag(name), mesh: Mesh::join(dir.path(), tag(name), Some(http), sink).unwrap(), heard }
+    }
+
+    /// Answers each question at once, with one client that acks.
+    fn answers(&self) {
+        let weak = Arc::downgrade(&self.mesh.own);
+        self.mesh.set_answerer(Arc::new(move |question| {
+            let Some(own) = weak.upgrade() else { return };
+            let value = || Packet::text("[]");
+            Mesh { own }.answer(|node| match question {
+                Question::DeliverWithAck { asker, .. } => {
+                    node.handle_client_count(&asker, 1);
+                    node.handle_ack(&asker, value());
+                }
+                Question::FetchSockets { asker, .. } => node.handle_sockets(asker, value()),
+                Question::ServerSideEmit { asker, .. } => node.handle_value(asker.unwrap(), value()),
+            });
+        }));
     }
 
     async fn hears(&mut self) -> Output {

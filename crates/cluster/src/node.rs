@@ -11,7 +11,7 @@
 //! delivered, and it is never answered.
 //!
 //! What a bus may do: a reply that is lost costs a request its timeout and shows as missing. A request that is repeated is
-//! acted upon once ([`REPEATS_MAX`]), a repeated reply counts once, though one ack cannot be told from
+//! acted upon once ([`REPEATS_MAX`], [`REPEAT_BYTES_MAX`]), a repeated reply counts once, though one ack cannot be told from
 //! another (the format has no name for it): of a server no more acks count than it has said that it has clients. A plain
 //! event that the bus repeats is delivered again, for nothing in it tells that it is the same; a bus that can repeat has to
 //! know its own offsets.
@@ -124,6 +124,10 @@ pub const REQUEST_TIMEOUT_MAX: Duration = Duration::from_secs(3600);
 
 /// How many requests of others are remembered, so that one which the bus repeats is acted upon once.
 pub const REPEATS_MAX: usize = 4096;
+
+/// The longest names of a server and its request, together, by which it is remembered; official ones have 32 bytes. A request
+/// with longer ones is acted upon as often as it comes.
+pub const REPEAT_BYTES_MAX: usize = 256;
 
 /// How emitters sign, which are no servers.
 pub const EMITTER: &str = "emitter";
@@ -417,7 +421,8 @@ impl Node {
     /// Who waits for the answer to a message; nobody where it asks for none, or comes from an emitter. An error: it has come before.
     fn asker(&mut self, uid: &Uid, nsp: &Nsp, message: &Message) -> Result<Option<Asker>, Repeated> {
         let Some(request_id) = message.asks() else { return Ok(None) };
-        if !self.seen.insert((uid.clone(), request_id.clone())) {
+        let short = uid.len() + request_id.len() <= REPEAT_BYTES_MAX;
+        if short && !self.seen.insert((uid.clone(), request_id.clone())) {
             return Err(Repeated);
         }
         let (uid, nsp, request_id) = (uid.clone(), nsp.clone(), request_id.clone());

@@ -287,7 +287,8 @@ impl Store {
 
     /// When [`Store::handle_timeout`] is due. Being late costs memory only.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        let expiry = self.away.first().map(|(since, _)| *since + self.config.max_disconnection_duration);
+        let longest = self.away.first();
+        let expiry = longest.and_then(|(since, _)| since.checked_add(self.config.max_disconnection_duration));
         expiry.into_iter().chain(self.log.due()).min()
     }
 

@@ -83,7 +83,7 @@ impl Outcome {
 
     /// How many clients of a broadcast are known to have been reached but not to have acked.
     pub fn clients_missing(&self) -> u64 {
-        self.missing.iter().filter_map(|missing| missing.clients).sum()
+        self.missing.iter().filter_map(|missing| missing.clients).fold(0, u64::saturating_add)
     }
 }
 

@@ -190,6 +190,18 @@ fn time_forgets_events_and_sessions() {
 }
 
 #[test]
+fn for_ever_is_a_duration_too() {
+    let config = Config { max_disconnection_duration: Duration::MAX, ..Config::default() };
+    let mut world = World::new(config);
+    world.open("p", 1);
+    world.emit(&Selector::all(), "e");
+    world.close("p");
+    world.pass(Duration::from_secs(1 << 30));
+    assert_eq!(world.store.poll_timeout(), None);
+    assert_eq!(names(&world.restore("p", None).unwrap()), ["e"]);
+}
+
+#[test]
 fn an_event_ends_in_its_offset_and_one_that_is_not_stored_never_in_another_string() {
     let store = || Store::new(Config::default(), 1);
     let rows = [

@@ -320,6 +320,26 @@ fn an_answer_that_is_too_long_to_keep_counts_as_missing() {
 }
 
 #[test]
+fn senseless_numbers_and_names_harm_nobody() {
+    let mut world = World::with_peers(&["b", "c"]);
+    world.begin(broadcast(Flags::default()));
+    let asker = world.own_question();
+    for uid in ["b", "c", "me"] {
+        world.say(&asker, uid, Count(u64::MAX));
+        world.say(&asker, uid, Ack);
+    }
+    world.pass(REQUEST_TIMEOUT);
+    assert_eq!(world.finished().unwrap().clients_missing(), u64::MAX);
+
+    let long = "x".repeat(1000);
+    for _ in 0..2 {
+        let (selector, flags) = (Selector::all(), Flags::default());
+        world.hear(&long, Message::FetchSockets { selector, flags, request_id: RequestId::new(&long) });
+    }
+    assert_eq!(world.steps().len(), 2);
+}
+
+#[test]
 fn a_server_that_closes_leaves_no_request_behind() {
     let mut world = World::with_peers(&["b"]);
     world.begin(ask());

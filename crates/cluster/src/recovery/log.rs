@@ -74,7 +74,7 @@ impl Log {
 
     /// When the oldest event is too old.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.entries.front().map(|entry| entry.said_at + self.bounds.age_max)
+        self.entries.front().and_then(|entry| entry.said_at.checked_add(self.bounds.age_max))
     }
 
     /// The offset of the last event.

@@ -1,10 +1,10 @@
 //! What comes from the client: bytes of a WebSocket and bodies of POSTs, message by message, as far as there is room.
 
+use super::post::Post;
 use super::upper::Fault;
 use super::{Connection, Wire};
 use crate::outgoing::Outgoing;
-use crate::transport::{Outbox, PostRequest, Reply, WebSocket, with_scratch};
-use bytes::Bytes;
+use crate::transport::{Outbox, PostRequest, WebSocket, with_scratch};
 use sockeye_proto::engine::payload::SEPARATOR;
 use sockeye_proto::engine::session::Leg;
 use sockeye_proto::engine::{Packet, Transport};
@@ -13,13 +13,6 @@ use sockeye_proto::ws::encoder::{close, close_payload, frame};
 use sockeye_proto::ws::{Decoder, Message, Opcode};
 use std::task::{Context, Poll};
 use std::time::Instant;
-
-/// A POST that is being taken.
-pub(super) struct Post {
-    /// What is to be read yet, `None` at the end: after the last separator comes a packet, if an empty one.
-    pub(super) rest: Option<Bytes>,
-    pub(super) reply: Reply,
-}
 
 impl Connection {
     pub(super) fn take_post(&mut self, request: PostRequest, now: Instant, cx: &mut Context<'_>) {

@@ -5,6 +5,7 @@
 //! [`intake`].
 
 mod intake;
+mod post;
 mod slots;
 mod upper;
 
@@ -14,7 +15,7 @@ use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
 use crate::transport::{Answer, Reply, WebSocket};
 use bytes::Bytes;
-use intake::Post;
+use post::Post;
 use smallvec::SmallVec;
 use sockeye_proto::engine::session::{Leg, Output, PollAnswer, Session};
 use sockeye_proto::engine::{CloseReason, Transport};

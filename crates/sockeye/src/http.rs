@@ -23,6 +23,9 @@ use sockeye_relay::{Body, BoxError, Origin, PEER, RELAYED, RelayError, Rewind, S
 use std::pin::pin;
 use std::sync::Arc;
 
+/// Engine.IO v4: the packet with which a client ends its session, as the whole body of a POST.
+const CLOSE_PACKET: &[u8] = b"1";
+
 /// Answers one request.
 pub(crate) async fn respond<B>(site: &Arc<Site>, caller: Caller, mut request: Request<B>) -> Response<Body>
 where
@@ -168,6 +171,11 @@ where
         }
         Err(Incomplete::Aborted) => return status(StatusCode::BAD_REQUEST),
     };
+    if *body == *CLOSE_PACKET {
+        // A poll that was sent before the farewell, on a connection of its own, is to be answered and not refused: it gets
+        // one turn of the scheduler.
+        tokio::task::yield_now().await;
+    }
     let (reply, answer) = Reply::new();
     let answer = match mailbox.control(Control::Post(PostRequest { body, reply })) {
         Ok(()) => answered(answer.await.ok()),

@@ -4,6 +4,7 @@
 use crate::caller::{Caller, Way};
 use crate::handshake::Handshake;
 use crate::http::respond;
+use crate::limit::Limit;
 use crate::route::{Ask, Route};
 use crate::session::{start_probe, start_websocket};
 use crate::site::Site;
@@ -32,9 +33,15 @@ pub(crate) async fn serve(site: Arc<Site>, mut socket: Socket, read: Bytes, call
     );
     let read = match head.await {
         Ok(Ok(Some(read))) => read,
-        Ok(Ok(None)) => return answer(socket, "431 Request Header Fields Too Large").await,
+        Ok(Ok(None)) => {
+            site.core.counters.count_limit(Limit::HeadBytesMax);
+            return answer(socket, "431 Request Header Fields Too Large").await;
+        }
         Ok(Err(_)) => return,
-        Err(_) => return answer(socket, "408 Request Timeout").await,
+        Err(_) => {
+            site.core.counters.count_limit(Limit::HeadTimeout);
+            return answer(socket, "408 Request Timeout").await;
+        }
     };
     match take_websocket(&site, socket, read, caller) {
         None => {}
@@ -101,6 +108,7 @@ fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> O
         }
         Route::Session(mailbox) => start_probe(core, &mailbox, io(socket), rest, Some(reply())),
         Route::Refused(refusal) => {
+            core.counters.count_refusal(refusal);
             core.count_arrival_of(ask, caller.way);
             // Ends by itself; a client that does not read is cut off by the kernel's limits.
             tokio::spawn(write_and_close(socket, refusal.upgrade_reply()));

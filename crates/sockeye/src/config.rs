@@ -1,6 +1,7 @@
 //! The settings of a server.
 
 use crate::cors::Cors;
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -55,6 +56,9 @@ pub struct Config {
     pub client_dir: Option<PathBuf>,
     /// Whether a client is served at all (the official `serveClient`). Default `true`.
     pub serve_client: bool,
+    /// Where `GET /metrics` is answered in the text format of Prometheus, on a listener of its own; keep it away from the public.
+    /// Default: nowhere. Under a supervisor each worker would need a port: use [`Handle::metrics_text`](crate::Handle::metrics_text).
+    pub metrics: Option<SocketAddr>,
     /// Threads that will run the server: how many shards the index of rooms has. Default: the machine's cores.
     pub threads: NonZeroUsize,
 }
@@ -79,6 +83,7 @@ impl Default for Config {
             body_timeout: Duration::from_secs(60),
             client_dir: None,
             serve_client: true,
+            metrics: None,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }

@@ -1,9 +1,12 @@
 //! What all connections of a server share: settings, namespaces, sessions, the way to other nodes.
 
 use crate::config::Config;
+use crate::counters::Counters;
 use crate::delivery::{Control, Hub, Mailbox};
 use crate::handler::Handlers;
 use crate::mesh::Mesh;
+use crate::stranger::Strangers;
+use crate::traffic::Traffic;
 use crate::transport::WebSocket;
 use foldhash::fast::RandomState;
 use parking_lot::Mutex;
@@ -12,8 +15,9 @@ use sockeye_proto::engine::session::Timing;
 use sockeye_proto::sid::{Sid, Tag};
 use sockeye_proto::socket::client::Limits;
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicU32, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
+use std::time::Instant;
 
 /// A namespace with its handlers settled.
 #[derive(Debug)]
@@ -49,22 +53,11 @@ pub(crate) struct Core {
     pub(crate) reporter: OnceLock<Reporter>,
     /// What was counted.
     pub(crate) counters: Counters,
+    /// Which unknown ids were logged.
+    pub(crate) strangers: Strangers,
     sessions: Sessions,
     telling: Mutex<()>,
     closing: AtomicBool,
-}
-
-/// Counters of a server, since its start but for `sessions` and `connections`.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    /// Sessions that live.
-    pub(crate) sessions: AtomicU32,
-    /// Connections at work: a session may be over while its handlers are not, or its last words are not out.
-    pub(crate) connections: AtomicU32,
-    /// Handshakes that came through an edge.
-    pub(crate) arrived: AtomicU64,
-    /// Connections closed because too much mail waited.
-    pub(crate) overflowed: AtomicU64,
 }
 
 /// A connection at work.
@@ -72,7 +65,14 @@ pub(crate) struct Working(Arc<Core>);
 
 /// The sessions of this node by id.
 #[derive(Debug)]
-struct Sessions([Mutex<HashMap<Sid, Arc<Mailbox>, RandomState>>; SESSION_SHARDS]);
+struct Sessions([Mutex<Shard>; SESSION_SHARDS]);
+
+#[derive(Debug, Default)]
+struct Shard {
+    open: HashMap<Sid, Arc<Mailbox>, RandomState>,
+    /// What the sessions that are gone had counted.
+    retired: Traffic,
+}
 
 const SESSION_SHARDS: usize = 16;
 
@@ -90,6 +90,7 @@ impl Core {
             mesh,
             reporter: OnceLock::new(),
             counters: Counters::default(),
+            strangers: Strangers::new(Instant::now()),
             sessions: Sessions(std::array::from_fn(|_| Mutex::default())),
             telling: Mutex::new(()),
             closing: AtomicBool::new(false),
@@ -130,8 +131,9 @@ impl Core {
         if self.is_closing() {
             return false;
         }
-        shard.insert(sid, Arc::clone(mailbox));
+        shard.open.insert(sid, Arc::clone(mailbox));
         drop(shard);
+        Counters::count(&self.counters.opened);
         self.counters.sessions.fetch_add(1, Ordering::Relaxed);
         self.report_load();
         true
@@ -139,7 +141,13 @@ impl Core {
 
     /// Takes a session off the list.
     pub(crate) fn close_session(&self, sid: Sid) {
-        let gone = self.sessions.shard(sid).lock().remove(&sid);
+        let mut shard = self.sessions.shard(sid).lock();
+        let gone = shard.open.remove(&sid);
+        if let Some(mailbox) = &gone {
+            // Under the lock: whoever sums up finds the numbers in one place or the other.
+            shard.retired += mailbox.tally().traffic();
+        }
+        drop(shard);
         if gone.is_some() {
             self.counters.sessions.fetch_sub(1, Ordering::Relaxed);
             self.report_load();
@@ -148,7 +156,18 @@ impl Core {
 
     /// The door of a session.
     pub(crate) fn session(&self, sid: Sid) -> Option<Arc<Mailbox>> {
-        self.sessions.shard(sid).lock().get(&sid).cloned()
+        self.sessions.shard(sid).lock().open.get(&sid).cloned()
+    }
+
+    /// What all sessions counted, past ones too.
+    pub(crate) fn traffic(&self) -> Traffic {
+        let mut sum = Traffic::default();
+        for shard in &self.sessions.0 {
+            let shard = shard.lock();
+            sum += shard.retired;
+            shard.open.values().for_each(|mailbox| sum += mailbox.tally().traffic());
+        }
+        sum
     }
 
     /// Lets a WebSocket end in order, on its own: the task ends by itself within a named time, and nobody needs its result.
@@ -181,7 +200,7 @@ impl Core {
     pub(crate) fn close_all(&self) {
         self.closing.store(true, Ordering::Release);
         for shard in &self.sessions.0 {
-            let mailboxes: Vec<_> = shard.lock().values().cloned().collect();
+            let mailboxes: Vec<_> = shard.lock().open.values().cloned().collect();
             for mailbox in mailboxes {
                 // A connection that is gone needs no word.
                 drop(mailbox.control(Control::Shutdown));
@@ -213,7 +232,7 @@ impl Drop for Working {
 }
 
 impl Sessions {
-    fn shard(&self, sid: Sid) -> &Mutex<HashMap<Sid, Arc<Mailbox>, RandomState>> {
+    fn shard(&self, sid: Sid) -> &Mutex<Shard> {
         let last = sid.as_str().as_bytes()[Sid::LEN - 1];
         &self.0[usize::from(last) % SESSION_SHARDS]
     }

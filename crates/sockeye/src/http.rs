@@ -4,6 +4,7 @@ use crate::caller::{Caller, Way};
 use crate::core::Core;
 use crate::delivery::{Control, Mailbox};
 use crate::handshake::Handshake;
+use crate::limit::Limit;
 use crate::route::{Ask, Route};
 use crate::session::{start_probe, start_websocket};
 use crate::site::Site;
@@ -55,13 +56,13 @@ where
     let (route, upgrade) = (core.route(ask), ask.upgrade);
     let origin = core.config.cors.as_ref().map(|cors| (cors, request.headers().clone()));
     let mut answer = match route {
-        Route::Refused(refusal) => refuse(refusal),
+        Route::Refused(refusal) => refuse(core, refusal),
         Route::Elsewhere(owner) => return relay(site, &owner, request, caller, upgrade).await,
         Route::Open(Transport::Polling) => open_polling(core, &request, caller),
         Route::Open(Transport::WebSocket) => upgrade_to(core, request, caller, None),
         Route::Session(mailbox) if upgrade => upgrade_to(core, request, caller, Some(mailbox)),
         Route::Session(mailbox) => match *request.method() {
-            Method::GET => poll(&mailbox).await,
+            Method::GET => poll(core, &mailbox).await,
             Method::POST => post(core, &mailbox, request).await,
             // Engine.IO's own answer to any other method on a known session.
             _ => status(StatusCode::INTERNAL_SERVER_ERROR),
@@ -113,7 +114,8 @@ where
     B: HttpBody<Data = Bytes> + Send + 'static,
     B::Error: Into<BoxError>,
 {
-    let mut origin = Origin::new(caller.peer).relayed_by(site.core.tag.as_str());
+    let core = &site.core;
+    let mut origin = Origin::new(caller.peer).relayed_by(core.tag.as_str());
     if caller.way == Way::Edge {
         origin = origin.already_forwarded();
     }
@@ -124,7 +126,7 @@ where
     };
     answer.unwrap_or_else(|error| match &error {
         // The owner died: its sessions are nobody's.
-        RelayError::Refused { source, .. } if is_nobody(source) => refuse(Refusal::UnknownSid),
+        RelayError::Refused { source, .. } if is_nobody(source) => refuse(core, Refusal::UnknownSid),
         RelayError::Refused { .. } => status(StatusCode::SERVICE_UNAVAILABLE),
         RelayError::Broken(_) | RelayError::Switched => {
             tracing::debug!(%error, "the owner of a session did not answer");
@@ -141,11 +143,11 @@ fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller) -> Re
 }
 
 /// Engine.IO v4, "HTTP long-polling": the answer comes when there is something to say.
-async fn poll(mailbox: &Mailbox) -> Response<Body> {
+async fn poll(core: &Core, mailbox: &Mailbox) -> Response<Body> {
     let (reply, answer) = Reply::new();
     match mailbox.control(Control::Poll(PollRequest { reply })) {
-        Ok(()) => answered(answer.await.ok()),
-        Err(_) => refuse(Refusal::UnknownSid),
+        Ok(()) => answered(core, answer.await.ok()),
+        Err(_) => refuse(core, Refusal::UnknownSid),
     }
 }
 
@@ -164,9 +166,13 @@ where
     let body = tokio::time::timeout(core.config.body_timeout, body).await;
     let body = match body.unwrap_or(Err(Incomplete::TooSlow)) {
         Ok(body) => body,
-        Err(Incomplete::TooSlow) => return status(StatusCode::REQUEST_TIMEOUT),
+        Err(Incomplete::TooSlow) => {
+            core.counters.count_limit(Limit::BodyTimeout);
+            return status(StatusCode::REQUEST_TIMEOUT);
+        }
         Err(Incomplete::TooLarge) => {
             posting.over = true;
+            core.counters.count_limit(Limit::MaxPayload);
             return status(StatusCode::PAYLOAD_TOO_LARGE);
         }
         Err(Incomplete::Aborted) => return status(StatusCode::BAD_REQUEST),
@@ -178,8 +184,8 @@ where
     }
     let (reply, answer) = Reply::new();
     let answer = match mailbox.control(Control::Post(PostRequest { body, reply })) {
-        Ok(()) => answered(answer.await.ok()),
-        Err(_) => refuse(Refusal::UnknownSid),
+        Ok(()) => answered(core, answer.await.ok()),
+        Err(_) => refuse(core, Refusal::UnknownSid),
     };
     posting.over = true;
     answer
@@ -239,9 +245,9 @@ fn upgrade_to<B>(
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let key = header(SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
     let Some(accept) = key.filter(|_| header(SEC_WEBSOCKET_VERSION) == Some("13")).map(accept_key) else {
-        return refuse(Refusal::BadRequest);
+        return refuse(core, Refusal::BadRequest);
     };
-    let Ok(accept) = HeaderValue::try_from(accept) else { return refuse(Refusal::BadRequest) };
+    let Ok(accept) = HeaderValue::try_from(accept) else { return refuse(core, Refusal::BadRequest) };
     let handshake = Handshake::new(head_of(&request), caller.peer);
     let upgrade = hyper::upgrade::on(&mut request);
     let core = Arc::clone(core);
@@ -292,7 +298,7 @@ fn head_of<B>(request: &Request<B>) -> Bytes {
     head.into()
 }
 
-fn answered(answer: Option<Answer>) -> Response<Body> {
+fn answered(core: &Core, answer: Option<Answer>) -> Response<Body> {
     match answer {
         Some(Answer::Payload(bytes)) => payload(bytes, &HeaderMap::new()),
         Some(Answer::Taken) => {
@@ -304,7 +310,7 @@ fn answered(answer: Option<Answer>) -> Response<Body> {
         }
         Some(Answer::Refused) => status(StatusCode::BAD_REQUEST),
         // The session ended without a word: to the client it is unknown.
-        None => refuse(Refusal::UnknownSid),
+        None => refuse(core, Refusal::UnknownSid),
     }
 }
 
@@ -320,7 +326,8 @@ fn payload(bytes: Bytes, request: &HeaderMap) -> Response<Body> {
     response
 }
 
-fn refuse(refusal: Refusal) -> Response<Body> {
+fn refuse(core: &Core, refusal: Refusal) -> Response<Body> {
+    core.counters.count_refusal(refusal);
     let mut response = Response::new(Body::full(refusal.body()));
     *response.status_mut() =
         StatusCode::from_u16(refusal.status_polling()).unwrap_or(StatusCode::BAD_REQUEST);

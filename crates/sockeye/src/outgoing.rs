@@ -84,6 +84,11 @@ impl Outgoing {
         }
     }
 
+    /// Its bytes on a WebSocket.
+    pub(crate) fn len(&self) -> usize {
+        self.frames().map(<[u8]>::len).sum()
+    }
+
     /// What the message counts in a mailbox, in bytes.
     pub(crate) fn cost(&self) -> u32 {
         self.cost

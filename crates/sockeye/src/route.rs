@@ -3,10 +3,12 @@
 use crate::caller::Way;
 use crate::core::Core;
 use crate::delivery::Mailbox;
+use crate::stranger::Cause;
 use sockeye_proto::engine::query::{Protocol, Query, Session};
 use sockeye_proto::engine::{Refusal, Transport};
 use sockeye_relay::Address;
 use std::sync::Arc;
+use std::time::Instant;
 
 /// What a request is.
 #[derive(Debug)]
@@ -41,16 +43,16 @@ impl Core {
         let Some(transport) = query.transport else { return Route::Refused(Refusal::UnknownTransport) };
         match query.session {
             Session::None => self.route_handshake(ask, query.protocol, transport),
-            Session::Foreign => Route::Refused(Refusal::UnknownSid),
+            Session::Foreign => self.unknown(Cause::Foreign),
             Session::Named(sid) if sid.tag() != self.tag => {
                 let owner = self.mesh.get().and_then(|mesh| mesh.owner(sid.tag()));
                 match owner {
                     Some(owner) if !ask.relayed => Route::Elsewhere(owner),
-                    Some(_) | None => Route::Refused(Refusal::UnknownSid),
+                    Some(_) | None => self.unknown(Cause::NoOwner),
                 }
             }
             Session::Named(sid) => match self.session(sid) {
-                None => Route::Refused(Refusal::UnknownSid),
+                None => self.unknown(Cause::Ended),
                 Some(mailbox) => {
                     let current =
                         if mailbox.is_polling() { Transport::Polling } else { Transport::WebSocket };
@@ -75,6 +77,11 @@ impl Core {
         if query.transport.is_some() && query.session == Session::None {
             self.count_arrival();
         }
+    }
+
+    fn unknown(&self, cause: Cause) -> Route {
+        self.strangers.note(cause, Instant::now());
+        Route::Refused(Refusal::UnknownSid)
     }
 
     fn route_handshake(&self, ask: Ask<'_>, protocol: Protocol, transport: Transport) -> Route {

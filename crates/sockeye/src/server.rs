@@ -9,6 +9,7 @@ use crate::handle::Handle;
 use crate::handler::{Handlers, Outcome, Refusal};
 use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
+use crate::metrics;
 use crate::namespace::Namespace;
 use crate::service::Service;
 use crate::site::Site;
@@ -125,9 +126,23 @@ impl Server {
     /// Serves a listener of one's own until the server is closed.
     ///
     /// # Errors
-    /// None at present; the result leaves room for one.
+    /// The address for metrics cannot be had.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
-        self.start(Tag::from_bits(rand::random())).run(listener).await;
+        let metrics = match self.config.metrics {
+            Some(address) => Some(metrics::bind(address).await?),
+            None => None,
+        };
+        let listening = self.start(Tag::from_bits(rand::random()));
+        match metrics {
+            Some(metrics) => {
+                let handle = listening.handle.clone();
+                tokio::select! {
+                    () = listening.run(listener) => {}
+                    () = metrics::serve(metrics, move || handle.stats()) => {}
+                }
+            }
+            None => listening.run(listener).await,
+        }
         Ok(())
     }
 
@@ -153,6 +168,7 @@ impl Server {
             ),
         };
         let core = Core::new(self.config, tag, application, self.mesh);
+        self.handle.start(&core);
         Listening { site: Site::new(core, self.files), handle: self.handle }
     }
 }

@@ -5,6 +5,7 @@ use crate::core::Core;
 use crate::delivery::{Control, Mailbox};
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
+use crate::redacted::Redacted;
 use crate::transport::{Io, WebSocket};
 use bytes::Bytes;
 use sockeye_proto::engine::{Open, Transport};
@@ -12,6 +13,7 @@ use sockeye_proto::sid::Sid;
 use sockeye_proto::ws::Opcode;
 use sockeye_proto::ws::encoder::frame;
 use std::sync::Arc;
+use tracing::{Instrument, Span, debug_span};
 
 /// A session that is listed and waits for its task.
 pub(crate) struct Opening {
@@ -47,7 +49,13 @@ impl Core {
 impl Opening {
     /// Starts the task of a polling session. It ends with the session, and a panic ends the session.
     pub(crate) fn start_polling(self, core: &Arc<Core>, handshake: Handshake) {
-        tokio::spawn(Connection::polling(core, self.sid, self.mailbox, handshake));
+        let span = self.span();
+        tokio::spawn(Connection::polling(core, self.sid, self.mailbox, handshake).instrument(span));
+    }
+
+    /// What a handler logs bears the session's id, as far as it may be shown.
+    fn span(&self) -> Span {
+        debug_span!("connection", sid = %Redacted(self.sid))
     }
 }
 
@@ -69,7 +77,9 @@ pub(crate) fn start_websocket(
     };
     let packet = core.open_packet(&opening, Transport::WebSocket);
     websocket.outbox.queue(&Outgoing::raw(frame(Opcode::Text, packet.as_bytes())).shared());
-    tokio::spawn(Connection::websocket(core, opening.sid, opening.mailbox, handshake, websocket));
+    let span = opening.span();
+    let connection = Connection::websocket(core, opening.sid, opening.mailbox, handshake, websocket);
+    tokio::spawn(connection.instrument(span));
 }
 
 /// Hands a WebSocket to the session whose id it came with; where the session is gone it is closed.

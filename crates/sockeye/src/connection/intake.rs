@@ -3,6 +3,7 @@
 use super::post::Post;
 use super::upper::Fault;
 use super::{Connection, Wire};
+use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::transport::{Outbox, PostRequest, WebSocket, with_scratch};
 use sockeye_proto::engine::payload::SEPARATOR;
@@ -10,13 +11,14 @@ use sockeye_proto::engine::session::Leg;
 use sockeye_proto::engine::{Packet, Transport};
 use sockeye_proto::socket::DisconnectReason;
 use sockeye_proto::ws::encoder::{close, close_payload, frame};
-use sockeye_proto::ws::{Decoder, Message, Opcode};
+use sockeye_proto::ws::{Decoder, Message, Opcode, ProtocolError};
 use std::task::{Context, Poll};
 use std::time::Instant;
 
 impl Connection {
     pub(super) fn take_post(&mut self, request: PostRequest, now: Instant, cx: &mut Context<'_>) {
         // An earlier POST cannot wait: one at a time is read.
+        self.mailbox.tally().count_bytes_in(request.body.len());
         self.post = Some(Box::new(Post { rest: Some(request.body), reply: request.reply }));
         self.read_post(now, cx);
     }
@@ -40,6 +42,7 @@ impl Connection {
             };
             match Packet::decode_text(&String::from_utf8_lossy(&packet)) {
                 Ok(packet) => {
+                    self.mailbox.tally().count_packet_in();
                     if let Some(content) = self.session.handle_packet(Leg::Current, packet, now) {
                         let taken = self.upper.message(content, cx);
                         self.judge(taken, now);
@@ -89,6 +92,7 @@ impl Connection {
         with_scratch(|buffer| match websocket.poll_read(cx, buffer) {
             Poll::Pending => false,
             Poll::Ready(Ok(length)) if length > 0 => {
+                self.mailbox.tally().count_bytes_in(length);
                 self.take_bytes(websocket, &mut buffer[..length], cx);
                 true
             }
@@ -110,7 +114,8 @@ impl Connection {
                 Ok(None) => break,
                 Ok(Some(message)) => self.take_message(message, &mut websocket.outbox, now, cx),
                 Err(error) => {
-                    tracing::debug!(sid = %self.sid, %error, "closed: not a WebSocket");
+                    let too_big = matches!(error, ProtocolError::TooBig { .. });
+                    self.cause = Some(if too_big { self.limited(Limit::MaxPayload) } else { "broken frame" });
                     websocket.outbox.finish(&close(error.close_code(), ""));
                     self.session.handle_websocket_ended(self.leg(), false);
                     break;
@@ -147,6 +152,7 @@ impl Connection {
         };
         match packet {
             Ok(packet) => {
+                self.mailbox.tally().count_packet_in();
                 if let Some(content) = self.session.handle_packet(leg, packet, now) {
                     let taken = self.upper.message(content, cx);
                     self.judge(taken, now);
@@ -162,8 +168,12 @@ impl Connection {
     fn judge(&mut self, taken: Result<(), Fault>, now: Instant) {
         match taken {
             Ok(()) => {}
-            Err(Fault::Malformed) => self.session.close(now),
+            Err(Fault::Malformed) => {
+                self.cause = Some("broken packet");
+                self.session.close(now);
+            }
             Err(Fault::Misbehaved) => {
+                self.cause = Some("packet out of place");
                 self.session.close(now);
                 // As the official server: `forced close` where the session could end at once.
                 if !self.session.is_closed() {
@@ -171,7 +181,7 @@ impl Connection {
                 }
             }
             Err(Fault::Excess) => {
-                tracing::info!(sid = %self.sid, "closed: too many events wait while a handler awaits an ack");
+                self.cause = Some(self.limited(Limit::EventsWaitingMax));
                 self.upper.leave_all(DisconnectReason::ForcedServerClose);
                 self.session.close(now);
             }

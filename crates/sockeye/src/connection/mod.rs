@@ -12,7 +12,9 @@ mod upper;
 use crate::core::{Core, Working};
 use crate::delivery::{Control, Mail, Mailbox, Overflowed};
 use crate::handshake::Handshake;
+use crate::limit::Limit;
 use crate::outgoing::Outgoing;
+use crate::redacted::Redacted;
 use crate::transport::{Answer, Reply, WebSocket};
 use bytes::Bytes;
 use post::Post;
@@ -23,7 +25,6 @@ use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::DisconnectReason;
 use std::future::Future;
 use std::pin::Pin;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
@@ -57,6 +58,10 @@ pub(crate) struct Connection {
     /// Nothing more to read came in this wake-up.
     read_blocked: bool,
     over: bool,
+    /// Why the session ends, where the official reason does not say: a limit's name, or a few words.
+    cause: Option<&'static str>,
+    /// Whether that was a limit.
+    limited: bool,
     /// For a server that closes: it waits for the end.
     _working: Working,
 }
@@ -109,6 +114,8 @@ impl Connection {
             paused: false,
             read_blocked: false,
             over: false,
+            cause: None,
+            limited: false,
             _working: core.begin_connection(),
         }
     }
@@ -139,8 +146,7 @@ impl Connection {
         match self.mailbox.poll_take(cx, hold) {
             Poll::Pending => false,
             Poll::Ready(Err(Overflowed)) => {
-                self.core.counters.overflowed.fetch_add(1, Ordering::Relaxed);
-                tracing::info!(sid = %self.sid, "closed: the client is too slow for what it is sent");
+                self.cause = Some(self.limited(Limit::MailboxBytesMax));
                 self.session.discard(CloseReason::TransportClose);
                 true
             }
@@ -163,7 +169,10 @@ impl Connection {
     fn send(&mut self, packets: &[Arc<Outgoing>]) {
         match &mut self.wire {
             Wire::WebSocket(websocket) => {
-                packets.iter().for_each(|packet| websocket.outbox.queue(packet));
+                for packet in packets {
+                    self.mailbox.tally().count_packet_out(packet.len());
+                    websocket.outbox.queue(packet);
+                }
             }
             Wire::Polling(reply) => {
                 if (packets.is_empty() && !self.ping_owed) || !self.session.is_writable() {
@@ -174,7 +183,10 @@ impl Connection {
                 if std::mem::take(&mut self.ping_owed) {
                     payload.push(b'2');
                 }
-                packets.iter().for_each(|packet| packet.append_to_payload(&mut payload));
+                for packet in packets {
+                    self.mailbox.tally().count_packet_out(packet.len());
+                    packet.append_to_payload(&mut payload);
+                }
                 self.session.handle_poll_answered();
                 reply.answer(Answer::Payload(payload.into()));
             }
@@ -256,7 +268,7 @@ impl Connection {
         let now = Instant::now();
         self.session.handle_timeout(now);
         if self.upper.poll_timeout().is_some_and(|connect_by| connect_by <= now) {
-            tracing::debug!(sid = %self.sid, "closed: the client entered no namespace in time");
+            self.cause = Some(self.limited(Limit::ConnectTimeout));
             self.session.close(now);
         }
         // The next round sets it anew.
@@ -327,11 +339,25 @@ impl Connection {
         }
     }
 
+    /// Counts a limit that ends the session, and gives its name.
+    fn limited(&mut self, limit: Limit) -> &'static str {
+        self.limited = true;
+        self.core.counters.count_limit(limit);
+        limit.as_str()
+    }
+
     fn end(&mut self, reason: CloseReason) {
-        tracing::debug!(sid = %self.sid, %reason, "session ended");
+        // Once for each session, whatever ended it.
+        match (self.cause, self.limited) {
+            (Some(limit), true) => {
+                tracing::info!(sid = %Redacted(self.sid), %reason, limit, "session ended by a limit")
+            }
+            (cause, _) => tracing::debug!(sid = %Redacted(self.sid), %reason, cause, "session ended"),
+        }
         self.over = true;
-        self.core.close_session(self.sid);
+        // In this order: what the mailbox dropped is counted before its session is off the list.
         self.mailbox.close();
+        self.core.close_session(self.sid);
         self.upper.leave_all(reason.into());
         if let Some(post) = self.post.take() {
             post.reply.answer(Answer::Taken);
@@ -405,7 +431,7 @@ impl Future for Connection {
 impl Drop for Connection {
     /// Also when the runtime ends: nobody finds a session that nobody drives.
     fn drop(&mut self) {
-        self.core.close_session(self.sid);
         self.mailbox.close();
+        self.core.close_session(self.sid);
     }
 }

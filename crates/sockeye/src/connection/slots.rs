@@ -4,6 +4,7 @@
 //! own task: no task and no channel per event.
 
 use crate::core::{Core, Realm};
+use crate::counters::Counters;
 use crate::delivery::{Mailbox, Member};
 use crate::event::Event;
 use crate::handler::{OnEvent, Refusal, Running};
@@ -62,6 +63,8 @@ enum Job {
 pub(super) enum Taken {
     /// Handled, or waiting.
     Yes,
+    /// Nobody wants it.
+    Ignored,
     /// More events wait than a socket may have, although nobody reads on.
     Excess,
 }
@@ -84,6 +87,7 @@ impl Slots {
     /// Asks the guards of `nsp`; admits at once where there are none.
     pub(super) fn connect(&mut self, ground: &mut Ground<'_>, nsp: &str, auth: &str, cx: &mut Context<'_>) {
         let Some(realm) = ground.core.realm(nsp) else {
+            Counters::count(&ground.core.counters.connect_errors);
             ground.client.refuse(nsp);
             let answer = refusal_packet(nsp, r#"{"message":"Invalid namespace"}"#);
             ground.mailbox.post(&answer.shared());
@@ -109,10 +113,10 @@ impl Slots {
 
     /// Hands an event to its socket, where it begins or waits.
     pub(super) fn event(&mut self, message: Message<'_>, limit: usize) -> Taken {
-        let Some(slot) = self.entered(message.nsp) else { return Taken::Yes };
+        let Some(slot) = self.entered(message.nsp) else { return Taken::Ignored };
         // The packet was checked when it was decoded.
-        let Ok(event) = WireEvent::split(message.data) else { return Taken::Yes };
-        let Some((name, handler)) = slot.realm.handlers.event(&event.name) else { return Taken::Yes };
+        let Ok(event) = WireEvent::split(message.data) else { return Taken::Ignored };
+        let Some((name, handler)) = slot.realm.handlers.event(&event.name) else { return Taken::Ignored };
         let args = Args::new(Bytes::copy_from_slice(event.args.as_bytes()), message.attachments);
         let event = Event::new(slot.socket.clone(), name, args, message.id);
         slot.take(Job::Event(handler, event));
@@ -129,9 +133,9 @@ impl Slots {
     }
 
     /// Takes a socket out of its namespace. `false` when it is not in it.
-    pub(super) fn leave(&mut self, nsp: &str, reason: DisconnectReason) -> bool {
+    pub(super) fn leave(&mut self, counters: &Counters, nsp: &str, reason: DisconnectReason) -> bool {
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_in(nsp)) else { return false };
-        slot.leave(reason);
+        slot.leave(counters, reason);
         true
     }
 
@@ -141,8 +145,8 @@ impl Slots {
     }
 
     /// Takes every socket out of its namespace.
-    pub(super) fn leave_all(&mut self, reason: DisconnectReason) {
-        self.slots.iter_mut().for_each(|slot| slot.leave(reason));
+    pub(super) fn leave_all(&mut self, counters: &Counters, reason: DisconnectReason) {
+        self.slots.iter_mut().for_each(|slot| slot.leave(counters, reason));
     }
 
     /// Runs handlers on. Ready when something moved.
@@ -252,6 +256,7 @@ impl Slot {
             Err(refusal) => {
                 self.state = State::Left;
                 self.socket.close();
+                Counters::count(&ground.core.counters.connect_errors);
                 let nsp = self.nsp().clone();
                 ground.client.refuse(&nsp);
                 ground.mailbox.post(&refusal_packet(&nsp, &refusal.json()).shared());
@@ -263,6 +268,7 @@ impl Slot {
     fn admit(&mut self, ground: &mut Ground<'_>) {
         let hub = self.socket.hub();
         self.state = State::Entered;
+        Counters::count(&ground.core.counters.connects);
         ground.client.admit(hub.nsp());
         ground.mailbox.post(&hub.connect_packet(self.socket.sid()).shared());
         self.socket.set_connected();
@@ -272,7 +278,7 @@ impl Slot {
         }
     }
 
-    fn leave(&mut self, reason: DisconnectReason) {
+    fn leave(&mut self, counters: &Counters, reason: DisconnectReason) {
         match self.state {
             State::Left => {}
             State::Entering(_) => {
@@ -282,6 +288,7 @@ impl Slot {
             }
             State::Entered => {
                 self.state = State::Left;
+                counters.count_disconnect(reason);
                 self.socket.close();
                 if self.realm.handlers.on_disconnect.is_some() {
                     self.waiting.push_back(Job::Disconnected(reason));

@@ -91,7 +91,11 @@ impl Upper {
         match self {
             Self::SocketIo(socket_io) => {
                 socket_io.client.refuse(nsp);
-                socket_io.slots.leave(nsp, DisconnectReason::ServerNamespaceDisconnect)
+                socket_io.slots.leave(
+                    &socket_io.core.counters,
+                    nsp,
+                    DisconnectReason::ServerNamespaceDisconnect,
+                )
             }
             Self::Engine(..) => false,
         }
@@ -108,7 +112,7 @@ impl Upper {
     /// The session is over for all of its sockets.
     pub(super) fn leave_all(&mut self, reason: DisconnectReason) {
         match self {
-            Self::SocketIo(socket_io) => socket_io.slots.leave_all(reason),
+            Self::SocketIo(socket_io) => socket_io.slots.leave_all(&socket_io.core.counters, reason),
             Self::Engine(..) => {}
         }
     }
@@ -140,7 +144,7 @@ impl Upper {
 
 impl SocketIo {
     fn message(&mut self, content: Content<'_>, cx: &mut Context<'_>) -> Result<(), Fault> {
-        let Self { core, client, slots, .. } = self;
+        let Self { core, mailbox, client, slots, .. } = self;
         let action = match &content {
             Content::Text(text) => client.handle_text(text),
             Content::Binary(bytes) => client.handle_binary(Bytes::copy_from_slice(bytes)),
@@ -149,10 +153,11 @@ impl SocketIo {
             Action::Pending => Ok(()),
             Action::Event(message) => {
                 let taken = slots.event(message, core.config.events_waiting_max.get());
+                mailbox.tally().count_event(taken != Taken::Ignored);
                 let (mut ground, slots) = self.parts();
                 slots.poll(&mut ground, cx);
                 match taken {
-                    Taken::Yes => Ok(()),
+                    Taken::Yes | Taken::Ignored => Ok(()),
                     Taken::Excess => Err(Fault::Excess),
                 }
             }
@@ -167,7 +172,7 @@ impl SocketIo {
                 Ok(())
             }
             Action::Disconnect { nsp } => {
-                slots.leave(nsp, DisconnectReason::ClientNamespaceDisconnect);
+                slots.leave(&core.counters, nsp, DisconnectReason::ClientNamespaceDisconnect);
                 Ok(())
             }
         }

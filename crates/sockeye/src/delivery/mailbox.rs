@@ -4,6 +4,7 @@
 //! (`overflowed`), so nobody ever waits for a slow client.
 
 use crate::outgoing::Outgoing;
+use crate::traffic::Tally;
 use crate::transport::{PollRequest, PostRequest, WebSocket};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
@@ -53,6 +54,7 @@ pub(crate) type Batch = SmallVec<[Mail; 4]>;
 #[derive(Debug)]
 pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
+    tally: Tally,
     bytes_max: u32,
     /// A POST is being read. Engine.IO v4: one at a time.
     posting: AtomicBool,
@@ -93,6 +95,7 @@ impl Mailbox {
                 holding: false,
                 waker: None,
             }),
+            tally: Tally::default(),
             bytes_max,
             posting: AtomicBool::new(false),
             polling: AtomicBool::new(transport == Transport::Polling),
@@ -102,14 +105,17 @@ impl Mailbox {
     /// Posts a packet. To a closed connection it is a no-op.
     pub(crate) fn post(&self, packet: &Arc<Outgoing>) {
         let mut queue = self.queue.lock();
-        if queue.state != State::Open || (queue.holding && packet.is_volatile()) {
+        if queue.state != State::Open {
             return;
+        }
+        if queue.holding && packet.is_volatile() {
+            return self.tally.count_dropped();
         }
         let bytes = queue.bytes.saturating_add(packet.cost());
         // The first packet always fits: a limit below one packet would make that packet undeliverable.
         if bytes > self.bytes_max && queue.bytes > 0 {
             if packet.is_volatile() {
-                return;
+                return self.tally.count_dropped();
             }
             queue.state = State::Overflowed;
         } else {
@@ -170,6 +176,11 @@ impl Mailbox {
             queue.waker = Some(cx.waker().clone());
         }
         Poll::Pending
+    }
+
+    /// What its connection counts.
+    pub(crate) fn tally(&self) -> &Tally {
+        &self.tally
     }
 
     /// Whether a packet waits.

@@ -16,3 +16,4 @@ mod service;
 mod socket_io_acks;
 mod socket_io_ends;
 mod socket_io_v5;
+mod stats;

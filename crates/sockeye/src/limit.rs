@@ -1,0 +1,67 @@
+//! The limits that count how often they were met.
+
+use std::fmt;
+
+/// A limit with an outcome. Its name is the field of [`Config`](crate::Config) that sets it, where there is one.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+#[non_exhaustive]
+pub enum Limit {
+    /// Mail for a client was too much: the connection was closed.
+    MailboxBytesMax,
+    /// More events waited than may while a handler awaited an ack: the connection was closed.
+    EventsWaitingMax,
+    /// A message or a POST was too large: close code 1009, or 413.
+    MaxPayload,
+    /// A request head was too large: 431.
+    HeadBytesMax,
+    /// A request head did not end in time: 408.
+    HeadTimeout,
+    /// The body of a POST did not end in time: 408, and the session ended.
+    BodyTimeout,
+    /// A client entered no namespace in time: the connection was closed.
+    ConnectTimeout,
+}
+
+impl Limit {
+    /// Every limit, in the order of their discriminants.
+    pub const ALL: [Self; 7] = [
+        Self::MailboxBytesMax,
+        Self::EventsWaitingMax,
+        Self::MaxPayload,
+        Self::HeadBytesMax,
+        Self::HeadTimeout,
+        Self::BodyTimeout,
+        Self::ConnectTimeout,
+    ];
+
+    /// The name in counters, logs and documents.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::MailboxBytesMax => "mailbox_bytes_max",
+            Self::EventsWaitingMax => "events_waiting_max",
+            Self::MaxPayload => "max_payload",
+            Self::HeadBytesMax => "head_bytes_max",
+            Self::HeadTimeout => "head_timeout",
+            Self::BodyTimeout => "body_timeout",
+            Self::ConnectTimeout => "connect_timeout",
+        }
+    }
+}
+
+impl fmt::Display for Limit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.pad(self.as_str())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_limit_stands_where_its_counter_is() {
+        for (index, limit) in Limit::ALL.into_iter().enumerate() {
+            assert_eq!(limit as usize, index, "{limit}");
+        }
+    }
+}

@@ -1,0 +1,80 @@
+//! A server in numbers.
+
+use crate::core::{Application, Core};
+use crate::counters::read;
+use crate::limit::Limit;
+use crate::traffic::Traffic;
+use sockeye_proto::socket::DisconnectReason;
+use std::sync::atomic::Ordering;
+
+/// A snapshot of one server, from [`Handle::stats`](crate::Handle::stats). Counts are since its start.
+///
+/// ```
+/// use sockeye::{Config, Server};
+///
+/// let io = Server::new(Config::default());
+/// let stats = io.handle().stats(); // any time, from any task
+/// assert_eq!((stats.sessions, stats.connects), (0, 0));
+/// ```
+#[derive(Debug, Default, Clone, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Stats {
+    /// Sessions that live.
+    pub sessions: u32,
+    /// Sessions that were opened.
+    pub sessions_opened: u64,
+    /// Sockets by namespace, in alphabetical order.
+    pub sockets: Vec<(String, usize)>,
+    /// Sockets that entered a namespace.
+    pub connects: u64,
+    /// Clients that a guard refused, or that asked for a namespace that does not exist.
+    pub connect_errors: u64,
+    /// Sockets that left their namespace, by reason.
+    pub disconnects: Vec<(DisconnectReason, u64)>,
+    /// Requests that Engine.IO refused: the official code, its message, and how often.
+    pub refusals: Vec<(u8, &'static str, u64)>,
+    /// How often each limit was met.
+    pub limits: Vec<(Limit, u64)>,
+    /// Messages and bytes.
+    pub traffic: Traffic,
+}
+
+impl Stats {
+    /// How often a limit was met.
+    pub fn limit(&self, limit: Limit) -> u64 {
+        self.limits.iter().find(|(name, _)| *name == limit).map_or(0, |(_, count)| *count)
+    }
+
+    /// How many sockets left for that reason.
+    pub fn disconnects_for(&self, reason: DisconnectReason) -> u64 {
+        self.disconnects.iter().find(|(name, _)| *name == reason).map_or(0, |(_, count)| *count)
+    }
+}
+
+impl Core {
+    /// Counts together. Costs a look at each session; nothing that carries messages waits for it.
+    pub(crate) fn stats(&self) -> Stats {
+        let counters = &self.counters;
+        let mut sockets: Vec<_> = match &self.application {
+            Application::SocketIo(realms) => {
+                realms.values().map(|realm| (realm.hub.nsp().to_string(), realm.hub.rooms().len())).collect()
+            }
+            Application::Engine(_) => Vec::new(),
+        };
+        sockets.sort();
+        Stats {
+            sessions: counters.sessions.load(Ordering::Relaxed),
+            sessions_opened: read(&counters.opened),
+            sockets,
+            connects: read(&counters.connects),
+            connect_errors: read(&counters.connect_errors),
+            disconnects: counters.disconnects().collect(),
+            refusals: counters
+                .refusals()
+                .map(|(refusal, count)| (refusal.code(), refusal.message(), count))
+                .collect(),
+            limits: counters.limits().collect(),
+            traffic: self.traffic(),
+        }
+    }
+}

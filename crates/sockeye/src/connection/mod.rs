@@ -250,6 +250,8 @@ impl Connection {
     fn check_time(&mut self, cx: &mut Context<'_>) -> bool {
         let deadline = match (self.session.poll_timeout(), self.upper.poll_timeout()) {
             (_, _) if self.over => None,
+            // It closes already: what else is due would ring for ever.
+            (session, _) if !self.session.is_open() => session,
             (Some(session), Some(upper)) => Some(session.min(upper)),
             (session, upper) => session.or(upper),
         };
@@ -267,7 +269,7 @@ impl Connection {
         }
         let now = Instant::now();
         self.session.handle_timeout(now);
-        if self.upper.poll_timeout().is_some_and(|connect_by| connect_by <= now) {
+        if self.session.is_open() && self.upper.poll_timeout().is_some_and(|connect_by| connect_by <= now) {
             self.cause = Some(self.limited(Limit::ConnectTimeout));
             self.session.close(now);
         }

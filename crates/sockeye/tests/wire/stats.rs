@@ -39,6 +39,7 @@ async fn what_clients_do_is_counted() {
 #[tokio::test]
 async fn every_refusal_is_counted_under_its_code() {
     let host = Host::with(Config::default(), |_| {}).await;
+    host.open_polling().await;
     for (query, code) in [
         ("EIO=4".to_owned(), 0),
         (format!("{POLLING}&sid=AAAAAAAAAAAAAAAAAAAA"), 1),
@@ -83,7 +84,11 @@ async fn a_limit_that_is_met_is_counted_under_its_name() {
     counted(&host, Limit::BodyTimeout, 1).await;
     let sid = host.open_polling().await;
     assert_eq!(host.poll(&sid).await.body, "1");
-    counted(&host, Limit::ConnectTimeout, 1).await;
+    // A client that does not even poll is counted once, too.
+    let _silent = host.open_polling().await;
+    within(until(|| host.handle.stats().limit(Limit::ConnectTimeout) >= 2)).await;
+    let stats = host.handle.stats();
+    assert!(stats.limit(Limit::ConnectTimeout) <= stats.sessions_opened, "{stats:?}");
 }
 
 #[tokio::test]

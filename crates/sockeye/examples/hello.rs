@@ -10,15 +10,15 @@ async fn main() -> std::io::Result<()> {
     let mut io = Server::new(Config::default());
     io.namespace("/")
         .on_connect(|socket: Socket| async move { socket.emit("info", json!({"msg": "welcome"})) })
-        .on("msg", |event: Event| async move {
+        .on("msg", async |event: Event| -> sockeye::Result {
             let msg: String = event.data()?;
             event.namespace().emit("msg", json!({"msg": msg}))?;
-            anyhow::Ok(())
+            Ok(())
         })
-        .on("add", |event: Event| async move {
+        .on("add", async |event: Event| -> sockeye::Result {
             let (a, b): (i64, i64) = event.data()?;
             event.ack(a + b)?;
-            anyhow::Ok(())
+            Ok(())
         });
     io.listen("127.0.0.1:3000").await
 }

@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::delivery::{Control, Hub, Mailbox};
+use crate::delivery::{Control, Hub, Mailbox, Watch};
 use crate::handler::Handlers;
 use crate::mesh::Mesh;
 use crate::stranger::Strangers;
@@ -25,7 +25,18 @@ pub(crate) struct Realm {
     /// Its sockets.
     pub(crate) hub: Arc<Hub>,
     /// Its handlers.
-    pub(crate) handlers: Handlers,
+    pub(crate) handlers: Arc<Handlers>,
+}
+
+impl Realm {
+    /// Settles a namespace.
+    pub(crate) fn new(hub: Arc<Hub>, handlers: Arc<Handlers>) -> Arc<Self> {
+        hub.listen(handlers.on_emit.clone());
+        if let Some(listener) = &handlers.on_room {
+            hub.rooms().watch(Watch::new(Arc::clone(listener)));
+        }
+        Arc::new(Self { hub, handlers })
+    }
 }
 
 /// What an engine-only server does with messages.

@@ -12,10 +12,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 /// use sockeye::{Config, Event, Server};
 ///
 /// let mut io = Server::new(Config::default());
-/// io.namespace("/").on("add", |event: Event| async move {
+/// io.namespace("/").on("add", async |event: Event| -> sockeye::Result {
 ///     let (a, b): (i64, i64) = event.data()?; // socket.emit("add", 2, 3, (sum) => …)
 ///     event.ack(a + b)?;
-///     anyhow::Ok(())
+///     Ok(())
 /// });
 /// ```
 #[derive(Debug)]

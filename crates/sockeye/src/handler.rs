@@ -3,6 +3,9 @@
 //! Handlers belong to a namespace by event name and are settled when the server starts: no closure per socket, no lock to
 //! find one, and nothing that ties a session to its process.
 
+use crate::delivery::OnRoom;
+use crate::emitted::OnEmit;
+use crate::error::HandlerError;
 use crate::event::Event;
 use crate::socket::Socket;
 use serde::Serialize;
@@ -11,21 +14,30 @@ use sockeye_proto::socket::DisconnectReason;
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
 
 /// A user's future, boxed.
-pub(crate) type Running<T = ()> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub(crate) type Running<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
-type OnSocket = Arc<dyn Fn(Socket) -> Running + Send + Sync>;
-type OnDisconnect = Arc<dyn Fn(Socket, DisconnectReason) -> Running + Send + Sync>;
-pub(crate) type OnEvent = Arc<dyn Fn(Event) -> Running + Send + Sync>;
+/// What a handler failed with, if it did.
+pub(crate) type Failure = Option<HandlerError>;
+
+type OnSocket = Arc<dyn Fn(Socket) -> Running<Failure> + Send + Sync>;
+type OnDisconnect = Arc<dyn Fn(Socket, DisconnectReason) -> Running<Failure> + Send + Sync>;
+type OnDisconnecting = Arc<dyn Fn(Socket, DisconnectReason) -> Failure + Send + Sync>;
+type OnError = Arc<dyn Fn(&Socket, HandlerError) + Send + Sync>;
+type OnAny = Arc<dyn Fn(&Event) -> Failure + Send + Sync>;
+type EventGuard = Arc<dyn Fn(Event) -> Running<Result<Event, HandlerError>> + Send + Sync>;
+pub(crate) type OnEvent = Arc<dyn Fn(Event) -> Running<Failure> + Send + Sync>;
 type Guard = Arc<dyn Fn(Socket) -> Running<Result<(), Refusal>> + Send + Sync>;
 
-/// What a handler may return: nothing, or a result whose error is logged.
+/// What a handler may return: nothing, or a result whose error goes to [`on_error`](crate::Definition::on_error), or to the log
+/// where that is not set.
 pub trait Outcome {
-    /// The error, as text.
-    fn failure(self) -> Option<String>;
+    /// The error.
+    fn failure(self) -> Option<HandlerError>;
 }
 
 /// Why a client may not enter a namespace: the `connect_error` that it gets.
@@ -40,18 +52,57 @@ pub struct Refusal {
 pub(crate) struct Handlers {
     pub(crate) guards: Vec<Guard>,
     pub(crate) on_connect: Option<OnSocket>,
+    pub(crate) on_disconnecting: Option<OnDisconnecting>,
     pub(crate) on_disconnect: Option<OnDisconnect>,
-    pub(crate) fallback: Option<OnEvent>,
+    pub(crate) on_error: Option<OnError>,
+    pub(crate) on_any: Vec<OnAny>,
+    pub(crate) on_emit: Vec<OnEmit>,
+    pub(crate) on_room: Option<OnRoom>,
+    fallback: Option<OnEvent>,
     events: HashMap<Arc<str>, OnEvent>,
+    event_guards: Arc<Vec<EventGuard>>,
 }
 
 impl Handlers {
-    /// The handler of an event, with the name as it is kept.
-    pub(crate) fn event(&self, name: &str) -> Option<(Arc<str>, OnEvent)> {
+    /// The handler of an event, with the name as it is kept; `None` when nobody would hear of the event.
+    pub(crate) fn event(&self, name: &str) -> Option<(Arc<str>, Option<OnEvent>)> {
         if let Some((name, handler)) = self.events.get_key_value(name) {
-            return Some((Arc::clone(name), Arc::clone(handler)));
+            return Some((Arc::clone(name), Some(Arc::clone(handler))));
         }
-        self.fallback.as_ref().map(|handler| (name.into(), Arc::clone(handler)))
+        let is_heard = self.fallback.is_some() || !self.on_any.is_empty() || !self.event_guards.is_empty();
+        is_heard.then(|| (name.into(), self.fallback.clone()))
+    }
+
+    /// Starts with an event: its guards, one by one, then its handler. As socket.io's `Socket.dispatch`.
+    pub(crate) fn dispatch(&self, handler: Option<OnEvent>, event: Event) -> Option<Running<Failure>> {
+        if self.event_guards.is_empty() {
+            return handler.map(|handler| handler(event));
+        }
+        let guards = Arc::clone(&self.event_guards);
+        Some(Box::pin(async move {
+            let mut event = event;
+            for guard in guards.iter() {
+                event = match guard(event).await {
+                    Ok(event) => event,
+                    Err(error) => return Some(error),
+                };
+            }
+            handler?(event).await
+        }))
+    }
+
+    pub(crate) fn add_any(&mut self, listener: impl Fn(&Event) -> Failure + Send + Sync + 'static) {
+        self.on_any.push(Arc::new(listener));
+    }
+
+    pub(crate) fn add_event_guard<F, R>(&mut self, guard: F)
+    where
+        F: Fn(Event) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<Event, HandlerError>> + Send + 'static,
+    {
+        let guard: EventGuard = Arc::new(move |event| Box::pin(guard(event)));
+        // Nobody else has them before the server starts.
+        Arc::make_mut(&mut self.event_guards).push(guard);
     }
 
     pub(crate) fn set_event<F, R>(&mut self, name: &str, handler: F)
@@ -75,7 +126,7 @@ impl Handlers {
         F: Fn(Socket) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.on_connect = Some(Arc::new(move |socket| Box::pin(report("connect", handler(socket)))));
+        self.on_connect = Some(Arc::new(move |socket| Box::pin(failure(handler(socket)))));
     }
 
     pub(crate) fn set_disconnect<F, R>(&mut self, handler: F)
@@ -83,8 +134,7 @@ impl Handlers {
         F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.on_disconnect =
-            Some(Arc::new(move |socket, reason| Box::pin(report("disconnect", handler(socket, reason)))));
+        self.on_disconnect = Some(Arc::new(move |socket, reason| Box::pin(failure(handler(socket, reason)))));
     }
 
     pub(crate) fn add_guard<F, R>(&mut self, guard: F)
@@ -149,14 +199,14 @@ impl From<serde_json::Error> for Refusal {
 }
 
 impl Outcome for () {
-    fn failure(self) -> Option<String> {
+    fn failure(self) -> Option<HandlerError> {
         None
     }
 }
 
 impl<T, E: fmt::Display> Outcome for Result<T, E> {
-    fn failure(self) -> Option<String> {
-        self.err().map(|error| error.to_string())
+    fn failure(self) -> Option<HandlerError> {
+        self.err().map(|error| HandlerError::new(error.to_string()))
     }
 }
 
@@ -165,13 +215,20 @@ where
     F: Fn(Event) -> R + Send + Sync + 'static,
     R: Future<Output: Outcome> + Send + 'static,
 {
-    Arc::new(move |event| Box::pin(report("event", handler(event))))
+    Arc::new(move |event| Box::pin(failure(handler(event))))
 }
 
-async fn report(what: &'static str, work: impl Future<Output: Outcome>) {
-    if let Some(error) = work.await.failure() {
-        tracing::warn!(handler = what, %error, "handler failed");
+async fn failure(work: impl Future<Output: Outcome>) -> Failure {
+    work.await.failure()
+}
+
+/// Runs a user's code; a panic is reported, and takes nobody along.
+pub(crate) fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
+    let result = catch_unwind(AssertUnwindSafe(work));
+    if result.is_err() {
+        tracing::error!("handler panicked; the socket goes on with its next event");
     }
+    result.ok()
 }
 
 #[cfg(test)]

@@ -2,26 +2,22 @@
 
 use crate::config::Config;
 use crate::core::{Application, Core, OnMessage, Realm};
+use crate::definition::Definition;
 use crate::delivery::Hub;
 use crate::engine;
-use crate::event::Event;
 use crate::handle::Handle;
-use crate::handler::{Handlers, Outcome, Refusal};
+use crate::handler::Handlers;
 use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
 use crate::metrics;
-use crate::namespace::Namespace;
 use crate::service::Service;
 use crate::site::Site;
-use crate::socket::Socket;
 use crate::worker;
 use sockeye_cluster::Nsp;
 use sockeye_files::Files;
 use sockeye_link::Parent;
 use sockeye_proto::sid::Tag;
-use sockeye_proto::socket::DisconnectReason;
 use std::collections::BTreeMap;
-use std::future::Future;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -36,9 +32,10 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 /// let mut io = Server::new(Config::default());
 /// io.namespace("/")
 ///     .on_connect(|socket: Socket| async move { socket.emit("info", json!({"msg": "welcome"})) })
-///     .on("msg", |event: Event| async move {
+///     .on("msg", async |event: Event| -> sockeye::Result {
 ///         let msg: String = event.data()?;
-///         event.namespace().emit("msg", json!({"msg": msg})).map_err(anyhow::Error::from)
+///         event.namespace().emit("msg", json!({"msg": msg}))?;
+///         Ok(())
 ///     });
 /// io.listen("127.0.0.1:3000").await
 /// # }
@@ -53,12 +50,6 @@ pub struct Server {
     files: Option<Files>,
     mesh: Arc<OnceLock<Mesh>>,
     handle: Handle,
-}
-
-/// A namespace in the making.
-pub struct Definition {
-    hub: Arc<Hub>,
-    handlers: Handlers,
 }
 
 impl Server {
@@ -162,7 +153,7 @@ impl Server {
                 self.namespaces
                     .into_iter()
                     .map(|(name, Definition { hub, handlers })| {
-                        (name.into_boxed_str(), Arc::new(Realm { hub, handlers }))
+                        (name.into_boxed_str(), Realm::new(hub, Arc::new(handlers)))
                     })
                     .collect(),
             ),
@@ -170,64 +161,6 @@ impl Server {
         let core = Core::new(self.config, tag, application, self.mesh);
         self.handle.start(&core);
         Listening { site: Site::new(core, self.files), handle: self.handle }
-    }
-}
-
-impl Definition {
-    /// A handle to speak to the namespace from anywhere.
-    pub fn handle(&self) -> Namespace {
-        Namespace::new(Arc::clone(&self.hub))
-    }
-
-    /// Adds a guard: it sees a client before it enters, with its `auth` payload and request, and may refuse it. Guards run in
-    /// the order in which they were added; what one keeps in the socket's data is there for handlers.
-    pub fn guard<F, R>(&mut self, guard: F) -> &mut Self
-    where
-        F: Fn(Socket) -> R + Send + Sync + 'static,
-        R: Future<Output = Result<(), Refusal>> + Send + 'static,
-    {
-        self.handlers.add_guard(guard);
-        self
-    }
-
-    /// Sets what happens when a client has entered. Its events wait until the handler is done.
-    pub fn on_connect<F, R>(&mut self, handler: F) -> &mut Self
-    where
-        F: Fn(Socket) -> R + Send + Sync + 'static,
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.handlers.set_connect(handler);
-        self
-    }
-
-    /// Sets what happens when a client has left, whatever the reason. The socket is in no room any more.
-    pub fn on_disconnect<F, R>(&mut self, handler: F) -> &mut Self
-    where
-        F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.handlers.set_disconnect(handler);
-        self
-    }
-
-    /// Sets the handler of an event; the last one set counts.
-    pub fn on<F, R>(&mut self, event: &str, handler: F) -> &mut Self
-    where
-        F: Fn(Event) -> R + Send + Sync + 'static,
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.handlers.set_event(event, handler);
-        self
-    }
-
-    /// Sets the handler of every event that has none of its own.
-    pub fn on_any_other<F, R>(&mut self, handler: F) -> &mut Self
-    where
-        F: Fn(Event) -> R + Send + Sync + 'static,
-        R: Future<Output: Outcome> + Send + 'static,
-    {
-        self.handlers.set_fallback(handler);
-        self
     }
 }
 

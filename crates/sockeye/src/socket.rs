@@ -4,6 +4,7 @@ use crate::acks::Acks;
 use crate::broadcast::Broadcast;
 use crate::delivery::{Control, Hub, Mailbox};
 use crate::handshake::Handshake;
+use crate::id::SocketId;
 use crate::namespace::Namespace;
 use crate::outgoing::Outgoing;
 use crate::payload::{EmitError, FromArgs, Payload};
@@ -25,21 +26,17 @@ use std::time::Duration;
 /// use sockeye::{Config, Server, Socket};
 ///
 /// let mut io = Server::new(Config::default());
-/// io.namespace("/").on_connect(|socket: Socket| async move {
+/// io.namespace("/").on_connect(async |socket: Socket| -> sockeye::Result {
 ///     socket.join(["lobby"]);
 ///     socket.to("lobby").emit("came", socket.id())?; // everybody there but this one
 ///     let name: String = socket.emit_with_ack("what is your name?", ()).await?;
 ///     socket.set_data(&name)?;
 ///     socket.emit("hello", name)?;
-///     anyhow::Ok(())
+///     Ok(())
 /// });
 /// ```
 #[derive(Clone)]
 pub struct Socket(Arc<State>);
-
-/// The id of a socket: 20 characters that begin with its node's tag. Not the session's id, which is the client's secret.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub struct SocketId(Sid);
 
 struct State {
     id: Sid,
@@ -97,7 +94,7 @@ impl Socket {
 
     /// The socket's id, which is also the name of a room that it is alone in.
     pub fn id(&self) -> SocketId {
-        SocketId(self.0.id)
+        SocketId::new(self.0.id)
     }
 
     /// The namespace that the socket is in.
@@ -125,7 +122,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the payload cannot be sent as it is.
     pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        let outgoing = self.0.hub.event(event, &payload, None)?;
+        let outgoing = self.0.hub.event(self.0.id, event, &payload, None)?;
         self.post(outgoing);
         Ok(())
     }
@@ -135,7 +132,7 @@ impl Socket {
     /// # Errors
     /// As [`Socket::emit`].
     pub fn emit_volatile(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        let outgoing = self.0.hub.event(event, &payload, None)?;
+        let outgoing = self.0.hub.event(self.0.id, event, &payload, None)?;
         self.post(outgoing.volatile(true));
         Ok(())
     }
@@ -170,7 +167,7 @@ impl Socket {
             None if self.is_connected() => return Err(AckError::TooManyPending),
             None => return Err(AckError::Disconnected),
         };
-        let outgoing = self.0.hub.event(event, &payload, Some(pending.id))?;
+        let outgoing = self.0.hub.event(self.0.id, event, &payload, Some(pending.id))?;
         self.post(outgoing);
         match tokio::time::timeout(timeout, &mut pending.answer).await {
             Ok(Ok(args)) => Ok(args.data()?),
@@ -285,30 +282,5 @@ impl fmt::Debug for Socket {
             .field("nsp", self.0.hub.nsp())
             .field("connected", &self.is_connected())
             .finish_non_exhaustive()
-    }
-}
-
-impl SocketId {
-    /// The id as text.
-    pub fn as_str(&self) -> &str {
-        self.0.as_str()
-    }
-}
-
-impl fmt::Display for SocketId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(self.as_str())
-    }
-}
-
-impl Serialize for SocketId {
-    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_str(self.as_str())
-    }
-}
-
-impl From<SocketId> for Room {
-    fn from(id: SocketId) -> Self {
-        Self::new(id.as_str())
     }
 }

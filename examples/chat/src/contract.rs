@@ -90,10 +90,10 @@ fn words(namespace: &mut Definition) {
     namespace
         .on("kick", |event: Event| async move { event.socket().disconnect() })
         .on("kick-close", |event: Event| async move { event.socket().disconnect_and_close() })
-        .on("ask", |event: Event| async move {
+        .on("ask", async |event: Event| -> sockeye::Result {
             let answer: Args = event.socket().emit_with_ack("question", event.args()).await?;
             event.ack(answer)?;
-            anyhow::Ok(())
+            Ok(())
         })
         .on("whoami", |event: Event| async move { whoami(&event) });
 }

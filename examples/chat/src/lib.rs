@@ -24,10 +24,10 @@ pub fn server(config: Config) -> Server {
     io.files(Files::embedded(PAGE));
     io.namespace("/")
         .on_connect(|socket: Socket| async move { socket.emit("info", json!({"msg": "welcome"})) })
-        .on("msg", |event: Event| async move {
+        .on("msg", async |event: Event| -> sockeye::Result {
             let msg: String = event.data()?;
             event.namespace().emit("msg", json!({"msg": msg}))?;
-            anyhow::Ok(())
+            Ok(())
         })
         // Said to a socket that is closed already: nobody hears it, and nothing comes of it.
         .on_disconnect(|socket: Socket, _: DisconnectReason| async move {

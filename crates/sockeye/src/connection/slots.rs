@@ -6,8 +6,9 @@
 use crate::core::{Core, Realm};
 use crate::counters::Counters;
 use crate::delivery::{Mailbox, Member};
+use crate::error::HandlerError;
 use crate::event::Event;
-use crate::handler::{OnEvent, Refusal, Running};
+use crate::handler::{Failure, OnEvent, Refusal, Running, unharmed};
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
 use crate::payload::Args;
@@ -19,7 +20,6 @@ use sockeye_proto::socket::client::{Client, Message};
 use sockeye_proto::socket::packet::{Kind, encode_header};
 use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
 use std::collections::VecDeque;
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
@@ -49,12 +49,12 @@ enum State {
 
 enum Work {
     Guard(Running<Result<(), Refusal>>),
-    Handler(Running),
+    Handler(Running<Failure>),
 }
 
 enum Job {
     Connected,
-    Event(OnEvent, Event),
+    Event(Option<OnEvent>, Event),
     Disconnected(DisconnectReason),
 }
 
@@ -185,7 +185,10 @@ impl Slot {
         loop {
             match self.work.take() {
                 Some(Work::Handler(mut handler)) => match poll_guarded(&mut handler, cx) {
-                    Poll::Ready(_) => moved = true,
+                    Poll::Ready(outcome) => {
+                        moved = true;
+                        outcome.flatten().into_iter().for_each(|error| self.fail(error));
+                    }
                     Poll::Pending => {
                         self.work = Some(Work::Handler(handler));
                         return moved;
@@ -241,7 +244,13 @@ impl Slot {
         let socket = self.socket.clone();
         let running = unharmed(|| match job {
             Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket)),
-            Job::Event(handler, event) => Some(handler(event)),
+            Job::Event(handler, event) => {
+                for listener in &handlers.on_any {
+                    let failure = unharmed(|| listener(&event)).flatten();
+                    failure.into_iter().for_each(|error| self.fail(error));
+                }
+                handlers.dispatch(handler, event)
+            }
             Job::Disconnected(reason) => {
                 handlers.on_disconnect.as_ref().map(|handler| handler(socket, reason))
             }
@@ -289,11 +298,23 @@ impl Slot {
             State::Entered => {
                 self.state = State::Left;
                 counters.count_disconnect(reason);
+                if let Some(hook) = &self.realm.handlers.on_disconnecting {
+                    let failure = unharmed(|| hook(self.socket.clone(), reason)).flatten();
+                    failure.into_iter().for_each(|error| self.fail(error));
+                }
                 self.socket.close();
                 if self.realm.handlers.on_disconnect.is_some() {
                     self.waiting.push_back(Job::Disconnected(reason));
                 }
             }
+        }
+    }
+
+    /// Tells who wants to know that a handler failed.
+    fn fail(&self, error: HandlerError) {
+        match &self.realm.handlers.on_error {
+            Some(hook) => drop(unharmed(|| hook(&self.socket, error))),
+            None => tracing::warn!(nsp = %self.nsp(), %error, "handler failed"),
         }
     }
 
@@ -331,13 +352,4 @@ fn poll_guarded<T>(work: &mut Running<T>, cx: &mut Context<'_>) -> Poll<Option<T
         Some(Poll::Pending) => Poll::Pending,
         None => Poll::Ready(None),
     }
-}
-
-/// Runs a user's code; a panic is reported, and takes nobody along.
-fn unharmed<T>(work: impl FnOnce() -> T) -> Option<T> {
-    let result = catch_unwind(AssertUnwindSafe(work));
-    if result.is_err() {
-        tracing::error!("handler panicked; the socket goes on with its next event");
-    }
-    result.ok()
 }

@@ -2,13 +2,17 @@
 
 use super::{Control, Rooms};
 use crate::draft::Draft;
+use crate::emitted::{Emitted, OnEmit, Recipients};
+use crate::id::SocketId;
 use crate::mesh::Mesh;
 use crate::outgoing::Outgoing;
-use crate::payload::{EmitError, Payload};
+use crate::payload::{Args, EmitError, Payload};
 use sockeye_cluster::{Flags, Message, Nsp, Packet, Room, Selector};
 use sockeye_proto::sid::Sid;
+use sockeye_proto::socket::Event;
 use sockeye_proto::socket::packet::{Kind, encode_header};
 use std::fmt;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
 
 /// What all sockets of a namespace share.
@@ -17,6 +21,8 @@ pub(crate) struct Hub {
     rooms: Rooms,
     mesh: Arc<OnceLock<Mesh>>,
     attachments_max: u32,
+    /// Listeners of everything that goes out, once the server starts.
+    listeners: OnceLock<Vec<OnEmit>>,
 }
 
 impl fmt::Debug for Hub {
@@ -28,7 +34,7 @@ impl fmt::Debug for Hub {
 impl Hub {
     /// Makes the hub of a namespace. `mesh` is set once the server joins one.
     pub(crate) fn new(nsp: Nsp, threads: usize, mesh: Arc<OnceLock<Mesh>>, attachments_max: u32) -> Self {
-        Self { nsp, rooms: Rooms::new(threads), mesh, attachments_max }
+        Self { nsp, rooms: Rooms::new(threads), mesh, attachments_max, listeners: OnceLock::new() }
     }
 
     /// The namespace's name.
@@ -41,14 +47,24 @@ impl Hub {
         &self.rooms
     }
 
-    /// Encodes an event of this namespace.
+    /// Sets who hears of everything that goes out; the first ones set count.
+    pub(crate) fn listen(&self, listeners: Vec<OnEmit>) {
+        if !listeners.is_empty() {
+            drop(self.listeners.set(listeners));
+        }
+    }
+
+    /// Encodes an event for one socket of this namespace.
     pub(crate) fn event(
         &self,
+        id: Sid,
         name: &str,
         payload: &impl Payload,
         ack: Option<u64>,
     ) -> Result<Outgoing, EmitError> {
-        Ok(Draft::event(&self.nsp, name, payload, self.attachments_max)?.seal_event(ack))
+        let draft = Draft::event(&self.nsp, name, payload, self.attachments_max)?;
+        self.tell_listeners(Recipients::Socket(SocketId::new(id)), &draft);
+        Ok(draft.seal_event(ack))
     }
 
     /// Encodes the answer to an event that asked for one.
@@ -138,8 +154,23 @@ impl Hub {
     }
 
     fn deliver(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) {
+        self.tell_listeners(Recipients::Rooms { rooms: &selector.rooms, except: &selector.except }, &draft);
         let outgoing = draft.seal_event(None).volatile(flags.volatile).shared();
         self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
+    }
+
+    fn tell_listeners(&self, to: Recipients<'_>, draft: &Draft<'_>) {
+        let Some(listeners) = self.listeners.get() else { return };
+        let Packet { data, attachments } = draft.packet();
+        let Some(Ok(event)) = std::str::from_utf8(&data).ok().map(Event::split) else { return };
+        let args = Args::new(data.slice_ref(event.args.as_bytes()), attachments);
+        let emitted = Emitted { nsp: &self.nsp, name: &event.name, args, to };
+        for listener in listeners {
+            // Whoever emits, be it another node's word, is not to fall with a listener.
+            if catch_unwind(AssertUnwindSafe(|| listener(&emitted))).is_err() {
+                tracing::error!("a listener of outgoing events panicked");
+            }
+        }
     }
 
     fn tell(&self, message: Message) {

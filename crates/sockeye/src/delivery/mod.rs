@@ -4,7 +4,10 @@
 mod hub;
 mod mailbox;
 mod rooms;
+mod watch;
 
 pub(crate) use hub::Hub;
 pub(crate) use mailbox::{Control, Mail, Mailbox, Overflowed};
 pub(crate) use rooms::{Member, Rooms};
+pub use watch::RoomEvent;
+pub(crate) use watch::{OnRoom, Watch};

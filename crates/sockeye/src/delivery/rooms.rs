@@ -4,6 +4,7 @@
 //! room (the room named by its id) costs nothing: it is found by the id itself. Knows nothing of messages.
 
 use super::Mailbox;
+use super::watch::Watch;
 use foldhash::fast::RandomState as IdState;
 use parking_lot::Mutex;
 use slab::Slab;
@@ -12,8 +13,8 @@ use sockeye_cluster::{Room, Selector};
 use sockeye_proto::sid::Sid;
 use std::collections::HashMap;
 use std::str::FromStr;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, OnceLock};
 
 /// A socket as the index knows it.
 #[derive(Debug, Clone)]
@@ -29,6 +30,7 @@ pub(crate) struct Member {
 pub(crate) struct Rooms {
     shards: Box<[Mutex<Shard>]>,
     count: AtomicUsize,
+    watch: OnceLock<Watch>,
 }
 
 #[derive(Debug, Default)]
@@ -56,37 +58,72 @@ impl Rooms {
         Self {
             shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
             count: AtomicUsize::new(0),
+            watch: OnceLock::new(),
         }
+    }
+
+    /// Sets who hears of rooms that come and go; the first one set counts.
+    pub(crate) fn watch(&self, watch: Watch) {
+        drop(self.watch.set(watch));
     }
 
     /// Adds a socket; from here on it is found by its id.
     pub(crate) fn add(&self, member: Member) {
-        let mut shard = self.shard(member.id).lock();
         let id = member.id;
-        let seat = shard.seats.insert(Seat { member, rooms: SmallVec::new(), seen: 0 });
-        shard.by_id.insert(id, seat);
+        match self.watch.get() {
+            None => self.shard(id).lock().add(member),
+            Some(watch) => watch.change(|notes| {
+                self.shard(id).lock().add(member);
+                notes.joined(&Room::new(id.as_str()), id);
+            }),
+        }
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
     /// Removes a socket from every room.
     pub(crate) fn remove(&self, id: Sid) {
-        let mut shard = self.shard(id).lock();
-        let Some(seat) = shard.by_id.remove(&id) else { return };
-        while let Some((room, place)) = shard.seats[seat].rooms.pop() {
-            shard.vacate(&room, place);
+        let mut removed = false;
+        match self.watch.get() {
+            None => removed = self.shard(id).lock().remove(id, |_| {}),
+            Some(watch) => watch.change(|notes| {
+                let mut rooms = vec![Room::new(id.as_str())];
+                removed = self.shard(id).lock().remove(id, |room| rooms.push(room));
+                if removed {
+                    rooms.iter().for_each(|room| notes.left(room, id));
+                }
+            }),
         }
-        shard.seats.remove(seat);
-        self.count.fetch_sub(1, Ordering::Relaxed);
+        if removed {
+            self.count.fetch_sub(1, Ordering::Relaxed);
+        }
     }
 
     /// Puts a socket into a room. Joining twice is joining once; an unknown socket is ignored.
     pub(crate) fn join(&self, id: Sid, room: &Room) {
-        self.shard(id).lock().join(id, room);
+        match self.watch.get() {
+            None => {
+                self.shard(id).lock().join(id, room);
+            }
+            Some(watch) => watch.change(|notes| {
+                if self.shard(id).lock().join(id, room) {
+                    notes.joined(room, id);
+                }
+            }),
+        }
     }
 
     /// Takes a socket out of a room.
     pub(crate) fn leave(&self, id: Sid, room: &str) {
-        self.shard(id).lock().leave(id, room);
+        match self.watch.get() {
+            None => {
+                self.shard(id).lock().leave(id, room);
+            }
+            Some(watch) => watch.change(|notes| {
+                if self.shard(id).lock().leave(id, room) {
+                    notes.left(&Room::new(room), id);
+                }
+            }),
+        }
     }
 
     /// Lists the rooms of a socket, its own first.
@@ -125,23 +162,44 @@ impl Rooms {
 }
 
 impl Shard {
-    fn join(&mut self, id: Sid, room: &Room) {
-        let Some(&seat) = self.by_id.get(&id) else { return };
+    fn add(&mut self, member: Member) {
+        let id = member.id;
+        let seat = self.seats.insert(Seat { member, rooms: SmallVec::new(), seen: 0 });
+        self.by_id.insert(id, seat);
+    }
+
+    /// `false` when the socket is unknown.
+    fn remove(&mut self, id: Sid, mut left: impl FnMut(Room)) -> bool {
+        let Some(seat) = self.by_id.remove(&id) else { return false };
+        while let Some((room, place)) = self.seats[seat].rooms.pop() {
+            self.vacate(&room, place);
+            left(room);
+        }
+        self.seats.remove(seat);
+        true
+    }
+
+    /// `false` when nothing changed.
+    fn join(&mut self, id: Sid, room: &Room) -> bool {
+        let Some(&seat) = self.by_id.get(&id) else { return false };
         let rooms = &mut self.seats[seat].rooms;
         if **room == *id.as_str() || rooms.iter().any(|(joined, _)| joined == room) {
-            return;
+            return false;
         }
         let list = self.rooms.entry(room.clone()).or_default();
         rooms.push((room.clone(), list.len()));
         list.push(seat);
+        true
     }
 
-    fn leave(&mut self, id: Sid, room: &str) {
-        let Some(&seat) = self.by_id.get(&id) else { return };
+    /// `false` when nothing changed.
+    fn leave(&mut self, id: Sid, room: &str) -> bool {
+        let Some(&seat) = self.by_id.get(&id) else { return false };
         let rooms = &mut self.seats[seat].rooms;
-        let Some(index) = rooms.iter().position(|(joined, _)| **joined == *room) else { return };
+        let Some(index) = rooms.iter().position(|(joined, _)| **joined == *room) else { return false };
         let (_, place) = rooms.swap_remove(index);
         self.vacate(room, place);
+        true
     }
 
     /// Frees a place in a room's list; who stood last moves there.

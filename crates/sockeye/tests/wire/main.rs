@@ -11,6 +11,7 @@ mod engine_io_upgrade;
 mod engine_io_v4;
 mod engine_io_websocket;
 mod harness;
+mod hooks;
 mod rooms;
 mod service;
 mod socket_io_acks;

@@ -101,19 +101,21 @@ fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> O
     let rest = read.slice(length..);
     let io = |socket| Io::Raw(socket);
     match route {
-        Route::Open(Transport::WebSocket) => {
+        Route::Open(Transport::WebSocket, query) => {
             core.count_arrival_of(ask, caller.way);
             let handshake = Handshake::new(Bytes::copy_from_slice(&read[..length]), caller.peer);
-            start_websocket(core, io(socket), rest, Some(reply()), handshake);
+            start_websocket(core, io(socket), rest, Some(reply()), &query, handshake);
         }
-        Route::Session(mailbox) => start_probe(core, &mailbox, io(socket), rest, Some(reply())),
+        Route::Session(mailbox, query) => {
+            start_probe(core, &mailbox, io(socket), rest, Some(reply()), &query);
+        }
         Route::Refused(refusal) => {
             core.counters.count_refusal(refusal);
             core.count_arrival_of(ask, caller.way);
             // Ends by itself; a client that does not read is cut off by the kernel's limits.
             tokio::spawn(write_and_close(socket, refusal.upgrade_reply()));
         }
-        Route::Open(Transport::Polling) | Route::Elsewhere(_) => return Some((socket, read)),
+        Route::Open(Transport::Polling, _) | Route::Elsewhere(_) => return Some((socket, read)),
     }
     None
 }

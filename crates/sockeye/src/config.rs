@@ -34,6 +34,9 @@ pub struct Config {
     pub attachments_max: u32,
     /// Whether polling clients are offered to move to a WebSocket. Default `true`.
     pub allow_upgrades: bool,
+    /// Whether clients of Engine.IO v3 are served as well, socket.io-client 2 among them (the official `allowEIO3`). A request
+    /// without `EIO=4` is one of v3 then. Default `false`.
+    pub allow_eio3: bool,
     /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits for an answer. Default 10 s.
     pub ack_timeout: Duration,
     /// Which other origins may use the server from a browser. Default none.
@@ -74,6 +77,7 @@ impl Default for Config {
             max_payload: 1_000_000,
             attachments_max: 10,
             allow_upgrades: true,
+            allow_eio3: false,
             ack_timeout: Duration::from_secs(10),
             cors: None,
             mailbox_bytes_max: 16 << 20,

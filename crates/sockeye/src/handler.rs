@@ -10,7 +10,7 @@ use crate::event::Event;
 use crate::socket::Socket;
 use serde::Serialize;
 use serde_json::value::RawValue;
-use sockeye_proto::socket::DisconnectReason;
+use sockeye_proto::socket::{Dialect, DisconnectReason};
 use std::collections::HashMap;
 use std::fmt;
 use std::future::Future;
@@ -171,12 +171,8 @@ impl Refusal {
     }
 
     /// The payload of the CONNECT_ERROR packet.
-    pub(crate) fn json(&self) -> String {
-        let message = serde_json::Value::from(self.message.as_str());
-        match &self.data {
-            Some(data) => format!(r#"{{"message":{message},"data":{data}}}"#),
-            None => format!(r#"{{"message":{message}}}"#),
-        }
+    pub(crate) fn json(&self, dialect: Dialect) -> String {
+        dialect.refusal(&self.message, self.data.as_deref().map(RawValue::get))
     }
 }
 
@@ -237,8 +233,8 @@ mod tests {
 
     #[test]
     fn a_refusal_is_the_official_payload() {
-        assert_eq!(Refusal::new("no \"way\"").json(), r#"{"message":"no \"way\""}"#);
+        assert_eq!(Refusal::new("no \"way\"").json(Dialect::default()), r#"{"message":"no \"way\""}"#);
         let refusal = Refusal::new("nope").with_data(serde_json::json!({"code": 42})).unwrap();
-        assert_eq!(refusal.json(), r#"{"message":"nope","data":{"code":42}}"#);
+        assert_eq!(refusal.json(Dialect::default()), r#"{"message":"nope","data":{"code":42}}"#);
     }
 }

@@ -18,7 +18,8 @@ use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
-use sockeye_proto::engine::{Refusal, Transport};
+use sockeye_proto::engine::v3::payload::Form;
+use sockeye_proto::engine::{Protocol, Query, Refusal, Transport};
 use sockeye_proto::ws::handshake::{accept_key, is_key};
 use sockeye_relay::{Body, BoxError, Origin, PEER, RELAYED, RelayError, Rewind, Socket, is_nobody};
 use std::pin::pin;
@@ -26,6 +27,9 @@ use std::sync::Arc;
 
 /// Engine.IO v4: the packet with which a client ends its session, as the whole body of a POST.
 const CLOSE_PACKET: &[u8] = b"1";
+
+/// The same in v3.
+const CLOSE_PACKET_V3: &[u8] = b"1:1";
 
 /// Answers one request.
 pub(crate) async fn respond<B>(site: &Arc<Site>, caller: Caller, mut request: Request<B>) -> Response<Body>
@@ -58,10 +62,10 @@ where
     let mut answer = match route {
         Route::Refused(refusal) => refuse(core, refusal),
         Route::Elsewhere(owner) => return relay(site, &owner, request, caller, upgrade).await,
-        Route::Open(Transport::Polling) => open_polling(core, &request, caller),
-        Route::Open(Transport::WebSocket) => upgrade_to(core, request, caller, None),
-        Route::Session(mailbox) if upgrade => upgrade_to(core, request, caller, Some(mailbox)),
-        Route::Session(mailbox) => match *request.method() {
+        Route::Open(Transport::Polling, query) => open_polling(core, &request, caller, &query),
+        Route::Open(Transport::WebSocket, query) => upgrade_to(core, request, caller, None, query),
+        Route::Session(mailbox, query) if upgrade => upgrade_to(core, request, caller, Some(mailbox), query),
+        Route::Session(mailbox, _) => match *request.method() {
             Method::GET => poll(core, &mailbox).await,
             Method::POST => post(core, &mailbox, request).await,
             // Engine.IO's own answer to any other method on a known session.
@@ -135,11 +139,17 @@ where
     })
 }
 
-fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller) -> Response<Body> {
-    let Some(opening) = core.open(Transport::Polling) else { return status(StatusCode::SERVICE_UNAVAILABLE) };
-    let packet = core.open_packet(&opening, Transport::Polling);
-    opening.start_polling(core, Handshake::new(head_of(request), caller.peer));
-    payload(Bytes::from(packet), request.headers())
+fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller, query: &Query) -> Response<Body> {
+    let Some(opening) = core.open(query.protocol, Transport::Polling) else {
+        return status(StatusCode::SERVICE_UNAVAILABLE);
+    };
+    let handshake = Handshake::new(head_of(request), caller.peer);
+    let mut response = answered(core, Some(opening.start_polling(core, query, handshake)));
+    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    if memchr::memmem::find(agent, b";MSIE").or_else(|| memchr::memmem::find(agent, b"Trident/")).is_some() {
+        response.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));
+    }
+    response
 }
 
 /// Engine.IO v4, "HTTP long-polling": the answer comes when there is something to say.
@@ -156,7 +166,7 @@ where
     B: HttpBody<Data = Bytes>,
 {
     let binary = request.headers().get(CONTENT_TYPE).is_some_and(|value| value == "application/octet-stream");
-    if binary || !mailbox.begin_post() {
+    if (binary && mailbox.protocol() == Protocol::V4) || !mailbox.begin_post() {
         // The session ends either way, so nobody waits for its answer.
         drop(mailbox.control(Control::BadRequest));
         return status(StatusCode::BAD_REQUEST);
@@ -177,13 +187,13 @@ where
         }
         Err(Incomplete::Aborted) => return status(StatusCode::BAD_REQUEST),
     };
-    if *body == *CLOSE_PACKET {
+    if *body == *CLOSE_PACKET || *body == *CLOSE_PACKET_V3 {
         // A poll that was sent before the farewell, on a connection of its own, is to be answered and not refused: it gets
         // one turn of the scheduler.
         tokio::task::yield_now().await;
     }
     let (reply, answer) = Reply::new();
-    let answer = match mailbox.control(Control::Post(PostRequest { body, reply })) {
+    let answer = match mailbox.control(Control::Post(PostRequest { body, binary, reply })) {
         Ok(()) => answered(core, answer.await.ok()),
         Err(_) => refuse(core, Refusal::UnknownSid),
     };
@@ -241,6 +251,7 @@ fn upgrade_to<B>(
     mut request: Request<B>,
     caller: Caller,
     session: Option<Arc<Mailbox>>,
+    query: Query,
 ) -> Response<Body> {
     let header = |name| request.headers().get(name).and_then(|value| value.to_str().ok());
     let key = header(SEC_WEBSOCKET_KEY).filter(|key| is_key(key));
@@ -256,8 +267,8 @@ fn upgrade_to<B>(
         let Ok(upgraded) = upgrade.await else { return };
         let (io, read) = raw(upgraded);
         match session {
-            Some(mailbox) => start_probe(&core, &mailbox, io, read, None),
-            None => start_websocket(&core, io, read, None, handshake),
+            Some(mailbox) => start_probe(&core, &mailbox, io, read, None, &query),
+            None => start_websocket(&core, io, read, None, &query, handshake),
         }
     });
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
@@ -300,7 +311,7 @@ fn head_of<B>(request: &Request<B>) -> Bytes {
 
 fn answered(core: &Core, answer: Option<Answer>) -> Response<Body> {
     match answer {
-        Some(Answer::Payload(bytes)) => payload(bytes, &HeaderMap::new()),
+        Some(Answer::Payload(form, bytes)) => payload(form, bytes),
         Some(Answer::Taken) => {
             let mut response = Response::new(Body::full("ok"));
             // Engine.IO: text/html keeps some browsers from offering a download.
@@ -314,15 +325,11 @@ fn answered(core: &Core, answer: Option<Answer>) -> Response<Body> {
     }
 }
 
-fn payload(bytes: Bytes, request: &HeaderMap) -> Response<Body> {
+fn payload(form: Form, bytes: Bytes) -> Response<Body> {
     let mut response = Response::new(Body::full(bytes));
     let headers = response.headers_mut();
-    headers.insert(CONTENT_TYPE, HeaderValue::from_static("text/plain; charset=UTF-8"));
+    headers.insert(CONTENT_TYPE, HeaderValue::from_static(form.content_type()));
     headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
-    let agent = request.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
-    if memchr::memmem::find(agent, b";MSIE").or_else(|| memchr::memmem::find(agent, b"Trident/")).is_some() {
-        headers.insert("x-xss-protection", HeaderValue::from_static("0"));
-    }
     response
 }
 

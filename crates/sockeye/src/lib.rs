@@ -21,6 +21,7 @@ mod draft;
 mod emitted;
 mod error;
 mod event;
+mod framing;
 mod handle;
 mod handler;
 mod handshake;

@@ -3,21 +3,27 @@
 //! A server's WebSocket frames are not masked (RFC 6455 §5.1), so header and payload are the same bytes for everybody: a
 //! mailbox holds a pointer. What polling needs is a part of the same bytes (text) or made on demand (binary).
 
+use crate::framing::Framing;
 use bytes::Bytes;
 use smallvec::{SmallVec, smallvec};
 use sockeye_proto::engine::packet::encode_base64;
 use sockeye_proto::engine::payload::SEPARATOR;
+use sockeye_proto::engine::v3::payload::Form;
 use sockeye_proto::ws::Opcode;
 use sockeye_proto::ws::encoder::{HEADER_MAX, header};
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 /// One engine message, or a Socket.IO packet with its attachments: frames that stay together.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
     frames: SmallVec<[Frame; 1]>,
+    variants: OnceLock<Box<Variants>>,
     cost: u32,
     volatile: bool,
 }
+
+/// The message as clients get it that take bytes in another way, each written when the first of them comes.
+type Variants = [OnceLock<Arc<Outgoing>>; Framing::OTHERS];
 
 /// One WebSocket frame. Its bytes may begin behind room that a header did not need.
 #[derive(Debug)]
@@ -89,6 +95,32 @@ impl Outgoing {
         self.frames().map(<[u8]>::len).sum()
     }
 
+    /// Appends the message as polling wants it in v3.
+    pub(crate) fn append_to_v3_payload(&self, form: Form, payload: &mut Vec<u8>) {
+        for frame in &self.frames {
+            if frame.binary {
+                form.push_binary(frame.payload(), payload);
+            } else {
+                form.push_text(frame.payload(), payload);
+            }
+        }
+    }
+
+    /// The message with its bytes as a client takes them on a WebSocket.
+    pub(crate) fn framed(self: &Arc<Self>, framing: Framing) -> Arc<Self> {
+        let Some(index) = framing.index().filter(|_| self.has_binary()) else { return Arc::clone(self) };
+        let variant = self.variants.get_or_init(Box::default)[index].get_or_init(|| {
+            let frames = self.frames.iter().map(|frame| frame.framed(framing)).collect();
+            Self::of(frames).volatile(self.volatile).shared()
+        });
+        Arc::clone(variant)
+    }
+
+    /// Whether any of it is bytes.
+    pub(crate) fn has_binary(&self) -> bool {
+        self.frames.iter().any(|frame| frame.binary)
+    }
+
     /// What the message counts in a mailbox, in bytes.
     pub(crate) fn cost(&self) -> u32 {
         self.cost
@@ -101,7 +133,12 @@ impl Outgoing {
 
     fn of(frames: SmallVec<[Frame; 1]>) -> Self {
         let cost = frames.iter().map(|frame| COST_BASE + frame.buffer.len()).sum::<usize>();
-        Self { frames, cost: u32::try_from(cost).unwrap_or(u32::MAX), volatile: false }
+        Self {
+            frames,
+            variants: OnceLock::new(),
+            cost: u32::try_from(cost).unwrap_or(u32::MAX),
+            volatile: false,
+        }
     }
 }
 
@@ -123,6 +160,15 @@ impl Frame {
         let start = payload - size;
         buffer[start..payload].copy_from_slice(&head[..size]);
         Self { buffer, start, payload, binary: opcode == Opcode::Binary }
+    }
+
+    fn framed(&self, framing: Framing) -> Self {
+        if !self.binary {
+            return Self { buffer: self.buffer.clone(), ..*self };
+        }
+        let mut buffer = vec![0; HEADER_MAX];
+        let opcode = framing.encode(self.payload(), &mut buffer);
+        Self::around(opcode, buffer, HEADER_MAX)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -150,6 +196,40 @@ mod tests {
         let packet = Outgoing::new(Frame::new(Opcode::Text, &[b"451-[]"]), &[Bytes::from_static(&[1, 2, 3])]);
         assert_eq!(frames(&packet), [b"\x81\x06451-[]".to_vec(), vec![0x82, 3, 1, 2, 3]]);
         assert_eq!(payload(&[&packet]), "451-[]\u{1e}bAQID");
+    }
+
+    #[test]
+    fn bytes_are_framed_as_the_client_takes_them() {
+        let text = Frame::new(Opcode::Text, &[b"451-[]"]);
+        let packet = Outgoing::new(text, &[Bytes::from_static(&[1, 2, 3])]).shared();
+        for (framing, frame) in [
+            (Framing::Plain, &[0x82, 3, 1, 2, 3][..]),
+            (Framing::Base64, b"\x81\x05bAQID"),
+            (Framing::Typed, &[0x82, 4, 4, 1, 2, 3]),
+            (Framing::TypedBase64, b"\x81\x06b4AQID"),
+        ] {
+            let framed = packet.framed(framing);
+            assert_eq!(frames(&framed), [b"\x81\x06451-[]", frame], "{framing:?}");
+            assert!(Arc::ptr_eq(&framed, &packet.framed(framing)), "made once: {framing:?}");
+        }
+        let text = Outgoing::text(&[b"2"]).shared();
+        assert!(Arc::ptr_eq(&text, &text.framed(Framing::Typed)), "text is the same for all");
+    }
+
+    #[test]
+    fn v3_payloads_tell_lengths() {
+        let text = Frame::new(Opcode::Text, &["451-[\"€\"]".as_bytes()]);
+        let packet = Outgoing::new(text, &[Bytes::from_static(&[1, 2, 3])]);
+        let payload = |form| {
+            let mut payload = Vec::new();
+            packet.append_to_v3_payload(form, &mut payload);
+            payload
+        };
+        assert_eq!(payload(Form::Text), "9:451-[\"€\"]6:b4AQID".as_bytes());
+        assert_eq!(
+            payload(Form::Binary),
+            [b"\x00\x01\x01\xff451-[\"\xe2\x82\xac\"]", &[1, 4, 0xff, 4, 1, 2, 3][..]].concat()
+        );
     }
 
     #[test]

@@ -14,9 +14,9 @@ use std::time::Instant;
 #[derive(Debug)]
 pub(crate) enum Route {
     /// It opens a session.
-    Open(Transport),
+    Open(Transport, Query),
     /// It belongs to a session of this node.
-    Session(Arc<Mailbox>),
+    Session(Arc<Mailbox>, Query),
     /// It belongs to a session of another node.
     Elsewhere(Address),
     /// It is refused, in the official words.
@@ -42,7 +42,7 @@ impl Core {
         let query = Query::parse(ask.query);
         let Some(transport) = query.transport else { return Route::Refused(Refusal::UnknownTransport) };
         match query.session {
-            Session::None => self.route_handshake(ask, query.protocol, transport),
+            Session::None => self.route_handshake(ask, query, transport),
             Session::Foreign => self.unknown(Cause::Foreign),
             Session::Named(sid) if sid.tag() != self.tag => {
                 let owner = self.mesh.get().and_then(|mesh| mesh.owner(sid.tag()));
@@ -57,9 +57,9 @@ impl Core {
                     let current =
                         if mailbox.is_polling() { Transport::Polling } else { Transport::WebSocket };
                     let fits = ask.upgrade || current == transport;
-                    // Sessions are of v4 alone; engine.io 6.6.10 calls another one a `PROTOCOL_MISMATCH`.
-                    if fits && query.protocol == Protocol::V4 {
-                        Route::Session(mailbox)
+                    // engine.io 6.6.10 calls another version a `PROTOCOL_MISMATCH`.
+                    if fits && query.protocol == mailbox.protocol() {
+                        Route::Session(mailbox, query)
                     } else {
                         Route::Refused(Refusal::BadRequest)
                     }
@@ -84,16 +84,16 @@ impl Core {
         Route::Refused(Refusal::UnknownSid)
     }
 
-    fn route_handshake(&self, ask: Ask<'_>, protocol: Protocol, transport: Transport) -> Route {
+    fn route_handshake(&self, ask: Ask<'_>, query: Query, transport: Transport) -> Route {
         if ask.method != "GET" {
             return Route::Refused(Refusal::BadHandshakeMethod);
         }
         if (transport == Transport::WebSocket) != ask.upgrade {
             return Route::Refused(Refusal::BadRequest);
         }
-        match protocol {
-            Protocol::V4 => Route::Open(transport),
-            Protocol::V3 => Route::Refused(Refusal::UnsupportedProtocol),
+        match query.protocol {
+            Protocol::V3 if !self.config.allow_eio3 => Route::Refused(Refusal::UnsupportedProtocol),
+            Protocol::V3 | Protocol::V4 => Route::Open(transport, query),
         }
     }
 }

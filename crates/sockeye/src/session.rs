@@ -3,12 +3,13 @@
 use crate::connection::Connection;
 use crate::core::Core;
 use crate::delivery::{Control, Mailbox};
+use crate::framing::Framing;
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
 use crate::redacted::Redacted;
-use crate::transport::{Io, WebSocket};
+use crate::transport::{Answer, Format, Io, WebSocket};
 use bytes::Bytes;
-use sockeye_proto::engine::{Open, Transport};
+use sockeye_proto::engine::{Open, Protocol, Query, Transport};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::ws::Opcode;
 use sockeye_proto::ws::encoder::frame;
@@ -23,9 +24,9 @@ pub(crate) struct Opening {
 
 impl Core {
     /// Lists a new session; `None` when the server is closing.
-    pub(crate) fn open(&self, transport: Transport) -> Option<Opening> {
+    pub(crate) fn open(&self, protocol: Protocol, transport: Transport) -> Option<Opening> {
         let sid = self.new_sid();
-        let mailbox = Mailbox::new(self.config.mailbox_bytes_max, transport);
+        let mailbox = Mailbox::new(self.config.mailbox_bytes_max, protocol, transport);
         self.open_session(sid, &mailbox).then_some(Opening { sid, mailbox })
     }
 
@@ -47,10 +48,14 @@ impl Core {
 }
 
 impl Opening {
-    /// Starts the task of a polling session. It ends with the session, and a panic ends the session.
-    pub(crate) fn start_polling(self, core: &Arc<Core>, handshake: Handshake) {
+    /// Starts the task of a polling session and answers its handshake. The task ends with the session, and a panic ends the
+    /// session.
+    pub(crate) fn start_polling(self, core: &Arc<Core>, query: &Query, handshake: Handshake) -> Answer {
+        let format = Format::of(query);
+        let answer = format.write(Some(&core.open_packet(&self, Transport::Polling)), &[]);
         let span = self.span();
-        tokio::spawn(Connection::polling(core, self.sid, self.mailbox, handshake).instrument(span));
+        tokio::spawn(Connection::polling(core, self.sid, self.mailbox, handshake, format).instrument(span));
+        answer
     }
 
     /// What a handler logs bears the session's id, as far as it may be shown.
@@ -65,13 +70,14 @@ pub(crate) fn start_websocket(
     io: Io,
     read: Bytes,
     head: Option<Vec<u8>>,
+    query: &Query,
     handshake: Handshake,
 ) {
-    let mut websocket = WebSocket::new(io, read, core.config.max_payload);
+    let mut websocket = WebSocket::new(io, read, core.config.max_payload, Framing::of(query));
     if let Some(head) = head {
         websocket.outbox.queue(&Outgoing::raw(head).shared());
     }
-    let Some(opening) = core.open(Transport::WebSocket) else {
+    let Some(opening) = core.open(query.protocol, Transport::WebSocket) else {
         core.farewell(websocket);
         return;
     };
@@ -83,8 +89,15 @@ pub(crate) fn start_websocket(
 }
 
 /// Hands a WebSocket to the session whose id it came with; where the session is gone it is closed.
-pub(crate) fn start_probe(core: &Arc<Core>, mailbox: &Mailbox, io: Io, read: Bytes, head: Option<Vec<u8>>) {
-    let mut websocket = WebSocket::new(io, read, core.config.max_payload);
+pub(crate) fn start_probe(
+    core: &Arc<Core>,
+    mailbox: &Mailbox,
+    io: Io,
+    read: Bytes,
+    head: Option<Vec<u8>>,
+    query: &Query,
+) {
+    let mut websocket = WebSocket::new(io, read, core.config.max_payload, Framing::of(query));
     if let Some(head) = head {
         websocket.outbox.queue(&Outgoing::raw(head).shared());
     }

@@ -11,6 +11,9 @@ struct Flags {
     /// Serve bare Engine.IO on /engine.io/, echoing every message.
     #[arg(long)]
     engine: bool,
+    /// Serve clients of Engine.IO v3 as well.
+    #[arg(long)]
+    allow_eio3: bool,
     /// The address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -23,27 +26,28 @@ struct Flags {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    let server = if flags.engine { engine_server() } else { socket_server() };
+    let server = if flags.engine { engine_server(config(&flags)) } else { socket_server(config(&flags)) };
     Ok(server.listen((flags.host, flags.port)).await?)
 }
 
-fn config() -> Config {
+fn config(flags: &Flags) -> Config {
     Config {
         ping_interval: Duration::from_millis(300),
         ping_timeout: Duration::from_millis(200),
         max_payload: 1_000_000,
         cors: Some(Cors::any()),
+        allow_eio3: flags.allow_eio3,
         ..Config::default()
     }
 }
 
-fn engine_server() -> Server {
-    let config = Config { path: "/engine.io/".to_owned(), ..config() };
+fn engine_server(config: Config) -> Server {
+    let config = Config { path: "/engine.io/".to_owned(), ..config };
     Server::engine(config, |client: &engine::Client, message: engine::Message<'_>| client.send(message))
 }
 
-fn socket_server() -> Server {
-    let mut io = Server::new(Config { connect_timeout: Duration::from_secs(1), ..config() });
+fn socket_server(config: Config) -> Server {
+    let mut io = Server::new(Config { connect_timeout: Duration::from_secs(1), ..config });
     echo(io.namespace("/"));
     echo(io.namespace("/custom"));
     io

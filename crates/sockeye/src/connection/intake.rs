@@ -5,10 +5,9 @@ use super::upper::Fault;
 use super::{Connection, Wire};
 use crate::limit::Limit;
 use crate::outgoing::Outgoing;
-use crate::transport::{Outbox, PostRequest, WebSocket, with_scratch};
-use sockeye_proto::engine::payload::SEPARATOR;
+use crate::transport::{Format, Outbox, Polling, PostRequest, WebSocket, with_scratch};
 use sockeye_proto::engine::session::Leg;
-use sockeye_proto::engine::{Packet, Transport};
+use sockeye_proto::engine::{Packet, PacketError, Protocol, Transport, v3};
 use sockeye_proto::socket::DisconnectReason;
 use sockeye_proto::ws::encoder::{close, close_payload, frame};
 use sockeye_proto::ws::{Decoder, Message, Opcode, ProtocolError};
@@ -19,7 +18,11 @@ impl Connection {
     pub(super) fn take_post(&mut self, request: PostRequest, now: Instant, cx: &mut Context<'_>) {
         // An earlier POST cannot wait: one at a time is read.
         self.mailbox.tally().count_bytes_in(request.body.len());
-        self.post = Some(Box::new(Post { rest: Some(request.body), reply: request.reply }));
+        let format = match &self.wire {
+            Wire::Polling(polling) => polling.format,
+            Wire::WebSocket(_) | Wire::Gone => Format::plain(self.session.protocol()),
+        };
+        self.post = Some(Box::new(Post::new(&format, request)));
         self.read_post(now, cx);
     }
 
@@ -29,29 +32,22 @@ impl Connection {
         let limit = self.core.config.events_waiting_max.get();
         while !self.session.is_closed()
             && !self.upper.is_congested(limit)
-            && let Some(mut rest) = post.rest.take()
-        {
-            // Engine.IO v4, "HTTP long-polling": packets are separated.
-            let packet = match memchr::memchr(SEPARATOR, &rest) {
-                Some(end) => {
-                    let packet = rest.split_to(end);
-                    post.rest = Some(rest.split_off(1));
-                    packet
-                }
-                None => rest,
-            };
-            match Packet::decode_text(&String::from_utf8_lossy(&packet)) {
-                Ok(packet) => {
-                    self.mailbox.tally().count_packet_in();
-                    if let Some(content) = self.session.handle_packet(Leg::Current, packet, now) {
-                        let taken = self.upper.message(content, cx);
-                        self.judge(taken, now);
-                    }
-                }
-                Err(_) => self.session.handle_malformed(Leg::Current),
-            }
-        }
+            && post.next(|packet| self.take_packet(packet, now, cx))
+        {}
         self.post = Some(post);
+    }
+
+    fn take_packet(&mut self, packet: Result<Packet<'_>, PacketError>, now: Instant, cx: &mut Context<'_>) {
+        match packet {
+            Ok(packet) => {
+                self.mailbox.tally().count_packet_in();
+                if let Some(content) = self.session.handle_packet(Leg::Current, packet, now) {
+                    let taken = self.upper.message(content, cx);
+                    self.judge(taken, now);
+                }
+            }
+            Err(_) => self.session.handle_malformed(Leg::Current),
+        }
     }
 
     pub(super) fn read(&mut self, cx: &mut Context<'_>) -> bool {
@@ -70,16 +66,15 @@ impl Connection {
                 moved |= self.read_websocket(&mut websocket, cx);
                 self.wire = Wire::WebSocket(websocket);
             }
-            Wire::Polling(Some(mut reply)) => {
-                if reply.poll_gone(cx).is_ready() {
+            Wire::Polling(Polling { waiting: Some(mut reply), format }) => {
+                let gone = reply.poll_gone(cx).is_ready();
+                if gone {
                     self.session.handle_poll_aborted();
-                    self.wire = Wire::Polling(None);
                     moved = true;
-                } else {
-                    self.wire = Wire::Polling(Some(reply));
                 }
+                self.wire = Wire::Polling(Polling { waiting: (!gone).then_some(reply), format });
             }
-            wire @ (Wire::Polling(None) | Wire::Gone) => self.wire = wire,
+            wire @ (Wire::Polling(Polling { waiting: None, .. }) | Wire::Gone) => self.wire = wire,
         }
         moved
     }
@@ -138,8 +133,14 @@ impl Connection {
     ) {
         let leg = self.leg();
         let packet = match message {
-            Message::Text(text) => Packet::decode_text(text),
-            Message::Binary(bytes) => Ok(Packet::decode_binary(bytes)),
+            Message::Text(text) => match self.session.protocol() {
+                Protocol::V4 => Packet::decode_text(text),
+                Protocol::V3 => v3::packet::decode_text(text),
+            },
+            Message::Binary(bytes) => match self.session.protocol() {
+                Protocol::V4 => Ok(Packet::decode_binary(bytes)),
+                Protocol::V3 => v3::packet::decode_binary(bytes),
+            },
             Message::Ping(payload) => {
                 return outbox.queue(&Outgoing::raw(frame(Opcode::Pong, payload)).shared());
             }

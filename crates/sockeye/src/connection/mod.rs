@@ -15,12 +15,11 @@ use crate::handshake::Handshake;
 use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::redacted::Redacted;
-use crate::transport::{Answer, Reply, WebSocket};
-use bytes::Bytes;
+use crate::transport::{Answer, Format, Polling, Reply, WebSocket};
 use post::Post;
 use smallvec::SmallVec;
 use sockeye_proto::engine::session::{Leg, Output, PollAnswer, Session};
-use sockeye_proto::engine::{CloseReason, Transport};
+use sockeye_proto::engine::{CloseReason, Protocol, Transport};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::DisconnectReason;
 use std::future::Future;
@@ -35,6 +34,7 @@ use upper::Upper;
 const ROUNDS_MAX: usize = 16;
 
 static PING: LazyLock<Arc<Outgoing>> = LazyLock::new(|| Outgoing::raw(*b"\x81\x012").shared());
+static PONG: LazyLock<Arc<Outgoing>> = LazyLock::new(|| Outgoing::raw(*b"\x81\x013").shared());
 static PROBE_ANSWER: LazyLock<Arc<Outgoing>> = LazyLock::new(|| Outgoing::raw(*b"\x81\x063probe").shared());
 
 /// One session and all that belongs to it.
@@ -68,8 +68,7 @@ pub(crate) struct Connection {
 
 /// The transport that carries the session.
 enum Wire {
-    /// With the poll that waits.
-    Polling(Option<Reply>),
+    Polling(Polling),
     WebSocket(WebSocket),
     Gone,
 }
@@ -78,8 +77,14 @@ const _: () = assert!(size_of::<Connection>() <= 640);
 
 impl Connection {
     /// Starts a polling session.
-    pub(crate) fn polling(core: &Arc<Core>, sid: Sid, mailbox: Arc<Mailbox>, handshake: Handshake) -> Self {
-        Self::new(core, sid, mailbox, handshake, Wire::Polling(None))
+    pub(crate) fn polling(
+        core: &Arc<Core>,
+        sid: Sid,
+        mailbox: Arc<Mailbox>,
+        handshake: Handshake,
+        format: Format,
+    ) -> Self {
+        Self::new(core, sid, mailbox, handshake, Wire::Polling(Polling { waiting: None, format }))
     }
 
     /// Starts a session on a WebSocket whose handshake is queued in its outbox.
@@ -99,8 +104,13 @@ impl Connection {
             Wire::Polling(_) => Transport::Polling,
             Wire::WebSocket(_) | Wire::Gone => Transport::WebSocket,
         };
+        let protocol = mailbox.protocol();
+        if protocol == Protocol::V3 {
+            // It cannot be gone yet.
+            drop(mailbox.control(Control::Begin));
+        }
         Self {
-            session: Session::new(core.timing(), transport, now),
+            session: Session::with_protocol(core.timing(), protocol, transport, now),
             upper: Upper::new(core, &mailbox, handshake, core.limits(), now),
             core: Arc::clone(core),
             sid,
@@ -139,7 +149,7 @@ impl Connection {
             return false;
         }
         let hold = !match &self.wire {
-            Wire::Polling(reply) => reply.is_some() && self.session.is_writable(),
+            Wire::Polling(polling) => polling.waiting.is_some() && self.session.is_writable(),
             Wire::WebSocket(websocket) => websocket.outbox.is_empty() && self.session.is_writable(),
             Wire::Gone => false,
         };
@@ -174,21 +184,20 @@ impl Connection {
                     websocket.outbox.queue(packet);
                 }
             }
-            Wire::Polling(reply) => {
+            Wire::Polling(polling) => {
                 if (packets.is_empty() && !self.ping_owed) || !self.session.is_writable() {
                     return;
                 }
-                let Some(reply) = reply.take() else { return };
-                let mut payload = Vec::new();
-                if std::mem::take(&mut self.ping_owed) {
-                    payload.push(b'2');
-                }
+                let Some(reply) = polling.waiting.take() else { return };
+                let heartbeat = std::mem::take(&mut self.ping_owed).then(|| match self.session.protocol() {
+                    Protocol::V3 => "3",
+                    Protocol::V4 => "2",
+                });
                 for packet in packets {
                     self.mailbox.tally().count_packet_out(packet.len());
-                    packet.append_to_payload(&mut payload);
                 }
                 self.session.handle_poll_answered();
-                reply.answer(Answer::Payload(payload.into()));
+                reply.answer(polling.format.write(heartbeat, packets));
             }
             Wire::Gone => {}
         }
@@ -197,6 +206,7 @@ impl Connection {
     fn control(&mut self, control: Control, cx: &mut Context<'_>) {
         let now = Instant::now();
         match control {
+            Control::Begin => self.upper.begin(self.sid, cx),
             Control::Poll(request) => self.take_poll(request.reply, now),
             Control::Post(request) => self.take_post(request, now, cx),
             Control::BadRequest => self.session.handle_bad_request(),
@@ -230,8 +240,8 @@ impl Connection {
 
     fn take_poll(&mut self, reply: Reply, now: Instant) {
         match &mut self.wire {
-            Wire::Polling(slot) if slot.is_none() => {
-                *slot = Some(reply);
+            Wire::Polling(polling) if polling.waiting.is_none() => {
+                polling.waiting = Some(reply);
                 self.session.handle_poll(now);
                 self.obey();
                 // A ping that was owed leaves with this poll.
@@ -280,11 +290,11 @@ impl Connection {
 
     /// Stops reading while handlers are behind, and goes on when they caught up.
     fn check_congestion(&mut self, cx: &mut Context<'_>) -> bool {
-        if self.post.as_ref().is_some_and(|post| post.rest.is_some()) {
+        if self.post.as_ref().is_some_and(|post| !post.is_read()) {
             self.read_post(Instant::now(), cx);
         }
         let congested = self.upper.is_congested(self.core.config.events_waiting_max.get());
-        if !congested && let Some(post) = self.post.take_if(|post| post.rest.is_none()) {
+        if !congested && let Some(post) = self.post.take_if(|post| post.is_read()) {
             post.reply.answer(Answer::Taken);
         }
         if congested == self.paused {
@@ -305,21 +315,24 @@ impl Connection {
         while let Some(output) = self.session.poll_output() {
             match output {
                 Output::Ping => match &mut self.wire {
-                    Wire::WebSocket(websocket) => websocket.outbox.queue(&PING),
+                    Wire::WebSocket(websocket) => websocket.outbox.queue(match self.session.protocol() {
+                        Protocol::V3 => &PONG,
+                        Protocol::V4 => &PING,
+                    }),
                     Wire::Polling(_) | Wire::Gone => {
                         self.ping_owed = true;
                         self.send(&[]);
                     }
                 },
                 Output::AnswerPoll(answer) => {
-                    if let Wire::Polling(reply) = &mut self.wire
-                        && let Some(reply) = reply.take()
+                    if let Wire::Polling(polling) = &mut self.wire
+                        && let Some(reply) = polling.waiting.take()
                     {
-                        let packet: &'static [u8] = match answer {
-                            PollAnswer::Noop => b"6",
-                            PollAnswer::Close => b"1",
+                        let packet = match answer {
+                            PollAnswer::Noop => "6",
+                            PollAnswer::Close => "1",
                         };
-                        reply.answer(Answer::Payload(Bytes::from_static(packet)));
+                        reply.answer(polling.format.write(Some(packet), &[]));
                     }
                 }
                 // The one who handed the request in answers it.

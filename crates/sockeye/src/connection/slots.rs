@@ -16,7 +16,9 @@ use crate::socket::Socket;
 use bytes::Bytes;
 use smallvec::SmallVec;
 use sockeye_cluster::Nsp;
+use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::client::{Client, Message};
+use sockeye_proto::socket::dialect::INVALID_NAMESPACE;
 use sockeye_proto::socket::packet::{Kind, encode_header};
 use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
 use std::collections::VecDeque;
@@ -85,16 +87,23 @@ const GUARD_PANICKED: &str = "internal error";
 
 impl Slots {
     /// Asks the guards of `nsp`; admits at once where there are none.
-    pub(super) fn connect(&mut self, ground: &mut Ground<'_>, nsp: &str, auth: &str, cx: &mut Context<'_>) {
+    pub(super) fn connect(
+        &mut self,
+        ground: &mut Ground<'_>,
+        id: Sid,
+        nsp: &str,
+        auth: &str,
+        cx: &mut Context<'_>,
+    ) {
         let Some(realm) = ground.core.realm(nsp) else {
             Counters::count(&ground.core.counters.connect_errors);
             ground.client.refuse(nsp);
-            let answer = refusal_packet(nsp, r#"{"message":"Invalid namespace"}"#);
+            let answer = refusal_packet(nsp, INVALID_NAMESPACE);
             ground.mailbox.post(&answer.shared());
             return;
         };
         let socket = Socket::new(
-            ground.core.new_sid(),
+            id,
             Arc::clone(&realm.hub),
             Arc::clone(ground.mailbox),
             ground.handshake.with_auth(auth),
@@ -268,7 +277,7 @@ impl Slot {
                 Counters::count(&ground.core.counters.connect_errors);
                 let nsp = self.nsp().clone();
                 ground.client.refuse(&nsp);
-                ground.mailbox.post(&refusal_packet(&nsp, &refusal.json()).shared());
+                ground.mailbox.post(&refusal_packet(&nsp, &refusal.json(ground.client.dialect())).shared());
             }
         }
     }
@@ -279,7 +288,7 @@ impl Slot {
         self.state = State::Entered;
         Counters::count(&ground.core.counters.connects);
         ground.client.admit(hub.nsp());
-        ground.mailbox.post(&hub.connect_packet(self.socket.sid()).shared());
+        ground.mailbox.post(&hub.connect_packet(ground.client.dialect(), self.socket.sid()).shared());
         self.socket.set_connected();
         hub.rooms().add(Member { id: self.socket.sid(), mailbox: Arc::clone(ground.mailbox) });
         if self.realm.handlers.on_connect.is_some() {

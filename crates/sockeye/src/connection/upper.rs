@@ -7,8 +7,9 @@ use crate::engine;
 use crate::handshake::Handshake;
 use bytes::Bytes;
 use sockeye_proto::engine::Content;
-use sockeye_proto::socket::DisconnectReason;
+use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::client::{Action, Client, Limits, Misbehaved};
+use sockeye_proto::socket::{Dialect, DisconnectReason};
 use std::sync::Arc;
 use std::task::Context;
 use std::time::Instant;
@@ -47,17 +48,30 @@ impl Upper {
         limits: Limits,
         now: Instant,
     ) -> Self {
+        let dialect = Dialect { protocol: mailbox.protocol(), ..Dialect::default() };
         match &core.application {
             Application::SocketIo(_) => Self::SocketIo(Box::new(SocketIo {
                 core: Arc::clone(core),
                 mailbox: Arc::clone(mailbox),
                 handshake,
-                client: Client::new(limits, now),
+                client: Client::with_dialect(limits, dialect, now),
                 slots: Slots::default(),
             })),
             Application::Engine(on_message) => {
                 Self::Engine(engine::Client::new(Arc::clone(mailbox)), Arc::clone(on_message))
             }
+        }
+    }
+
+    /// Does what the client wants without having said so: in v3 to be in `/`, where its socket bears the session's id.
+    pub(super) fn begin(&mut self, sid: Sid, cx: &mut Context<'_>) {
+        match self {
+            Self::SocketIo(socket_io) => {
+                let Some(Action::Connect { nsp, auth }) = socket_io.client.poll_action() else { return };
+                let (mut ground, slots) = socket_io.parts();
+                slots.connect(&mut ground, sid, nsp, auth, cx);
+            }
+            Self::Engine(..) => {}
         }
     }
 
@@ -149,8 +163,8 @@ impl SocketIo {
             Content::Text(text) => client.handle_text(text),
             Content::Binary(bytes) => client.handle_binary(Bytes::copy_from_slice(bytes)),
         };
-        match action? {
-            Action::Pending => Ok(()),
+        let outcome = match action? {
+            Action::Pending => return Ok(()),
             Action::Event(message) => {
                 let taken = slots.event(message, core.config.events_waiting_max.get());
                 mailbox.tally().count_event(taken != Taken::Ignored);
@@ -166,16 +180,18 @@ impl SocketIo {
                 Ok(())
             }
             Action::Connect { nsp, auth } => {
-                let (nsp, auth) = (nsp.to_owned(), auth.to_owned());
+                let (nsp, auth, id) = (nsp.to_owned(), auth.to_owned(), core.new_sid());
                 let (mut ground, slots) = self.parts();
-                slots.connect(&mut ground, &nsp, &auth, cx);
+                slots.connect(&mut ground, id, &nsp, &auth, cx);
                 Ok(())
             }
             Action::Disconnect { nsp } => {
                 slots.leave(&core.counters, nsp, DisconnectReason::ClientNamespaceDisconnect);
                 Ok(())
             }
-        }
+        };
+        self.client.release();
+        outcome
     }
 
     fn parts(&mut self) -> (Ground<'_>, &mut Slots) {

@@ -9,8 +9,8 @@ use crate::outgoing::Outgoing;
 use crate::payload::{Args, EmitError, Payload};
 use sockeye_cluster::{Flags, Message, Nsp, Packet, Room, Selector};
 use sockeye_proto::sid::Sid;
-use sockeye_proto::socket::Event;
 use sockeye_proto::socket::packet::{Kind, encode_header};
+use sockeye_proto::socket::{Dialect, Event};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -73,10 +73,11 @@ impl Hub {
     }
 
     /// Encodes the answer to a client that may enter.
-    pub(crate) fn connect_packet(&self, id: Sid) -> Outgoing {
+    pub(crate) fn connect_packet(&self, dialect: Dialect, id: Sid) -> Outgoing {
         let mut header = Vec::with_capacity(16);
         encode_header(Kind::Connect, &self.nsp, None, 0, &mut header);
-        Outgoing::text(&[&header, br#"{"sid":""#, id.as_str().as_bytes(), br#""}"#])
+        let payload = dialect.admission(id.as_str(), None).unwrap_or_default();
+        Outgoing::text(&[&header, payload.as_bytes()])
     }
 
     /// Encodes the word to a client that has to leave.

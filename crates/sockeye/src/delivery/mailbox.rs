@@ -9,7 +9,7 @@ use crate::transport::{PollRequest, PostRequest, WebSocket};
 use parking_lot::Mutex;
 use smallvec::SmallVec;
 use sockeye_cluster::Nsp;
-use sockeye_proto::engine::Transport;
+use sockeye_proto::engine::{Protocol, Transport};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
@@ -26,6 +26,8 @@ pub(crate) enum Mail {
 /// Mail that changes something.
 #[derive(Debug)]
 pub(crate) enum Control {
+    /// The session is of v3: its client is in `/` without asking for it.
+    Begin,
     /// A GET of a polling client.
     Poll(PollRequest),
     /// A POST of a polling client.
@@ -56,6 +58,7 @@ pub(crate) struct Mailbox {
     queue: Mutex<Queue>,
     tally: Tally,
     bytes_max: u32,
+    protocol: Protocol,
     /// A POST is being read. Engine.IO v4: one at a time.
     posting: AtomicBool,
     /// Whether plain requests with this session's id are in order.
@@ -86,7 +89,7 @@ enum State {
 
 impl Mailbox {
     /// Makes a mailbox that holds `bytes_max` bytes of packets.
-    pub(crate) fn new(bytes_max: u32, transport: Transport) -> Arc<Self> {
+    pub(crate) fn new(bytes_max: u32, protocol: Protocol, transport: Transport) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue {
                 mail: Batch::new(),
@@ -97,6 +100,7 @@ impl Mailbox {
             }),
             tally: Tally::default(),
             bytes_max,
+            protocol,
             posting: AtomicBool::new(false),
             polling: AtomicBool::new(transport == Transport::Polling),
         })
@@ -209,6 +213,11 @@ impl Mailbox {
         self.posting.store(false, Ordering::Release);
     }
 
+    /// The version that the session's client speaks.
+    pub(crate) fn protocol(&self) -> Protocol {
+        self.protocol
+    }
+
     /// Whether the session takes plain requests.
     pub(crate) fn is_polling(&self) -> bool {
         self.polling.load(Ordering::Acquire)
@@ -228,7 +237,7 @@ mod tests {
 
     #[test]
     fn mail_is_taken_whole_and_a_sleeper_is_woken_once() {
-        let mailbox = Mailbox::new(1000, Transport::WebSocket);
+        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::WebSocket);
         let (count, waker) = counting();
         let cx = Context::from_waker(&waker);
         assert!(mailbox.poll_take(&cx, false).is_pending());
@@ -242,7 +251,7 @@ mod tests {
 
     #[test]
     fn too_much_mail_marks_the_connection_and_volatile_mail_does_not() {
-        let mailbox = Mailbox::new(300, Transport::WebSocket);
+        let mailbox = Mailbox::new(300, Protocol::V4, Transport::WebSocket);
         mailbox.post(&packet(100));
         mailbox.post(&Outgoing::text(&[&[b'x'; 200]]).volatile(true).shared());
         let cx = Context::from_waker(Waker::noop());
@@ -255,7 +264,7 @@ mod tests {
 
     #[test]
     fn one_packet_larger_than_the_limit_passes() {
-        let mailbox = Mailbox::new(300, Transport::WebSocket);
+        let mailbox = Mailbox::new(300, Protocol::V4, Transport::WebSocket);
         mailbox.post(&packet(1000));
         let cx = Context::from_waker(Waker::noop());
         assert!(matches!(mailbox.poll_take(&cx, false), Poll::Ready(Ok(_))));
@@ -263,7 +272,7 @@ mod tests {
 
     #[test]
     fn volatile_mail_is_dropped_while_nothing_can_be_sent() {
-        let mailbox = Mailbox::new(300, Transport::Polling);
+        let mailbox = Mailbox::new(300, Protocol::V4, Transport::Polling);
         let cx = Context::from_waker(Waker::noop());
         assert!(mailbox.poll_take(&cx, true).is_pending());
         mailbox.post(&Outgoing::text(&[b"x"]).volatile(true).shared());
@@ -272,7 +281,7 @@ mod tests {
 
     #[test]
     fn held_packets_wait_while_control_passes() {
-        let mailbox = Mailbox::new(1000, Transport::Polling);
+        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::Polling);
         let cx = Context::from_waker(Waker::noop());
         mailbox.post(&packet(10));
         assert!(mailbox.poll_take(&cx, true).is_pending());
@@ -285,7 +294,7 @@ mod tests {
 
     #[test]
     fn a_closed_mailbox_gives_control_back_and_ignores_packets() {
-        let mailbox = Mailbox::new(1000, Transport::Polling);
+        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::Polling);
         mailbox.close();
         mailbox.post(&packet(1));
         assert!(!mailbox.has_packets());

@@ -263,7 +263,7 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use sockeye_proto::engine::Transport;
+    use sockeye_proto::engine::{Protocol, Transport};
     use sockeye_proto::sid::Tag;
 
     #[test]
@@ -341,7 +341,7 @@ mod tests {
             })
             .collect();
         for id in &ids {
-            rooms.add(Member { id: *id, mailbox: Mailbox::new(1000, Transport::Polling) });
+            rooms.add(Member { id: *id, mailbox: Mailbox::new(1000, Protocol::V4, Transport::Polling) });
         }
         (rooms, ids)
     }

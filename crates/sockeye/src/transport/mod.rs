@@ -6,6 +6,6 @@ mod polling;
 mod scratch;
 mod websocket;
 
-pub(crate) use polling::{Answer, PollRequest, PostRequest, Reply};
+pub(crate) use polling::{Answer, Format, PollRequest, Polling, PostRequest, Reply};
 pub(crate) use scratch::with_scratch;
 pub(crate) use websocket::{Io, Outbox, WebSocket};

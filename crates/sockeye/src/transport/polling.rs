@@ -1,6 +1,11 @@
 //! What a request of a polling client hands to its connection, and the answer that comes back.
 
+use crate::outgoing::Outgoing;
 use bytes::Bytes;
+use sockeye_proto::engine::v3::Jsonp;
+use sockeye_proto::engine::v3::payload::Form;
+use sockeye_proto::engine::{Protocol, Query};
+use std::sync::Arc;
 use std::task::{Context, Poll};
 use tokio::sync::oneshot;
 
@@ -8,7 +13,7 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// 200 with packets.
-    Payload(Bytes),
+    Payload(Form, Bytes),
     /// 200 `ok`, for a POST.
     Taken,
     /// 400 without a body: the transport does not allow this request.
@@ -27,8 +32,63 @@ pub(crate) struct PollRequest {
 pub(crate) struct PostRequest {
     /// The payload.
     pub(crate) body: Bytes,
+    /// Whether it says to be bytes; in v3 it may.
+    pub(crate) binary: bool,
     /// Where the answer goes.
     pub(crate) reply: Reply,
+}
+
+/// The polling transport of a session.
+#[derive(Debug)]
+pub(crate) struct Polling {
+    /// The poll that waits.
+    pub(crate) waiting: Option<Reply>,
+    /// How payloads are written.
+    pub(crate) format: Format,
+}
+
+/// How payloads are written; the handshake settles it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) struct Format {
+    pub(crate) protocol: Protocol,
+    pub(crate) jsonp: Option<Jsonp>,
+    binary: bool,
+}
+
+impl Format {
+    /// What the handshake asks for.
+    pub(crate) fn of(query: &Query) -> Self {
+        let Query { protocol, jsonp, .. } = *query;
+        Self { protocol, jsonp, binary: !query.b64 && jsonp.is_none() }
+    }
+
+    /// What a version has where nothing is asked for.
+    pub(crate) fn plain(protocol: Protocol) -> Self {
+        Self { protocol, jsonp: None, binary: true }
+    }
+
+    /// Writes an answer: perhaps a packet of the engine's own, then messages.
+    pub(crate) fn write(&self, packet: Option<&str>, messages: &[Arc<Outgoing>]) -> Answer {
+        let mut payload = Vec::new();
+        let form = match self.protocol {
+            Protocol::V4 => {
+                payload.extend_from_slice(packet.unwrap_or_default().as_bytes());
+                messages.iter().for_each(|message| message.append_to_payload(&mut payload));
+                Form::Text
+            }
+            Protocol::V3 => {
+                let form = Form::of(self.binary, messages.iter().any(|message| message.has_binary()));
+                packet.into_iter().for_each(|packet| form.push_text(packet.as_bytes(), &mut payload));
+                messages.iter().for_each(|message| message.append_to_v3_payload(form, &mut payload));
+                form
+            }
+        };
+        let payload = match &self.jsonp {
+            None => payload.into(),
+            Some(jsonp) => jsonp.script(&String::from_utf8_lossy(&payload)).into(),
+        };
+        Answer::Payload(form, payload)
+    }
 }
 
 /// The way back to a request.

@@ -3,6 +3,7 @@
 //! Holds no read buffer while idle, and none for writing: what waits are the shared frames themselves.
 
 use super::with_scratch;
+use crate::framing::Framing;
 use crate::outgoing::Outgoing;
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
@@ -55,6 +56,8 @@ pub(crate) struct Outbox {
     /// How many of their bytes are out.
     written: usize,
     end: End,
+    /// How the client takes bytes.
+    framing: Framing,
 }
 
 /// How far the sending side has ended.
@@ -93,8 +96,9 @@ impl Io {
 
 impl WebSocket {
     /// Takes over a stream whose handshake is done; `read` was read after it.
-    pub(crate) fn new(io: Io, read: Bytes, max_payload: u32) -> Self {
-        Self { io, read, decoder: Decoder::new(max_payload as usize), outbox: Outbox::default() }
+    pub(crate) fn new(io: Io, read: Bytes, max_payload: u32, framing: Framing) -> Self {
+        let outbox = Outbox { framing, ..Outbox::default() };
+        Self { io, read, decoder: Decoder::new(max_payload as usize), outbox }
     }
 
     /// Reads into `buffer`. `Ok(0)`: the client ended the stream.
@@ -157,7 +161,7 @@ impl Outbox {
     /// Queues a message behind what waits; after [`Outbox::finish`] it is dropped.
     pub(crate) fn queue(&mut self, message: &Arc<Outgoing>) {
         if self.end == End::Open {
-            self.waiting.push(Arc::clone(message));
+            self.waiting.push(message.framed(self.framing));
         }
     }
 

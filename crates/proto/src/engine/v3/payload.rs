@@ -104,12 +104,7 @@ pub fn decode_binary(payload: &[u8]) -> impl Iterator<Item = Result<Packet<'_>, 
         }
         let packet = split_binary(rest).and_then(|(text, bytes, after)| {
             rest = after;
-            if text {
-                let text = simdutf8::basic::from_utf8(bytes).map_err(|_| PacketError::Utf8)?;
-                packet::decode_text(text)
-            } else {
-                packet::decode_binary(bytes)
-            }
+            decode_part(text, bytes)
         });
         if packet.is_err() {
             rest = &[];
@@ -118,8 +113,25 @@ pub fn decode_binary(payload: &[u8]) -> impl Iterator<Item = Result<Packet<'_>, 
     })
 }
 
-/// Takes a packet off the front of a text payload.
-fn split_text(payload: &str) -> Result<(&str, &str), PacketError> {
+/// Decodes a packet of a binary payload.
+///
+/// # Errors
+///
+/// The client sent what is no packet: close the session with `parse error`.
+pub fn decode_part(text: bool, bytes: &[u8]) -> Result<Packet<'_>, PacketError> {
+    if text {
+        packet::decode_text(simdutf8::basic::from_utf8(bytes).map_err(|_| PacketError::Utf8)?)
+    } else {
+        packet::decode_binary(bytes)
+    }
+}
+
+/// Takes a packet off the front of a text payload, for who reads in steps; one that is empty is to be skipped.
+///
+/// # Errors
+///
+/// No packet has that length.
+pub fn split_text(payload: &str) -> Result<(&str, &str), PacketError> {
     let digits = payload.bytes().take(LENGTH_DIGITS_MAX + 1).take_while(u8::is_ascii_digit).count();
     let length = payload[..digits].bytes().map(|digit| digit - b'0');
     let length = number(length).ok_or(PacketError::Length)?;
@@ -128,8 +140,12 @@ fn split_text(payload: &str) -> Result<(&str, &str), PacketError> {
     Ok(packets.split_at(end))
 }
 
-/// Takes a packet off the front of a binary payload; whether it is text, and its bytes.
-fn split_binary(payload: &[u8]) -> Result<(bool, &[u8], &[u8]), PacketError> {
+/// Takes a packet off the front of a binary payload, for who reads in steps; whether it is text, its bytes, and what follows.
+///
+/// # Errors
+///
+/// No packet has that length.
+pub fn split_binary(payload: &[u8]) -> Result<(bool, &[u8], &[u8]), PacketError> {
     let (kind, rest) = payload.split_first().ok_or(PacketError::Length)?;
     let text = match kind {
         0 => true,

@@ -60,6 +60,13 @@ impl Broadcast {
         self
     }
 
+    /// Says whether the event may be compressed on its way, where the server and the client agreed upon compression. It may,
+    /// unless this says otherwise.
+    pub fn compress(mut self, compress: bool) -> Self {
+        self.flags.compress = Some(compress);
+        self
+    }
+
     /// Emits an event to the chosen sockets. Never waits.
     ///
     /// # Errors

@@ -1,7 +1,7 @@
 //! The browser client that the server hands out below its path: the official bundle from a directory, or a small one of our own.
 //!
 //! Only the names that the official server knows are answered; whatever else lies in the directory is not. CORS headers are added by
-//! whoever sends the response, and nothing is compressed.
+//! whoever sends the response. A file is compressed when a client first asks for that, and kept.
 
 #[cfg(test)]
 mod tests;
@@ -12,10 +12,15 @@ use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
 use bytes::Bytes;
-use http::header::{CACHE_CONTROL, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH};
+use http::header::{
+    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+};
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
+use sockeye_proto::http::encoding::Encoding;
 use sockeye_relay::Body;
+
+use crate::compression::preferred;
 
 /// The bytes of the longest file that is served; a longer one is not. The official bundle's longest, a source map, has 300 KB.
 const FILE_BYTES_MAX: u64 = 4 << 20;
@@ -41,7 +46,8 @@ const OWN_CLIENT: &[u8] = include_bytes!("../client/socket.io.js");
 /// The names under which our own client is served.
 const OWN_NAMES: [&str; 2] = ["socket.io.js", "socket.io.min.js"];
 
-/// The files to hand out. Each is read when it is first asked for, and kept: less than 2 MB together for the official ones.
+/// The files to hand out. Each is read when it is first asked for, and kept: less than 2 MB together for the official ones, and half
+/// as much again for the two encodings.
 #[derive(Debug)]
 pub(crate) struct ClientBundle {
     source: Source,
@@ -53,10 +59,12 @@ enum Source {
     Own(File),
 }
 
-#[derive(Debug, Clone)]
+#[derive(Debug)]
 struct File {
     content: Bytes,
     etag: HeaderValue,
+    gzip: OnceLock<Bytes>,
+    deflate: OnceLock<Bytes>,
 }
 
 impl ClientBundle {
@@ -82,16 +90,24 @@ impl ClientBundle {
 
     /// Answers a request for a file; `None`: there is no such file.
     pub(crate) fn respond(&self, file: &str, request: &HeaderMap, head_only: bool) -> Option<Response<Body>> {
-        let File { content, etag } = self.file(file)?;
+        let found = self.file(file)?;
+        let etag = &found.etag;
         let mut response = Response::new(Body::empty());
         let headers = response.headers_mut();
         headers.insert(CACHE_CONTROL, HeaderValue::from_static("public, max-age=0"));
         headers.insert(ETAG, etag.clone());
+        // The official server does not say so; a shared cache may keep this answer.
+        headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         if request.get_all(IF_NONE_MATCH).iter().any(|known| names(known, etag)) {
             *response.status_mut() = StatusCode::NOT_MODIFIED;
             return Some(response);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(file)));
+        let encoding = preferred(request);
+        if let Some(encoding) = encoding {
+            headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+        }
+        let content = found.encoded(encoding);
         headers.insert(CONTENT_LENGTH, content.len().into());
         if !head_only {
             *response.body_mut() = Body::full(content.clone());
@@ -124,7 +140,7 @@ impl File {
     /// A file of a known version, by which the official server tells it from others.
     fn of(content: Bytes, version: Option<&str>) -> Self {
         match version.and_then(|version| HeaderValue::try_from(format!("\"{version}\"")).ok()) {
-            Some(etag) => Self { content, etag },
+            Some(etag) => Self::new(content, etag),
             None => Self::hashed(content),
         }
     }
@@ -132,7 +148,20 @@ impl File {
     /// A file that is told from others by what it holds, the same on every node.
     fn hashed(content: Bytes) -> Self {
         let etag = format!("\"{:016x}\"", fnv1a(&content));
-        Self { content, etag: HeaderValue::try_from(etag).expect("hexadecimal digits make a header value") }
+        Self::new(content, HeaderValue::try_from(etag).expect("hexadecimal digits make a header value"))
+    }
+
+    fn new(content: Bytes, etag: HeaderValue) -> Self {
+        Self { content, etag, gzip: OnceLock::new(), deflate: OnceLock::new() }
+    }
+
+    fn encoded(&self, encoding: Option<Encoding>) -> &Bytes {
+        let Some(encoding) = encoding else { return &self.content };
+        let slot = match encoding {
+            Encoding::Gzip => &self.gzip,
+            Encoding::Deflate => &self.deflate,
+        };
+        slot.get_or_init(|| encoding.compress(&self.content).into())
     }
 }
 

@@ -1,5 +1,6 @@
 //! The settings of a server.
 
+use crate::compression::HttpCompression;
 use crate::cors::Cors;
 use std::net::SocketAddr;
 use std::num::NonZeroUsize;
@@ -41,6 +42,10 @@ pub struct Config {
     pub ack_timeout: Duration,
     /// Which other origins may use the server from a browser. Default none.
     pub cors: Option<Cors>,
+    /// How answers of polling are compressed, for clients that accept gzip or deflate. Default: from 1024 bytes on, as the official
+    /// server; `None`: never. Bodies over 32 KiB are compressed on tokio's blocking threads, at most 8 at a time; a body that comes
+    /// while all are busy goes out as it is.
+    pub http_compression: Option<HttpCompression>,
     /// Bytes that may wait for one client. When more comes volatile messages are dropped and any other closes the connection
     /// (`transport close`). Default 16 MiB; messages are shared, so a broadcast counts once in memory and in each mailbox.
     pub mailbox_bytes_max: u32,
@@ -80,6 +85,7 @@ impl Default for Config {
             allow_eio3: false,
             ack_timeout: Duration::from_secs(10),
             cors: None,
+            http_compression: Some(HttpCompression::default()),
             mailbox_bytes_max: 16 << 20,
             events_waiting_max: const { NonZeroUsize::new(64).unwrap() },
             head_bytes_max: 16 << 10,

@@ -11,8 +11,8 @@ use crate::site::Site;
 use crate::transport::{Answer, Io, PollRequest, PostRequest, Reply};
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION,
-    UPGRADE, USER_AGENT,
+    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
+    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -66,7 +66,7 @@ where
         Route::Open(Transport::WebSocket, query) => upgrade_to(core, request, caller, None, query),
         Route::Session(mailbox, query) if upgrade => upgrade_to(core, request, caller, Some(mailbox), query),
         Route::Session(mailbox, _) => match *request.method() {
-            Method::GET => poll(core, &mailbox).await,
+            Method::GET => poll(site, &mailbox, request.headers()).await,
             Method::POST => post(core, &mailbox, request).await,
             // Engine.IO's own answer to any other method on a known session.
             _ => status(StatusCode::INTERNAL_SERVER_ERROR),
@@ -153,11 +153,22 @@ fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller, query
 }
 
 /// Engine.IO v4, "HTTP long-polling": the answer comes when there is something to say.
-async fn poll(core: &Core, mailbox: &Mailbox) -> Response<Body> {
+async fn poll(site: &Site, mailbox: &Mailbox, request: &HeaderMap) -> Response<Body> {
     let (reply, answer) = Reply::new();
-    match mailbox.control(Control::Poll(PollRequest { reply })) {
-        Ok(()) => answered(core, answer.await.ok()),
-        Err(_) => refuse(core, Refusal::UnknownSid),
+    if mailbox.control(Control::Poll(PollRequest { reply })).is_err() {
+        return refuse(&site.core, Refusal::UnknownSid);
+    }
+    match answer.await.ok() {
+        Some(Answer::Payload { form, body, compress: true }) => {
+            let (body, encoding) = site.press.compress(body, request).await;
+            let mut response = payload(form, body);
+            if let Some(encoding) = encoding {
+                // Without `Vary`, as the official server: nobody may store the answer.
+                response.headers_mut().insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
+            }
+            response
+        }
+        answer => answered(&site.core, answer),
     }
 }
 
@@ -311,7 +322,7 @@ fn head_of<B>(request: &Request<B>) -> Bytes {
 
 fn answered(core: &Core, answer: Option<Answer>) -> Response<Body> {
     match answer {
-        Some(Answer::Payload(form, bytes)) => payload(form, bytes),
+        Some(Answer::Payload { form, body, .. }) => payload(form, body),
         Some(Answer::Taken) => {
             let mut response = Response::new(Body::full("ok"));
             // Engine.IO: text/html keeps some browsers from offering a download.

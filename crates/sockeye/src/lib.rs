@@ -8,6 +8,7 @@ mod acks;
 mod broadcast;
 mod caller;
 mod client_bundle;
+mod compression;
 mod config;
 mod connection;
 mod core;
@@ -50,6 +51,7 @@ mod worker;
 pub mod engine;
 
 pub use broadcast::Broadcast;
+pub use compression::HttpCompression;
 pub use config::Config;
 pub use cors::{Cors, CorsError, CorsOptions, Origin};
 pub use definition::Definition;

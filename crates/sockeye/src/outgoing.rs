@@ -20,6 +20,7 @@ pub(crate) struct Outgoing {
     variants: OnceLock<Box<Variants>>,
     cost: u32,
     volatile: bool,
+    compress: bool,
 }
 
 /// The message as clients get it that take bytes in another way, each written when the first of them comes.
@@ -63,6 +64,12 @@ impl Outgoing {
     /// Makes it one that is dropped where it would have to wait.
     pub(crate) fn volatile(mut self, volatile: bool) -> Self {
         self.volatile = volatile;
+        self
+    }
+
+    /// Says whether it may be compressed on its way.
+    pub(crate) fn compress(mut self, compress: bool) -> Self {
+        self.compress = compress;
         self
     }
 
@@ -111,7 +118,7 @@ impl Outgoing {
         let Some(index) = framing.index().filter(|_| self.has_binary()) else { return Arc::clone(self) };
         let variant = self.variants.get_or_init(Box::default)[index].get_or_init(|| {
             let frames = self.frames.iter().map(|frame| frame.framed(framing)).collect();
-            Self::of(frames).volatile(self.volatile).shared()
+            Self::of(frames).volatile(self.volatile).compress(self.compress).shared()
         });
         Arc::clone(variant)
     }
@@ -131,6 +138,11 @@ impl Outgoing {
         self.volatile
     }
 
+    /// Whether it may be compressed on its way.
+    pub(crate) fn may_compress(&self) -> bool {
+        self.compress
+    }
+
     fn of(frames: SmallVec<[Frame; 1]>) -> Self {
         let cost = frames.iter().map(|frame| COST_BASE + frame.buffer.len()).sum::<usize>();
         Self {
@@ -138,6 +150,7 @@ impl Outgoing {
             variants: OnceLock::new(),
             cost: u32::try_from(cost).unwrap_or(u32::MAX),
             volatile: false,
+            compress: true,
         }
     }
 }

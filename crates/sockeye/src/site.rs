@@ -1,6 +1,7 @@
 //! Everything a server answers over HTTP, beside Engine.IO: the browser client, static files, and the relay to other nodes.
 
 use crate::client_bundle::ClientBundle;
+use crate::compression::Press;
 use crate::core::Core;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use sockeye_files::Files;
@@ -13,6 +14,8 @@ pub(crate) struct Site {
     pub(crate) core: Arc<Core>,
     /// The way to other nodes.
     pub(crate) relay: Relay,
+    /// What makes answers of polling small.
+    pub(crate) press: Press,
     bundle: Option<ClientBundle>,
     files: Option<Files>,
 }
@@ -21,7 +24,8 @@ impl Site {
     pub(crate) fn new(core: Arc<Core>, files: Option<Files>) -> Arc<Self> {
         let bundle = core.config.serve_client.then(|| ClientBundle::find(core.config.client_dir.clone()));
         let relay = Relay::new(sockeye_relay::Config::default());
-        Arc::new(Self { core, relay, bundle, files })
+        let press = Press::new(core.config.http_compression);
+        Arc::new(Self { core, relay, press, bundle, files })
     }
 
     /// Answers a request for a file of the browser client; `None` when it is not one.

@@ -1,5 +1,6 @@
 //! A directory as npm makes it, one without a version, and none.
 
+use http::header::ACCEPT_ENCODING;
 use http_body_util::BodyExt;
 use tempfile::TempDir;
 
@@ -49,6 +50,29 @@ fn a_copy_that_is_current_is_not_sent_again() {
         let response = bundle.respond("socket.io.min.js", &request, false).unwrap();
         assert_eq!(response.status(), status, "{known}");
         assert_eq!(response.headers()[ETAG], "\"4.8.1\"");
+    }
+}
+
+#[tokio::test]
+async fn a_client_that_reads_an_encoding_gets_it() {
+    let dir = npm(Some("4.8.1"));
+    let bundle = ClientBundle::find(Some(dir.path().join("dist")));
+    for (accept, encoding, start) in [
+        ("gzip, deflate, br", Some("gzip"), &[0x1F, 0x8B][..]),
+        ("deflate", Some("deflate"), &[0x78]),
+        ("br, gzip", Some("gzip"), &[0x1F, 0x8B]),
+        ("identity", None, b"// socket.io.js"),
+        ("gzip;q=0", None, b"// socket.io.js"),
+    ] {
+        let request = HeaderMap::from_iter([(ACCEPT_ENCODING, accept.parse().unwrap())]);
+        let response = bundle.respond("socket.io.js", &request, false).unwrap();
+        let header = |name| response.headers().get(name).map(|value| value.to_str().unwrap().to_owned());
+        assert_eq!(header(CONTENT_ENCODING).as_deref(), encoding, "{accept}");
+        assert_eq!(header(VARY).as_deref(), Some("Accept-Encoding"));
+        let length = header(CONTENT_LENGTH);
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        assert!(body.starts_with(start), "{accept}");
+        assert_eq!(length, Some(body.len().to_string()));
     }
 }
 

@@ -156,7 +156,8 @@ impl Hub {
 
     fn deliver(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) {
         self.tell_listeners(Recipients::Rooms { rooms: &selector.rooms, except: &selector.except }, &draft);
-        let outgoing = draft.seal_event(None).volatile(flags.volatile).shared();
+        let compress = flags.compress.unwrap_or(true);
+        let outgoing = draft.seal_event(None).volatile(flags.volatile).compress(compress).shared();
         self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
     }
 

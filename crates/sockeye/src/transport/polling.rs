@@ -13,7 +13,14 @@ use tokio::sync::oneshot;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(crate) enum Answer {
     /// 200 with packets.
-    Payload(Form, Bytes),
+    Payload {
+        /// What the packets are written as.
+        form: Form,
+        /// The packets.
+        body: Bytes,
+        /// Whether any of them may be compressed.
+        compress: bool,
+    },
     /// 200 `ok`, for a POST.
     Taken,
     /// 400 without a body: the transport does not allow this request.
@@ -83,11 +90,12 @@ impl Format {
                 form
             }
         };
-        let payload = match &self.jsonp {
+        let compress = messages.iter().any(|message| message.may_compress());
+        let body = match &self.jsonp {
             None => payload.into(),
             Some(jsonp) => jsonp.script(&String::from_utf8_lossy(&payload)).into(),
         };
-        Answer::Payload(form, payload)
+        Answer::Payload { form, body, compress }
     }
 }
 

@@ -12,6 +12,7 @@ mod engine_io_v4;
 mod engine_io_websocket;
 mod harness;
 mod hooks;
+mod http_compression;
 mod rooms;
 mod service;
 mod socket_io_acks;

@@ -38,6 +38,11 @@ pub struct Config {
     /// Whether clients of Engine.IO v3 are served as well, socket.io-client 2 among them (the official `allowEIO3`). A request
     /// without `EIO=4` is one of v3 then. Default `false`.
     pub allow_eio3: bool,
+    /// Whether a namespace that a client brought to life ends with its last socket. Default `false`, as officially: it stays.
+    pub cleanup_empty_child_namespaces: bool,
+    /// How many namespaces clients may bring to life; beyond it they hear `Invalid namespace`. Each costs some 100 bytes for
+    /// each of `threads`. Default 100,000.
+    pub child_namespaces_max: u32,
     /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits for an answer. Default 10 s.
     pub ack_timeout: Duration,
     /// Which other origins may use the server from a browser. Default none.
@@ -83,6 +88,8 @@ impl Default for Config {
             attachments_max: 10,
             allow_upgrades: true,
             allow_eio3: false,
+            cleanup_empty_child_namespaces: false,
+            child_namespaces_max: 100_000,
             ack_timeout: Duration::from_secs(10),
             cors: None,
             http_compression: Some(HttpCompression::default()),

@@ -2,9 +2,9 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::delivery::{Control, Hub, Mailbox, Watch};
-use crate::handler::Handlers;
+use crate::delivery::{Control, Mailbox};
 use crate::mesh::Mesh;
+use crate::realms::{Realm, Realms};
 use crate::stranger::Strangers;
 use crate::traffic::Traffic;
 use crate::transport::WebSocket;
@@ -19,33 +19,13 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
 
-/// A namespace with its handlers settled.
-#[derive(Debug)]
-pub(crate) struct Realm {
-    /// Its sockets.
-    pub(crate) hub: Arc<Hub>,
-    /// Its handlers.
-    pub(crate) handlers: Arc<Handlers>,
-}
-
-impl Realm {
-    /// Settles a namespace.
-    pub(crate) fn new(hub: Arc<Hub>, handlers: Arc<Handlers>) -> Arc<Self> {
-        hub.listen(handlers.on_emit.clone());
-        if let Some(listener) = &handlers.on_room {
-            hub.rooms().watch(Watch::new(Arc::clone(listener)));
-        }
-        Arc::new(Self { hub, handlers })
-    }
-}
-
 /// What an engine-only server does with messages.
 pub(crate) type OnMessage = Arc<dyn Fn(&crate::engine::Client, crate::engine::Message<'_>) + Send + Sync>;
 
 /// What lies above the engine.
 pub(crate) enum Application {
     /// Socket.IO.
-    SocketIo(HashMap<Box<str>, Arc<Realm>>),
+    SocketIo(Arc<Realms>),
     /// Bare Engine.IO.
     Engine(OnMessage),
 }
@@ -128,7 +108,7 @@ impl Core {
     }
 
     /// The namespace of that name.
-    pub(crate) fn realm(&self, nsp: &str) -> Option<&Arc<Realm>> {
+    pub(crate) fn realm(&self, nsp: &str) -> Option<Arc<Realm>> {
         match &self.application {
             Application::SocketIo(realms) => realms.get(nsp),
             Application::Engine(_) => None,

@@ -35,6 +35,7 @@ mod metrics;
 mod namespace;
 mod outgoing;
 mod payload;
+mod realms;
 mod redacted;
 mod route;
 mod server;

@@ -67,7 +67,7 @@ impl Namespace {
 
     /// How many sockets of the namespace are on this node.
     pub fn local_len(&self) -> usize {
-        self.0.rooms().len()
+        self.0.len()
     }
 }
 

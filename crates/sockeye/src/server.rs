@@ -1,15 +1,18 @@
 //! A server in the making: its namespaces and their handlers, settled when it starts to listen.
 
 use crate::config::Config;
-use crate::core::{Application, Core, OnMessage, Realm};
+use crate::core::{Application, Core, OnMessage};
 use crate::definition::Definition;
 use crate::delivery::Hub;
 use crate::engine;
 use crate::handle::Handle;
 use crate::handler::Handlers;
+use crate::handshake::Handshake;
 use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
 use crate::metrics;
+use crate::namespace::Namespace;
+use crate::realms::{Matcher, OnNamespace, Parent as RealmParent, Realms, Rules};
 use crate::service::Service;
 use crate::site::Site;
 use crate::worker;
@@ -18,6 +21,7 @@ use sockeye_files::Files;
 use sockeye_link::Parent;
 use sockeye_proto::sid::Tag;
 use std::collections::BTreeMap;
+use std::future::Future;
 use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -46,6 +50,8 @@ use tokio::net::{TcpListener, ToSocketAddrs};
 pub struct Server {
     config: Config,
     namespaces: BTreeMap<String, Definition>,
+    parents: Vec<(Matcher, Definition)>,
+    on_namespace: Option<OnNamespace>,
     on_message: Option<OnMessage>,
     files: Option<Files>,
     mesh: Arc<OnceLock<Mesh>>,
@@ -59,6 +65,8 @@ impl Server {
         let mut server = Self {
             config,
             namespaces: BTreeMap::new(),
+            parents: Vec::new(),
+            on_namespace: None,
             on_message: None,
             files: None,
             mesh: Arc::default(),
@@ -87,6 +95,59 @@ impl Server {
             hub: Arc::new(Hub::new(Nsp::new(name), threads, Arc::clone(mesh), attachments_max)),
             handlers: Handlers::default(),
         })
+    }
+
+    /// Namespaces that clients bring to life by entering them: those whose name is like `pattern`, where `*` stands for any text.
+    /// Each has the guards and handlers that are defined here. What is said by [`Definition::handle`] is said in all of them
+    /// that live on this node. Names that were defined go before; then patterns and functions are asked in their order.
+    ///
+    /// ```
+    /// use sockeye::{Config, Event, Server};
+    ///
+    /// let mut io = Server::new(Config { cleanup_empty_child_namespaces: true, ..Config::default() });
+    /// let games = io.dynamic_namespace("/game-*");
+    /// games.on("move", async |event: Event| event.namespace().emit("moved", event.args()));
+    /// let games = games.handle();
+    /// games.emit("maintenance", "in five minutes")?;
+    /// # Ok::<_, sockeye::EmitError>(())
+    /// ```
+    pub fn dynamic_namespace(&mut self, pattern: &str) -> &mut Definition {
+        let slash = if pattern.starts_with(['/', '*']) { "" } else { "/" };
+        self.parent(Matcher::Pattern(format!("{slash}{pattern}").into()))
+    }
+
+    /// The same for names that a function likes. It sees the name and the request with its `auth` payload.
+    ///
+    /// ```
+    /// # use sockeye::{Config, Handshake, Server};
+    /// # let mut io = Server::new(Config::default());
+    /// io.dynamic_namespace_if(async |name: String, handshake: Handshake| {
+    ///     name.starts_with("/team/") && handshake.query("token").is_some()
+    /// });
+    /// ```
+    pub fn dynamic_namespace_if<F, R>(&mut self, check: F) -> &mut Definition
+    where
+        F: Fn(String, Handshake) -> R + Send + Sync + 'static,
+        R: Future<Output = bool> + Send + 'static,
+    {
+        self.parent(Matcher::Check(Arc::new(move |name, handshake| Box::pin(check(name, handshake)))))
+    }
+
+    /// Sets who hears of namespaces that begin: those with a name of their own when the server starts, but for `/`, and those that
+    /// clients bring to life before the first of them enters (the official `new_namespace`).
+    pub fn on_new_namespace(&mut self, hook: impl Fn(&Namespace) + Send + Sync + 'static) -> &mut Self {
+        self.on_namespace = Some(Arc::new(hook));
+        self
+    }
+
+    fn parent(&mut self, matcher: Matcher) -> &mut Definition {
+        // The official name, which no client can ask for: it is no namespace.
+        let nsp = Nsp::new(&format!("/_{}", self.parents.len()));
+        let (threads, attachments_max) = (self.config.threads.get(), self.config.attachments_max);
+        let hub = Arc::new(Hub::new(nsp, threads, Arc::clone(&self.mesh), attachments_max).parent());
+        self.parents.push((matcher, Definition { hub, handlers: Handlers::default() }));
+        let last = self.parents.len() - 1;
+        &mut self.parents[last].1
     }
 
     /// Serves files on every path that is not Socket.IO's.
@@ -149,14 +210,22 @@ impl Server {
     pub(crate) fn start(self, tag: Tag) -> Listening {
         let application = match self.on_message {
             Some(on_message) => Application::Engine(on_message),
-            None => Application::SocketIo(
-                self.namespaces
-                    .into_iter()
-                    .map(|(name, Definition { hub, handlers })| {
-                        (name.into_boxed_str(), Realm::new(hub, Arc::new(handlers)))
-                    })
-                    .collect(),
-            ),
+            None => {
+                let settled = self.namespaces.into_iter();
+                let parents = self.parents.into_iter().map(|(matcher, Definition { hub, handlers })| {
+                    RealmParent { matcher, hub, handlers: Arc::new(handlers) }
+                });
+                let rules = Rules {
+                    cleanup: self.config.cleanup_empty_child_namespaces,
+                    children_max: self.config.child_namespaces_max as usize,
+                    on_new: self.on_namespace,
+                };
+                Application::SocketIo(Realms::new(
+                    settled.map(|(name, Definition { hub, handlers })| (name, hub, Arc::new(handlers))),
+                    parents.collect(),
+                    rules,
+                ))
+            }
         };
         let core = Core::new(self.config, tag, application, self.mesh);
         self.handle.start(&core);

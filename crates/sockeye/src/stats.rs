@@ -56,9 +56,11 @@ impl Core {
     pub(crate) fn stats(&self) -> Stats {
         let counters = &self.counters;
         let mut sockets: Vec<_> = match &self.application {
-            Application::SocketIo(realms) => {
-                realms.values().map(|realm| (realm.hub.nsp().to_string(), realm.hub.rooms().len())).collect()
-            }
+            Application::SocketIo(realms) => realms
+                .all()
+                .iter()
+                .map(|realm| (realm.hub.nsp().to_string(), realm.hub.rooms().len()))
+                .collect(),
             Application::Engine(_) => Vec::new(),
         };
         sockets.sort();

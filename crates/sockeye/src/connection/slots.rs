@@ -3,7 +3,7 @@
 //! A socket handles one event at a time, in order; further ones wait here, bounded. Handlers are polled by the connection's
 //! own task: no task and no channel per event.
 
-use crate::core::{Core, Realm};
+use crate::core::{Application, Core};
 use crate::counters::Counters;
 use crate::delivery::{Mailbox, Member};
 use crate::error::HandlerError;
@@ -12,6 +12,7 @@ use crate::handler::{Failure, OnEvent, Refusal, Running, unharmed};
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
 use crate::payload::Args;
+use crate::realms::{Entry, Found, Realm, Stay};
 use crate::socket::Socket;
 use bytes::Bytes;
 use smallvec::SmallVec;
@@ -29,6 +30,16 @@ use std::task::{Context, Poll};
 #[derive(Default)]
 pub(super) struct Slots {
     slots: SmallVec<[Box<Slot>; 1]>,
+    /// Namespaces that may or may not be: a function of the user is being asked.
+    searches: Vec<Search>,
+}
+
+/// A client's wish to enter a namespace that may be brought to life.
+struct Search {
+    id: Sid,
+    nsp: Nsp,
+    handshake: Handshake,
+    work: Running<Option<Entry>>,
 }
 
 /// One socket and its work.
@@ -38,6 +49,8 @@ struct Slot {
     state: State,
     work: Option<Work>,
     waiting: VecDeque<Job>,
+    /// Keeps a namespace alive that a client brought to life.
+    _stay: Option<Stay>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -95,29 +108,51 @@ impl Slots {
         auth: &str,
         cx: &mut Context<'_>,
     ) {
-        let Some(realm) = ground.core.realm(nsp) else {
+        let handshake = ground.handshake.with_auth(auth);
+        let found = match &ground.core.application {
+            Application::SocketIo(realms) => realms.enter(nsp, || handshake.clone()),
+            Application::Engine(_) => Found::Known(None),
+        };
+        match found {
+            Found::Known(entry) => self.open(ground, id, nsp, handshake, entry, cx),
+            Found::Asking(work) => {
+                self.searches.push(Search { id, nsp: Nsp::new(nsp), handshake, work });
+                self.poll(ground, cx);
+            }
+        }
+    }
+
+    fn open(
+        &mut self,
+        ground: &mut Ground<'_>,
+        id: Sid,
+        nsp: &str,
+        handshake: Handshake,
+        entry: Option<Entry>,
+        cx: &mut Context<'_>,
+    ) {
+        let Some(Entry { realm, stay }) = entry else {
             Counters::count(&ground.core.counters.connect_errors);
             ground.client.refuse(nsp);
             let answer = refusal_packet(nsp, INVALID_NAMESPACE);
             ground.mailbox.post(&answer.shared());
             return;
         };
-        let socket = Socket::new(
-            id,
-            Arc::clone(&realm.hub),
-            Arc::clone(ground.mailbox),
-            ground.handshake.with_auth(auth),
-            ground.core.config.ack_timeout,
-        );
+        let (hub, mailbox) = (Arc::clone(&realm.hub), Arc::clone(ground.mailbox));
+        let config = &ground.core.config;
+        let socket = Socket::new(id, hub, mailbox, handshake, config.ack_timeout);
         let mut slot = Box::new(Slot {
-            realm: Arc::clone(realm),
+            realm,
             socket,
             state: State::Entering(0),
             work: None,
             waiting: VecDeque::new(),
+            _stay: stay,
         });
         slot.advance(ground, cx);
-        self.slots.push(slot);
+        if !slot.is_done() {
+            self.slots.push(slot);
+        }
     }
 
     /// Hands an event to its socket, where it begins or waits.
@@ -143,8 +178,10 @@ impl Slots {
 
     /// Takes a socket out of its namespace. `false` when it is not in it.
     pub(super) fn leave(&mut self, counters: &Counters, nsp: &str, reason: DisconnectReason) -> bool {
+        self.searches.retain(|search| *search.nsp != *nsp);
         let Some(slot) = self.slots.iter_mut().find(|slot| slot.is_in(nsp)) else { return false };
         slot.leave(counters, reason);
+        self.slots.retain(|slot| !slot.is_done());
         true
     }
 
@@ -155,7 +192,9 @@ impl Slots {
 
     /// Takes every socket out of its namespace.
     pub(super) fn leave_all(&mut self, counters: &Counters, reason: DisconnectReason) {
+        self.searches.clear();
         self.slots.iter_mut().for_each(|slot| slot.leave(counters, reason));
+        self.slots.retain(|slot| !slot.is_done());
     }
 
     /// Runs handlers on. Ready when something moved.
@@ -165,6 +204,23 @@ impl Slots {
             moved |= slot.advance(ground, cx);
         }
         self.slots.retain(|slot| !slot.is_done());
+        moved | self.search(ground, cx)
+    }
+
+    /// Lets those in for whom a namespace was found.
+    fn search(&mut self, ground: &mut Ground<'_>, cx: &mut Context<'_>) -> bool {
+        let mut moved = false;
+        let mut index = 0;
+        while let Some(search) = self.searches.get_mut(index) {
+            match poll_guarded(&mut search.work, cx) {
+                Poll::Pending => index += 1,
+                Poll::Ready(found) => {
+                    moved = true;
+                    let Search { id, nsp, handshake, work: _ } = self.searches.remove(index);
+                    self.open(ground, id, &nsp, handshake, found.flatten(), cx);
+                }
+            }
+        }
         moved
     }
 
@@ -176,7 +232,8 @@ impl Slots {
 
     /// Whether no handler runs or waits.
     pub(super) fn is_quiet(&self) -> bool {
-        self.slots.iter().all(|slot| slot.work.is_none() && slot.waiting.is_empty())
+        self.searches.is_empty()
+            && self.slots.iter().all(|slot| slot.work.is_none() && slot.waiting.is_empty())
     }
 
     fn entered(&mut self, nsp: &str) -> Option<&mut Slot> {

@@ -1,10 +1,11 @@
 //! What lies above the engine session: Socket.IO, or messages alone.
 
 use super::slots::{Ground, Slots, Taken};
-use crate::core::{Application, Core, OnMessage, Realm};
+use crate::core::{Application, Core, OnMessage};
 use crate::delivery::Mailbox;
 use crate::engine;
 use crate::handshake::Handshake;
+use crate::realms::Realm;
 use bytes::Bytes;
 use sockeye_proto::engine::Content;
 use sockeye_proto::sid::Sid;

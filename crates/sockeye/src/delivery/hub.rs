@@ -7,6 +7,7 @@ use crate::id::SocketId;
 use crate::mesh::Mesh;
 use crate::outgoing::Outgoing;
 use crate::payload::{Args, EmitError, Payload};
+use parking_lot::RwLock;
 use sockeye_cluster::{Flags, Message, Nsp, Packet, Room, Selector};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::packet::{Kind, encode_header};
@@ -23,6 +24,8 @@ pub(crate) struct Hub {
     attachments_max: u32,
     /// Listeners of everything that goes out, once the server starts.
     listeners: OnceLock<Vec<OnEmit>>,
+    /// The namespaces that this one stands for, if it stands for others.
+    children: Option<RwLock<Vec<Arc<Self>>>>,
 }
 
 impl fmt::Debug for Hub {
@@ -34,7 +37,52 @@ impl fmt::Debug for Hub {
 impl Hub {
     /// Makes the hub of a namespace. `mesh` is set once the server joins one.
     pub(crate) fn new(nsp: Nsp, threads: usize, mesh: Arc<OnceLock<Mesh>>, attachments_max: u32) -> Self {
-        Self { nsp, rooms: Rooms::new(threads), mesh, attachments_max, listeners: OnceLock::new() }
+        Self {
+            nsp,
+            rooms: Rooms::new(threads),
+            mesh,
+            attachments_max,
+            listeners: OnceLock::new(),
+            children: None,
+        }
+    }
+
+    /// Makes it one that stands for others: what is told it is told each of them.
+    pub(crate) fn parent(mut self) -> Self {
+        self.children = Some(RwLock::default());
+        self
+    }
+
+    /// Makes the hub of a namespace that this one is to stand for.
+    pub(crate) fn child(&self, nsp: &str) -> Self {
+        Self::new(Nsp::new(nsp), self.rooms.shards(), Arc::clone(&self.mesh), self.attachments_max)
+    }
+
+    /// Stands for a namespace from here on.
+    pub(crate) fn adopt(&self, child: &Arc<Self>) {
+        if let Some(children) = &self.children {
+            children.write().push(Arc::clone(child));
+        }
+    }
+
+    /// Stands for a namespace no longer.
+    pub(crate) fn disown(&self, child: &Arc<Self>) {
+        if let Some(children) = &self.children {
+            children.write().retain(|other| !Arc::ptr_eq(other, child));
+        }
+    }
+
+    /// How many sockets of the namespace are on this node.
+    pub(crate) fn len(&self) -> usize {
+        match self.children() {
+            Some(children) => children.iter().map(|child| child.len()).sum(),
+            None => self.rooms.len(),
+        }
+    }
+
+    /// The namespaces that this one stands for, copied: what is done to them runs under no lock.
+    fn children(&self) -> Option<Vec<Arc<Self>>> {
+        self.children.as_ref().map(|children| children.read().clone())
     }
 
     /// The namespace's name.
@@ -96,6 +144,11 @@ impl Hub {
         payload: &impl Payload,
     ) -> Result<(), EmitError> {
         let draft = Draft::event(&self.nsp, name, payload, self.attachments_max)?;
+        if let Some(children) = self.children() {
+            return children
+                .iter()
+                .try_for_each(|child| child.publish(selector.clone(), flags, name, payload));
+        }
         if let Some(mesh) = self.mesh.get().filter(|mesh| !flags.local && mesh.has_peers()) {
             let message = Message::Broadcast {
                 selector: selector.clone(),
@@ -116,18 +169,27 @@ impl Hub {
 
     /// Lets the selected sockets join rooms, here and on the other nodes.
     pub(crate) fn join(&self, selector: Selector, rooms: Vec<Room>) {
+        for child in self.children().unwrap_or_default() {
+            child.join(selector.clone(), rooms.clone());
+        }
         self.join_here(&selector, &rooms);
         self.tell(Message::SocketsJoin { selector, rooms });
     }
 
     /// Lets the selected sockets leave rooms, here and on the other nodes.
     pub(crate) fn leave(&self, selector: Selector, rooms: Vec<Room>) {
+        for child in self.children().unwrap_or_default() {
+            child.leave(selector.clone(), rooms.clone());
+        }
         self.leave_here(&selector, &rooms);
         self.tell(Message::SocketsLeave { selector, rooms });
     }
 
     /// Disconnects the selected sockets, here and on the other nodes.
     pub(crate) fn disconnect(&self, selector: Selector, close: bool) {
+        for child in self.children().unwrap_or_default() {
+            child.disconnect(selector.clone(), close);
+        }
         self.disconnect_here(&selector, close);
         self.tell(Message::DisconnectSockets { selector, close });
     }
@@ -176,7 +238,7 @@ impl Hub {
     }
 
     fn tell(&self, message: Message) {
-        if let Some(mesh) = self.mesh.get().filter(|mesh| mesh.has_peers()) {
+        if let Some(mesh) = self.mesh.get().filter(|mesh| self.children.is_none() && mesh.has_peers()) {
             mesh.publish(&self.nsp, message);
         }
     }

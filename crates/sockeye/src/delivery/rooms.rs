@@ -148,6 +148,11 @@ impl Rooms {
         members
     }
 
+    /// For how many threads the index was made.
+    pub(crate) fn shards(&self) -> usize {
+        self.shards.len()
+    }
+
     /// How many sockets the namespace has.
     pub(crate) fn len(&self) -> usize {
         self.count.load(Ordering::Relaxed)

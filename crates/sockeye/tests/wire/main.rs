@@ -6,6 +6,7 @@
 
 mod backpressure;
 mod cors;
+mod dynamic_namespaces;
 mod engine_io_refusals;
 mod engine_io_upgrade;
 mod engine_io_v4;

@@ -103,8 +103,16 @@ fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> O
     match route {
         Route::Open(Transport::WebSocket, query) => {
             core.count_arrival_of(ask, caller.way);
+            let seat = match core.admit(caller.peer.ip()) {
+                Ok(seat) => seat,
+                Err(limit) => {
+                    // As a refusal below.
+                    tokio::spawn(answer(socket, full(limit)));
+                    return None;
+                }
+            };
             let handshake = Handshake::new(Bytes::copy_from_slice(&read[..length]), caller.peer);
-            start_websocket(core, io(socket), rest, Some(reply()), &query, handshake);
+            start_websocket(core, io(socket), rest, Some(reply()), &query, handshake, seat);
         }
         Route::Session(mailbox, query) => {
             start_probe(core, &mailbox, io(socket), rest, Some(reply()), &query);
@@ -146,6 +154,15 @@ async fn serve_http(site: &Arc<Site>, socket: Socket, read: Bytes, caller: Calle
     // Its failures are the client's: a broken request, or a connection that went away.
     if let Err(error) = connection.await {
         tracing::trace!(%error, "connection ended");
+    }
+}
+
+/// The status of a handshake that a limit keeps out, with the header that tells when to come again.
+fn full(limit: Limit) -> &'static str {
+    if limit == Limit::SessionsMax {
+        "503 Service Unavailable\r\nRetry-After: 1"
+    } else {
+        "429 Too Many Requests\r\nRetry-After: 1"
     }
 }
 

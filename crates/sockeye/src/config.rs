@@ -3,7 +3,7 @@
 use crate::compression::HttpCompression;
 use crate::cors::Cors;
 use std::net::SocketAddr;
-use std::num::NonZeroUsize;
+use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -58,6 +58,28 @@ pub struct Config {
     /// waits for an ack of this very client reading goes on, up to four times as many; then the connection closes.
     /// Default 64.
     pub events_waiting_max: NonZeroUsize,
+    /// Events of one socket in a second, with a second's worth at once. Default: no limit.
+    pub events_per_second: Option<NonZeroU32>,
+    /// What happens to a client whose events come faster than `events_per_second`. Default: it is read later.
+    pub events_excess: EventsExcess,
+    /// Sessions that may live at a time; a handshake beyond gets 503. Default: no limit but that of open files.
+    pub sessions_max: Option<NonZeroU32>,
+    /// Sessions of one address (IPv6: of one network of 64 bits); a handshake beyond gets 429. Many people share one address behind a
+    /// company's or a mobile network's NAT. Default: no limit.
+    pub sessions_per_address_max: Option<NonZeroU32>,
+    /// Handshakes in a second, with a second's worth at once; one beyond gets 429, and stock clients try again later. Default: no limit.
+    pub handshakes_per_second: Option<NonZeroU32>,
+    /// The same for each address.
+    pub handshakes_per_second_per_address: Option<NonZeroU32>,
+    /// Addresses that the two limits of addresses remember, about 50 bytes each. When all of them are busy, further ones go without
+    /// these two limits. Default 65,536.
+    pub addresses_max: NonZeroUsize,
+    /// HTTP connections of a listener at a time: heads that are being read, polls, kept-alive ones. One beyond is closed at once. A
+    /// WebSocket is a session and counts there. Default: no limit but that of open files.
+    pub connections_max: Option<NonZeroUsize>,
+    /// How long before the end of a credential ([`Socket::expire_at`](crate::Socket::expire_at)) the hook
+    /// [`on_expiring`](crate::Definition::on_expiring) is called. Default 30 s.
+    pub expiry_notice: Duration,
     /// Bytes of a request head; more is answered by 431. Default 16 KiB.
     pub head_bytes_max: u32,
     /// From the opening of a connection to the end of its first request head. Default 10 s.
@@ -74,6 +96,16 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Threads that will run the server: how many shards the index of rooms has. Default: the machine's cores.
     pub threads: NonZeroUsize,
+}
+
+/// What happens to a client whose events come too fast.
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum EventsExcess {
+    /// It is read no further until its rate is kept, so TCP slows it down; a POST is answered later. Nothing is lost. Acks wait as well.
+    #[default]
+    Pause,
+    /// Its connection is closed (`forced close`).
+    Close,
 }
 
 impl Default for Config {
@@ -95,6 +127,15 @@ impl Default for Config {
             http_compression: Some(HttpCompression::default()),
             mailbox_bytes_max: 16 << 20,
             events_waiting_max: const { NonZeroUsize::new(64).unwrap() },
+            events_per_second: None,
+            events_excess: EventsExcess::default(),
+            sessions_max: None,
+            sessions_per_address_max: None,
+            handshakes_per_second: None,
+            handshakes_per_second_per_address: None,
+            addresses_max: const { NonZeroUsize::new(65_536).unwrap() },
+            connections_max: None,
+            expiry_notice: Duration::from_secs(30),
             head_bytes_max: 16 << 10,
             head_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),

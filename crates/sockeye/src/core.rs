@@ -3,6 +3,7 @@
 use crate::config::Config;
 use crate::counters::Counters;
 use crate::delivery::{Control, Mailbox};
+use crate::gate::{Gate, Rules};
 use crate::mesh::Mesh;
 use crate::realms::{Realm, Realms};
 use crate::stranger::Strangers;
@@ -46,6 +47,8 @@ pub(crate) struct Core {
     pub(crate) counters: Counters,
     /// Which unknown ids were logged.
     pub(crate) strangers: Strangers,
+    /// Who may open a session; `None` lets everybody.
+    pub(crate) gate: Option<Mutex<Gate>>,
     sessions: Sessions,
     telling: Mutex<()>,
     closing: AtomicBool,
@@ -74,7 +77,9 @@ impl Core {
         application: Application,
         mesh: Arc<OnceLock<Mesh>>,
     ) -> Arc<Self> {
+        let rules = Rules::new(&config);
         Arc::new(Self {
+            gate: (!rules.are_none()).then(|| Mutex::new(Gate::new(rules))),
             config,
             tag,
             application,

@@ -6,6 +6,7 @@ use crate::error::HandlerError;
 use crate::event::Event;
 use crate::handler::{Handlers, Outcome, Refusal};
 use crate::namespace::Namespace;
+use crate::payload::Args;
 use crate::socket::Socket;
 use sockeye_proto::socket::DisconnectReason;
 use std::future::Future;
@@ -74,6 +75,59 @@ impl Definition {
     {
         self.handlers.set_disconnect(handler);
         self
+    }
+
+    /// Sets what happens shortly before the credential of a socket ends (`Config::expiry_notice`): the place to ask the client for
+    /// another one. See [`Socket::expire_at`].
+    pub fn on_expiring<F, R>(&mut self, handler: F) -> &mut Self
+    where
+        F: Fn(Socket) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.handlers.set_expiring(handler);
+        self
+    }
+
+    /// Sets the handler of the event `reauth`, with which a client brings another credential. The handler checks it and says
+    /// how long it is good ([`Socket::expire_at`]). The client's ack is `{"status":"ok"}`, or `{"status":"error"}` with the `message`
+    /// and `data` of the refusal; a refusal leaves the socket as it is.
+    ///
+    /// ```
+    /// use sockeye::{Args, Config, Refusal, Server, Socket};
+    /// use std::time::Duration;
+    ///
+    /// fn check(token: &str) -> Result<Duration, Refusal> {
+    ///     if token == "good" { Ok(Duration::from_secs(900)) } else { Err(Refusal::new("unknown token")) }
+    /// }
+    ///
+    /// let mut io = Server::new(Config::default());
+    /// io.namespace("/")
+    ///     .guard(|socket: Socket| async move {
+    ///         let auth: serde_json::Value = socket.handshake().auth()?;
+    ///         socket.expire_in(check(auth["token"].as_str().unwrap_or_default())?);
+    ///         Ok(())
+    ///     })
+    ///     .on_expiring(|socket: Socket| async move { socket.emit("expiring", ()) })
+    ///     .on_reauth(|socket: Socket, args: Args| async move {
+    ///         socket.expire_in(check(&args.data::<String>()?)?); // socket.emit("reauth", token, (answer) => …)
+    ///         Ok(())
+    ///     });
+    /// ```
+    pub fn on_reauth<F, R>(&mut self, handler: F) -> &mut Self
+    where
+        F: Fn(Socket, Args) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        let handler = Arc::new(handler);
+        self.on("reauth", move |event: Event| {
+            let handler = Arc::clone(&handler);
+            async move {
+                match handler(event.socket().clone(), event.args().clone()).await {
+                    Ok(()) => event.ack(serde_json::json!({"status": "ok"})),
+                    Err(refusal) => event.ack(refusal.answer()),
+                }
+            }
+        })
     }
 
     /// Sets the handler of an event; the last one set counts.

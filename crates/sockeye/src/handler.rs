@@ -52,6 +52,7 @@ pub struct Refusal {
 pub(crate) struct Handlers {
     pub(crate) guards: Vec<Guard>,
     pub(crate) on_connect: Option<OnSocket>,
+    pub(crate) on_expiring: Option<OnSocket>,
     pub(crate) on_disconnecting: Option<OnDisconnecting>,
     pub(crate) on_disconnect: Option<OnDisconnect>,
     pub(crate) on_error: Option<OnError>,
@@ -129,6 +130,14 @@ impl Handlers {
         self.on_connect = Some(Arc::new(move |socket| Box::pin(failure(handler(socket)))));
     }
 
+    pub(crate) fn set_expiring<F, R>(&mut self, handler: F)
+    where
+        F: Fn(Socket) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.on_expiring = Some(Arc::new(move |socket| Box::pin(failure(handler(socket)))));
+    }
+
     pub(crate) fn set_disconnect<F, R>(&mut self, handler: F)
     where
         F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
@@ -168,6 +177,12 @@ impl Refusal {
     pub fn with_data(mut self, data: impl Serialize) -> Result<Self, serde_json::Error> {
         self.data = Some(serde_json::value::to_raw_value(&data)?);
         Ok(self)
+    }
+
+    /// What a client gets whose credential was refused while it is connected.
+    pub(crate) fn answer(&self) -> serde_json::Value {
+        let data = self.data.as_ref().map(|data| serde_json::to_value(data).unwrap_or_default());
+        serde_json::json!({"status": "error", "message": self.message, "data": data})
     }
 
     /// The payload of the CONNECT_ERROR packet.

@@ -11,8 +11,8 @@ use crate::site::Site;
 use crate::transport::{Answer, Io, PollRequest, PostRequest, Reply};
 use bytes::{Bytes, BytesMut};
 use http::header::{
-    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, SEC_WEBSOCKET_ACCEPT, SEC_WEBSOCKET_KEY,
-    SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
+    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -140,7 +140,11 @@ where
 }
 
 fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller, query: &Query) -> Response<Body> {
-    let Some(opening) = core.open(query.protocol, Transport::Polling) else {
+    let seat = match core.admit(caller.peer.ip()) {
+        Ok(seat) => seat,
+        Err(limit) => return full(limit),
+    };
+    let Some(opening) = core.open(query.protocol, Transport::Polling, seat) else {
         return status(StatusCode::SERVICE_UNAVAILABLE);
     };
     let handshake = Handshake::new(head_of(request), caller.peer);
@@ -270,6 +274,10 @@ fn upgrade_to<B>(
         return refuse(core, Refusal::BadRequest);
     };
     let Ok(accept) = HeaderValue::try_from(accept) else { return refuse(core, Refusal::BadRequest) };
+    let seat = match session.is_none().then(|| core.admit(caller.peer.ip())).transpose() {
+        Ok(seat) => seat,
+        Err(limit) => return full(limit),
+    };
     let handshake = Handshake::new(head_of(&request), caller.peer);
     let upgrade = hyper::upgrade::on(&mut request);
     let core = Arc::clone(core);
@@ -277,9 +285,11 @@ fn upgrade_to<B>(
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let (io, read) = raw(upgraded);
-        match session {
-            Some(mailbox) => start_probe(&core, &mailbox, io, read, None, &query),
-            None => start_websocket(&core, io, read, None, &query, handshake),
+        match (session, seat) {
+            (Some(mailbox), _) => start_probe(&core, &mailbox, io, read, None, &query),
+            (None, Some(seat)) => start_websocket(&core, io, read, None, &query, handshake, seat),
+            // A handshake has asked for its place above.
+            (None, None) => {}
         }
     });
     let mut response = status(StatusCode::SWITCHING_PROTOCOLS);
@@ -350,6 +360,15 @@ fn refuse(core: &Core, refusal: Refusal) -> Response<Body> {
     *response.status_mut() =
         StatusCode::from_u16(refusal.status_polling()).unwrap_or(StatusCode::BAD_REQUEST);
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    response
+}
+
+/// A handshake that a limit keeps out. Stock clients try again, later each time.
+fn full(limit: Limit) -> Response<Body> {
+    let full = limit == Limit::SessionsMax;
+    let mut response =
+        status(if full { StatusCode::SERVICE_UNAVAILABLE } else { StatusCode::TOO_MANY_REQUESTS });
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from_static("1"));
     response
 }
 

@@ -20,11 +20,29 @@ pub enum Limit {
     BodyTimeout,
     /// A client entered no namespace in time: the connection was closed.
     ConnectTimeout,
+    /// As many sessions lived as may: a handshake got 503.
+    SessionsMax,
+    /// As many sessions of one address lived as may: a handshake got 429.
+    SessionsPerAddressMax,
+    /// Handshakes came too fast: one got 429.
+    HandshakesPerSecond,
+    /// Handshakes of one address came too fast: one got 429.
+    HandshakesPerSecondPerAddress,
+    /// The table of addresses was full: a handshake went without the limits of its address.
+    AddressesMax,
+    /// As many HTTP connections were open as may: one was closed at once.
+    ConnectionsMax,
+    /// Events of one socket came too fast: reading paused, or the connection was closed.
+    EventsPerSecond,
+    /// More requests of one session waited than may: the session was closed. Not settable: 64.
+    RequestsWaitingMax,
+    /// A credential expired: the socket was disconnected. Set by [`Socket::expire_at`](crate::Socket::expire_at).
+    ExpireAt,
 }
 
 impl Limit {
     /// Every limit, in the order of their discriminants.
-    pub const ALL: [Self; 7] = [
+    pub const ALL: [Self; 16] = [
         Self::MailboxBytesMax,
         Self::EventsWaitingMax,
         Self::MaxPayload,
@@ -32,6 +50,15 @@ impl Limit {
         Self::HeadTimeout,
         Self::BodyTimeout,
         Self::ConnectTimeout,
+        Self::SessionsMax,
+        Self::SessionsPerAddressMax,
+        Self::HandshakesPerSecond,
+        Self::HandshakesPerSecondPerAddress,
+        Self::AddressesMax,
+        Self::ConnectionsMax,
+        Self::EventsPerSecond,
+        Self::RequestsWaitingMax,
+        Self::ExpireAt,
     ];
 
     /// The name in counters, logs and documents.
@@ -44,6 +71,15 @@ impl Limit {
             Self::HeadTimeout => "head_timeout",
             Self::BodyTimeout => "body_timeout",
             Self::ConnectTimeout => "connect_timeout",
+            Self::SessionsMax => "sessions_max",
+            Self::SessionsPerAddressMax => "sessions_per_address_max",
+            Self::HandshakesPerSecond => "handshakes_per_second",
+            Self::HandshakesPerSecondPerAddress => "handshakes_per_second_per_address",
+            Self::AddressesMax => "addresses_max",
+            Self::ConnectionsMax => "connections_max",
+            Self::EventsPerSecond => "events_per_second",
+            Self::RequestsWaitingMax => "requests_waiting_max",
+            Self::ExpireAt => "expire_at",
         }
     }
 }

@@ -3,6 +3,7 @@
 use crate::accept::serve;
 use crate::caller::{Caller, Way};
 use crate::handle::Handle;
+use crate::limit::Limit;
 use crate::site::Site;
 use bytes::Bytes;
 use sockeye_relay::Socket;
@@ -51,6 +52,12 @@ impl Listening {
         loop {
             match accept_one(listener, connections).await {
                 Some((stream, peer)) => {
+                    while connections.try_join_next().is_some() {}
+                    let max = self.site.core.config.connections_max;
+                    if max.is_some_and(|max| connections.len() >= max.get()) {
+                        self.site.core.counters.count_limit(Limit::ConnectionsMax);
+                        continue;
+                    }
                     // Fails only for a socket that is gone.
                     drop(stream.set_nodelay(true));
                     let caller = Caller { peer, way: Way::Public };

@@ -7,6 +7,7 @@ use crate::framing::Framing;
 use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
 use crate::redacted::Redacted;
+use crate::seat::Seat;
 use crate::transport::{Answer, Format, Io, WebSocket};
 use bytes::Bytes;
 use sockeye_proto::engine::{Open, Protocol, Query, Transport};
@@ -20,14 +21,15 @@ use tracing::{Instrument, Span, debug_span};
 pub(crate) struct Opening {
     sid: Sid,
     mailbox: Arc<Mailbox>,
+    seat: Seat,
 }
 
 impl Core {
     /// Lists a new session; `None` when the server is closing.
-    pub(crate) fn open(&self, protocol: Protocol, transport: Transport) -> Option<Opening> {
+    pub(crate) fn open(&self, protocol: Protocol, transport: Transport, seat: Seat) -> Option<Opening> {
         let sid = self.new_sid();
         let mailbox = Mailbox::new(self.config.mailbox_bytes_max, protocol, transport);
-        self.open_session(sid, &mailbox).then_some(Opening { sid, mailbox })
+        self.open_session(sid, &mailbox).then_some(Opening { sid, mailbox, seat })
     }
 
     /// The `open` packet: the body of the handshake's answer, or the first frame.
@@ -54,7 +56,8 @@ impl Opening {
         let format = Format::of(query);
         let answer = format.write(Some(&core.open_packet(&self, Transport::Polling)), &[]);
         let span = self.span();
-        tokio::spawn(Connection::polling(core, self.sid, self.mailbox, handshake, format).instrument(span));
+        let connection = Connection::polling(core, self.sid, self.mailbox, handshake, self.seat, format);
+        tokio::spawn(connection.instrument(span));
         answer
     }
 
@@ -72,19 +75,21 @@ pub(crate) fn start_websocket(
     head: Option<Vec<u8>>,
     query: &Query,
     handshake: Handshake,
+    seat: Seat,
 ) {
     let mut websocket = WebSocket::new(io, read, core.config.max_payload, Framing::of(query));
     if let Some(head) = head {
         websocket.outbox.queue(&Outgoing::raw(head).shared());
     }
-    let Some(opening) = core.open(query.protocol, Transport::WebSocket) else {
+    let Some(opening) = core.open(query.protocol, Transport::WebSocket, seat) else {
         core.farewell(websocket);
         return;
     };
     let packet = core.open_packet(&opening, Transport::WebSocket);
     websocket.outbox.queue(&Outgoing::raw(frame(Opcode::Text, packet.as_bytes())).shared());
     let span = opening.span();
-    let connection = Connection::websocket(core, opening.sid, opening.mailbox, handshake, websocket);
+    let Opening { sid, mailbox, seat } = opening;
+    let connection = Connection::websocket(core, sid, mailbox, handshake, seat, websocket);
     tokio::spawn(connection.instrument(span));
 }
 

@@ -18,7 +18,7 @@ use sockeye_proto::sid::Sid;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime};
 
 /// A handle to one client in one namespace. Cheap to clone; valid, if without effect, after the client is gone.
 ///
@@ -49,6 +49,8 @@ struct State {
     connected: AtomicBool,
     /// The client left or never got in: what is said from here on would reach another socket of its connection.
     gone: AtomicBool,
+    /// Its credential ended.
+    expired: AtomicBool,
 }
 
 /// Why an ack did not arrive, or not as the type it was awaited as.
@@ -89,6 +91,7 @@ impl Socket {
             data: Mutex::new(None),
             connected: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            expired: AtomicBool::new(false),
         }))
     }
 
@@ -227,6 +230,29 @@ impl Socket {
         self.0.data.lock().as_ref().map(|data| serde_json::from_str(data.get())).transpose()
     }
 
+    /// Ends this socket at that time, unless another time is set before: the client hears `io server disconnect`, the reason is
+    /// `server namespace disconnect`, [`Socket::has_expired`] says why, and the limit `expire_at` is counted. A time that is past ends it
+    /// at once. Guards may call it. The time is converted when it is set: a clock that is put later does not move it.
+    pub fn expire_at(&self, time: SystemTime) {
+        self.expire_in(time.duration_since(SystemTime::now()).unwrap_or_default());
+    }
+
+    /// The same with the time that is left.
+    pub fn expire_in(&self, left: Duration) {
+        // A time that the clock cannot name is never.
+        self.expire(Instant::now().checked_add(left));
+    }
+
+    /// Lets this socket live as long as it likes.
+    pub fn expire_never(&self) {
+        self.expire(None);
+    }
+
+    /// Whether the socket was disconnected because its credential expired.
+    pub fn has_expired(&self) -> bool {
+        self.0.expired.load(Ordering::Acquire)
+    }
+
     /// Takes the client out of this namespace; it hears `io server disconnect` and does not come back by itself.
     pub fn disconnect(&self) {
         self.disconnect_by(false);
@@ -246,6 +272,15 @@ impl Socket {
         if !self.0.gone.load(Ordering::Acquire) {
             self.0.mailbox.post(&packet.shared());
         }
+    }
+
+    pub(crate) fn set_expired(&self) {
+        self.0.expired.store(true, Ordering::Release);
+    }
+
+    fn expire(&self, at: Option<Instant>) {
+        // A connection that is gone needs no end.
+        drop(self.0.mailbox.control(Control::Expire { id: self.0.id, at }));
     }
 
     pub(crate) fn acks(&self) -> &Acks {

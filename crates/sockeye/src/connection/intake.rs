@@ -181,8 +181,8 @@ impl Connection {
                     self.upper.leave_all(DisconnectReason::ForcedServerClose);
                 }
             }
-            Err(Fault::Excess) => {
-                self.cause = Some(self.limited(Limit::EventsWaitingMax));
+            Err(Fault::Excess(limit)) => {
+                self.cause = Some(self.limited(limit));
                 self.upper.leave_all(DisconnectReason::ForcedServerClose);
                 self.session.close(now);
             }

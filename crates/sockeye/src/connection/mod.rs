@@ -15,6 +15,7 @@ use crate::handshake::Handshake;
 use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::redacted::Redacted;
+use crate::seat::Seat;
 use crate::transport::{Answer, Format, Polling, Reply, WebSocket};
 use post::Post;
 use smallvec::SmallVec;
@@ -62,6 +63,8 @@ pub(crate) struct Connection {
     cause: Option<&'static str>,
     /// Whether that was a limit.
     limited: bool,
+    /// Its place among the sessions, until it ends.
+    seat: Option<Seat>,
     /// For a server that closes: it waits for the end.
     _working: Working,
 }
@@ -82,9 +85,10 @@ impl Connection {
         sid: Sid,
         mailbox: Arc<Mailbox>,
         handshake: Handshake,
+        seat: Seat,
         format: Format,
     ) -> Self {
-        Self::new(core, sid, mailbox, handshake, Wire::Polling(Polling { waiting: None, format }))
+        Self::new(core, sid, mailbox, handshake, seat, Wire::Polling(Polling { waiting: None, format }))
     }
 
     /// Starts a session on a WebSocket whose handshake is queued in its outbox.
@@ -93,12 +97,20 @@ impl Connection {
         sid: Sid,
         mailbox: Arc<Mailbox>,
         handshake: Handshake,
+        seat: Seat,
         websocket: WebSocket,
     ) -> Self {
-        Self::new(core, sid, mailbox, handshake, Wire::WebSocket(websocket))
+        Self::new(core, sid, mailbox, handshake, seat, Wire::WebSocket(websocket))
     }
 
-    fn new(core: &Arc<Core>, sid: Sid, mailbox: Arc<Mailbox>, handshake: Handshake, wire: Wire) -> Self {
+    fn new(
+        core: &Arc<Core>,
+        sid: Sid,
+        mailbox: Arc<Mailbox>,
+        handshake: Handshake,
+        seat: Seat,
+        wire: Wire,
+    ) -> Self {
         let now = Instant::now();
         let transport = match wire {
             Wire::Polling(_) => Transport::Polling,
@@ -126,6 +138,7 @@ impl Connection {
             over: false,
             cause: None,
             limited: false,
+            seat: Some(seat),
             _working: core.begin_connection(),
         }
     }
@@ -155,8 +168,8 @@ impl Connection {
         };
         match self.mailbox.poll_take(cx, hold) {
             Poll::Pending => false,
-            Poll::Ready(Err(Overflowed)) => {
-                self.cause = Some(self.limited(Limit::MailboxBytesMax));
+            Poll::Ready(Err(Overflowed(limit))) => {
+                self.cause = Some(self.limited(limit));
                 self.session.discard(CloseReason::TransportClose);
                 true
             }
@@ -230,6 +243,7 @@ impl Connection {
                     self.closing = true;
                 }
             }
+            Control::Expire { id, at } => self.upper.expire(id, at),
             Control::Close => self.closing = true,
             Control::Shutdown => {
                 self.upper.leave_all(DisconnectReason::ServerShuttingDown);
@@ -279,7 +293,12 @@ impl Connection {
         }
         let now = Instant::now();
         self.session.handle_timeout(now);
-        if self.session.is_open() && self.upper.poll_timeout().is_some_and(|connect_by| connect_by <= now) {
+        for nsp in self.upper.handle_timeout(now) {
+            self.core.counters.count_limit(Limit::ExpireAt);
+            tracing::debug!(sid = %Redacted(self.sid), %nsp, "disconnected: its credential expired");
+            self.control(Control::Disconnect { nsp, close: false }, cx);
+        }
+        if self.session.is_open() && self.upper.connect_by().is_some_and(|connect_by| connect_by <= now) {
             self.cause = Some(self.limited(Limit::ConnectTimeout));
             self.session.close(now);
         }
@@ -370,6 +389,7 @@ impl Connection {
             (cause, _) => tracing::debug!(sid = %Redacted(self.sid), %reason, cause, "session ended"),
         }
         self.over = true;
+        self.seat = None;
         // In this order: what the mailbox dropped is counted before its session is off the list.
         self.mailbox.close();
         self.core.close_session(self.sid);

@@ -3,6 +3,7 @@
 //! A socket handles one event at a time, in order; further ones wait here, bounded. Handlers are polled by the connection's
 //! own task: no task and no channel per event.
 
+use crate::config::{Config, EventsExcess};
 use crate::core::{Application, Core};
 use crate::counters::Counters;
 use crate::delivery::{Mailbox, Member};
@@ -10,6 +11,8 @@ use crate::error::HandlerError;
 use crate::event::Event;
 use crate::handler::{Failure, OnEvent, Refusal, Running, unharmed};
 use crate::handshake::Handshake;
+use crate::limit::Limit;
+use crate::meter::Meter;
 use crate::outgoing::Outgoing;
 use crate::payload::Args;
 use crate::realms::{Entry, Found, Realm, Stay};
@@ -25,6 +28,7 @@ use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use std::time::{Duration, Instant};
 
 /// All sockets of a connection.
 #[derive(Default)]
@@ -32,6 +36,10 @@ pub(super) struct Slots {
     slots: SmallVec<[Box<Slot>; 1]>,
     /// Namespaces that may or may not be: a function of the user is being asked.
     searches: Vec<Search>,
+    /// The client is read no further until then, for its rate.
+    paused_until: Option<Instant>,
+    /// When the next credential ends or is about to.
+    expiry: Option<Instant>,
 }
 
 /// A client's wish to enter a namespace that may be brought to life.
@@ -51,6 +59,16 @@ struct Slot {
     waiting: VecDeque<Job>,
     /// Keeps a namespace alive that a client brought to life.
     _stay: Option<Stay>,
+    meter: Meter,
+    expiry: Option<Expiry>,
+}
+
+/// The end of a credential.
+#[derive(Debug, Clone, Copy)]
+struct Expiry {
+    at: Instant,
+    /// When the hook is to be called, until it was.
+    notice_at: Option<Instant>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -69,6 +87,7 @@ enum Work {
 
 enum Job {
     Connected,
+    Expiring,
     Event(Option<OnEvent>, Event),
     Disconnected(DisconnectReason),
 }
@@ -80,8 +99,10 @@ pub(super) enum Taken {
     Yes,
     /// Nobody wants it.
     Ignored,
-    /// More events wait than a socket may have, although nobody reads on.
-    Excess,
+    /// Handled, but no more may come for a while.
+    Paused,
+    /// More came than this limit allows.
+    Excess(Limit),
 }
 
 /// What a connection lends its sockets.
@@ -148,6 +169,8 @@ impl Slots {
             work: None,
             waiting: VecDeque::new(),
             _stay: stay,
+            meter: Meter::default(),
+            expiry: None,
         });
         slot.advance(ground, cx);
         if !slot.is_done() {
@@ -156,7 +179,7 @@ impl Slots {
     }
 
     /// Hands an event to its socket, where it begins or waits.
-    pub(super) fn event(&mut self, message: Message<'_>, limit: usize) -> Taken {
+    pub(super) fn event(&mut self, message: Message<'_>, config: &Config) -> Taken {
         let Some(slot) = self.entered(message.nsp) else { return Taken::Ignored };
         // The packet was checked when it was decoded.
         let Ok(event) = WireEvent::split(message.data) else { return Taken::Ignored };
@@ -164,7 +187,19 @@ impl Slots {
         let args = Args::new(Bytes::copy_from_slice(event.args.as_bytes()), message.attachments);
         let event = Event::new(slot.socket.clone(), name, args, message.id);
         slot.take(Job::Event(handler, event));
-        if slot.waiting.len() > limit * EXCESS_FACTOR { Taken::Excess } else { Taken::Yes }
+        let limit = config.events_waiting_max.get();
+        if slot.waiting.len() > limit * EXCESS_FACTOR {
+            return Taken::Excess(Limit::EventsWaitingMax);
+        }
+        let Some(rate) = config.events_per_second else { return Taken::Yes };
+        match (slot.meter.charge(rate, Instant::now()), config.events_excess) {
+            (None, _) => Taken::Yes,
+            (Some(until), EventsExcess::Pause) => {
+                self.paused_until = self.paused_until.max(Some(until));
+                Taken::Paused
+            }
+            (Some(_), EventsExcess::Close) => Taken::Excess(Limit::EventsPerSecond),
+        }
     }
 
     /// Hands an answer to whoever awaits it.
@@ -204,7 +239,11 @@ impl Slots {
             moved |= slot.advance(ground, cx);
         }
         self.slots.retain(|slot| !slot.is_done());
-        moved | self.search(ground, cx)
+        moved |= self.search(ground, cx);
+        if moved && self.slots.iter().any(|slot| slot.expiry.is_some()) {
+            self.schedule();
+        }
+        moved
     }
 
     /// Lets those in for whom a namespace was found.
@@ -227,13 +266,56 @@ impl Slots {
     /// Whether events have to wait outside: a socket has as many waiting as it may, and no handler of it awaits an ack that
     /// only further reading can bring.
     pub(super) fn is_congested(&self, limit: usize) -> bool {
-        self.slots.iter().any(|slot| slot.waiting.len() >= limit && !slot.socket.acks().is_awaited())
+        self.paused_until.is_some()
+            || self.slots.iter().any(|slot| slot.waiting.len() >= limit && !slot.socket.acks().is_awaited())
     }
 
     /// Whether no handler runs or waits.
     pub(super) fn is_quiet(&self) -> bool {
         self.searches.is_empty()
             && self.slots.iter().all(|slot| slot.work.is_none() && slot.waiting.is_empty())
+    }
+
+    /// When something is due.
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        [self.paused_until, self.expiry].into_iter().flatten().min()
+    }
+
+    /// Ends a pause, calls the hooks of credentials that are about to end, and names the namespaces of those that have ended.
+    pub(super) fn handle_timeout(&mut self, now: Instant, notice: Duration) -> Vec<Nsp> {
+        self.paused_until = self.paused_until.filter(|&until| until > now);
+        let mut expired = Vec::new();
+        for slot in self.slots.iter_mut().filter(|slot| slot.state == State::Entered) {
+            let Some(expiry) = &mut slot.expiry else { continue };
+            if expiry.at <= now {
+                slot.socket.set_expired();
+                expired.push(slot.nsp().clone());
+                slot.expiry = None;
+            } else if expiry.notice_at.take_if(|at| *at <= now).is_some()
+                && slot.realm.handlers.on_expiring.is_some()
+            {
+                tracing::trace!(?notice, "a credential is about to end");
+                slot.waiting.push_back(Job::Expiring);
+            }
+        }
+        self.schedule();
+        expired
+    }
+
+    /// Sets when the credential of a socket ends.
+    pub(super) fn expire(&mut self, id: Sid, at: Option<Instant>, notice: Duration) {
+        if let Some(slot) = self.slots.iter_mut().find(|slot| slot.socket.sid() == id) {
+            slot.expiry = at.map(|at| Expiry { at, notice_at: Some(at.checked_sub(notice).unwrap_or(at)) });
+        }
+        self.schedule();
+    }
+
+    fn schedule(&mut self) {
+        let entered = self.slots.iter().filter(|slot| slot.state == State::Entered);
+        self.expiry = entered
+            .filter_map(|slot| slot.expiry)
+            .map(|expiry| expiry.notice_at.map_or(expiry.at, |notice| notice.min(expiry.at)))
+            .min();
     }
 
     fn entered(&mut self, nsp: &str) -> Option<&mut Slot> {
@@ -309,6 +391,7 @@ impl Slot {
         let handlers = &self.realm.handlers;
         let socket = self.socket.clone();
         let running = unharmed(|| match job {
+            Job::Expiring => handlers.on_expiring.as_ref().map(|handler| handler(socket)),
             Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket)),
             Job::Event(handler, event) => {
                 for listener in &handlers.on_any {

@@ -5,8 +5,10 @@ use crate::core::{Application, Core, OnMessage};
 use crate::delivery::Mailbox;
 use crate::engine;
 use crate::handshake::Handshake;
+use crate::limit::Limit;
 use crate::realms::Realm;
 use bytes::Bytes;
+use sockeye_cluster::Nsp;
 use sockeye_proto::engine::Content;
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::client::{Action, Client, Limits, Misbehaved};
@@ -37,8 +39,8 @@ pub(super) enum Fault {
     Malformed,
     /// It was not allowed: `forced server close`.
     Misbehaved,
-    /// More events came than may wait while a handler awaits this client's ack.
-    Excess,
+    /// More events came than this limit allows.
+    Excess(Limit),
 }
 
 impl Upper {
@@ -148,8 +150,38 @@ impl Upper {
         }
     }
 
-    /// By when the client must have entered a namespace.
+    /// When something is due.
     pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        match self {
+            Self::SocketIo(socket_io) => {
+                [socket_io.client.poll_timeout(), socket_io.slots.poll_timeout()].into_iter().flatten().min()
+            }
+            Self::Engine(..) => None,
+        }
+    }
+
+    /// Does what is due by `now`, and names the namespaces that the client may be in no longer.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<Nsp> {
+        match self {
+            Self::SocketIo(socket_io) => {
+                socket_io.slots.handle_timeout(now, socket_io.core.config.expiry_notice)
+            }
+            Self::Engine(..) => Vec::new(),
+        }
+    }
+
+    /// The credential of a socket ends at another time.
+    pub(super) fn expire(&mut self, id: Sid, at: Option<Instant>) {
+        match self {
+            Self::SocketIo(socket_io) => {
+                socket_io.slots.expire(id, at, socket_io.core.config.expiry_notice);
+            }
+            Self::Engine(..) => {}
+        }
+    }
+
+    /// By when the client must have entered a namespace.
+    pub(super) fn connect_by(&self) -> Option<Instant> {
         match self {
             Self::SocketIo(socket_io) => socket_io.client.poll_timeout(),
             Self::Engine(..) => None,
@@ -167,13 +199,17 @@ impl SocketIo {
         let outcome = match action? {
             Action::Pending => return Ok(()),
             Action::Event(message) => {
-                let taken = slots.event(message, core.config.events_waiting_max.get());
+                let taken = slots.event(message, &core.config);
                 mailbox.tally().count_event(taken != Taken::Ignored);
                 let (mut ground, slots) = self.parts();
                 slots.poll(&mut ground, cx);
                 match taken {
                     Taken::Yes | Taken::Ignored => Ok(()),
-                    Taken::Excess => Err(Fault::Excess),
+                    Taken::Paused => {
+                        self.core.counters.count_limit(Limit::EventsPerSecond);
+                        Ok(())
+                    }
+                    Taken::Excess(limit) => Err(Fault::Excess(limit)),
                 }
             }
             Action::Ack(message) => {

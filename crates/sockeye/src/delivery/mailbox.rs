@@ -3,6 +3,7 @@
 //! Bounded in bytes. What does not fit is decided at once: volatile mail is dropped, anything else closes the connection
 //! (`overflowed`), so nobody ever waits for a slow client.
 
+use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::traffic::Tally;
 use crate::transport::{PollRequest, PostRequest, WebSocket};
@@ -10,9 +11,11 @@ use parking_lot::Mutex;
 use smallvec::SmallVec;
 use sockeye_cluster::Nsp;
 use sockeye_proto::engine::{Protocol, Transport};
+use sockeye_proto::sid::Sid;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
+use std::time::Instant;
 
 /// One piece of mail.
 #[derive(Debug)]
@@ -43,10 +46,29 @@ pub(crate) enum Control {
         /// Whether to close the engine, too.
         close: bool,
     },
+    /// The credential of a socket ends at another time, or never.
+    Expire {
+        /// The socket.
+        id: Sid,
+        /// When.
+        at: Option<Instant>,
+    },
     /// The server closes the session.
     Close,
     /// The server shuts down.
     Shutdown,
+}
+
+impl Control {
+    /// Whether the client sent it, so that there may be any number.
+    fn is_request(&self) -> bool {
+        match self {
+            Self::Poll(_) | Self::Post(_) | Self::BadRequest | Self::Probe(_) => true,
+            Self::Begin | Self::Disconnect { .. } | Self::Expire { .. } | Self::Close | Self::Shutdown => {
+                false
+            }
+        }
+    }
 }
 
 /// Mail, as a connection takes it.
@@ -70,20 +92,24 @@ struct Queue {
     mail: Batch,
     bytes: u32,
     state: State,
+    requests: u8,
     /// Nothing can be sent at the moment: volatile packets are dropped.
     holding: bool,
     waker: Option<Waker>,
 }
 
-/// More mail came than the mailbox may hold.
+/// Requests of a client (polls, POSTs, probes) that may wait for its connection's task. A well-behaved client has two.
+const REQUESTS_WAITING_MAX: u8 = 64;
+
+/// More mail came than the mailbox may hold; by which limit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) struct Overflowed;
+pub(crate) struct Overflowed(pub(crate) Limit);
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum State {
     Open,
     /// Mail was refused; the connection has to close.
-    Overflowed,
+    Overflowed(Limit),
     Closed,
 }
 
@@ -95,6 +121,7 @@ impl Mailbox {
                 mail: Batch::new(),
                 bytes: 0,
                 state: State::Open,
+                requests: 0,
                 holding: false,
                 waker: None,
             }),
@@ -121,7 +148,7 @@ impl Mailbox {
             if packet.is_volatile() {
                 return self.tally.count_dropped();
             }
-            queue.state = State::Overflowed;
+            queue.state = State::Overflowed(Limit::MailboxBytesMax);
         } else {
             queue.bytes = bytes;
             queue.mail.push(Mail::Packet(Arc::clone(packet)));
@@ -133,12 +160,19 @@ impl Mailbox {
         }
     }
 
-    /// Posts what changes something. `Err` gives it back: the connection is gone.
+    /// Posts what changes something. `Err` gives it back: the connection is gone, or goes for too many requests at once.
     pub(crate) fn control(&self, control: Control) -> Result<(), Box<Control>> {
         let control = Box::new(control);
         let mut queue = self.queue.lock();
         if queue.state == State::Closed {
             return Err(control);
+        }
+        if control.is_request() {
+            if queue.requests >= REQUESTS_WAITING_MAX {
+                queue.state = State::Overflowed(Limit::RequestsWaitingMax);
+                return Err(control);
+            }
+            queue.requests += 1;
         }
         queue.mail.push(Mail::Control(control));
         let waker = queue.waker.take();
@@ -157,8 +191,8 @@ impl Mailbox {
     pub(crate) fn poll_take(&self, cx: &Context<'_>, hold: bool) -> Poll<Result<Batch, Overflowed>> {
         let mut queue = self.queue.lock();
         queue.holding = hold;
-        if queue.state == State::Overflowed {
-            return Poll::Ready(Err(Overflowed));
+        if let State::Overflowed(limit) = queue.state {
+            return Poll::Ready(Err(Overflowed(limit)));
         }
         let ready = if hold {
             queue.mail.iter().any(|mail| matches!(mail, Mail::Control(_)))
@@ -166,6 +200,7 @@ impl Mailbox {
             !queue.mail.is_empty()
         };
         if ready {
+            queue.requests = 0;
             if hold {
                 let (controls, packets) = std::mem::take(&mut queue.mail)
                     .into_iter()
@@ -259,7 +294,10 @@ mod tests {
         assert_eq!(batch.len(), 1);
         mailbox.post(&packet(200));
         mailbox.post(&packet(200));
-        assert!(matches!(mailbox.poll_take(&cx, false), Poll::Ready(Err(Overflowed))));
+        assert!(matches!(
+            mailbox.poll_take(&cx, false),
+            Poll::Ready(Err(Overflowed(Limit::MailboxBytesMax)))
+        ));
     }
 
     #[test]
@@ -299,6 +337,20 @@ mod tests {
         mailbox.post(&packet(1));
         assert!(!mailbox.has_packets());
         assert!(mailbox.control(Control::Shutdown).is_err());
+    }
+
+    #[test]
+    fn a_flood_of_requests_marks_the_connection() {
+        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::Polling);
+        for _ in 0..REQUESTS_WAITING_MAX {
+            mailbox.control(Control::BadRequest).unwrap();
+        }
+        // What the server says itself passes.
+        mailbox.control(Control::Close).unwrap();
+        mailbox.control(Control::BadRequest).unwrap_err();
+        let cx = Context::from_waker(Waker::noop());
+        let Poll::Ready(Err(overflowed)) = mailbox.poll_take(&cx, false) else { panic!("it overflowed") };
+        assert_eq!(overflowed, Overflowed(Limit::RequestsWaitingMax));
     }
 
     fn packet(size: usize) -> Arc<Outgoing> {

@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails to set itself up may panic")]
 
+mod auth;
 mod backpressure;
 mod cors;
 mod dynamic_namespaces;
@@ -14,6 +15,7 @@ mod engine_io_websocket;
 mod harness;
 mod hooks;
 mod http_compression;
+mod limits;
 mod rooms;
 mod service;
 mod socket_io_acks;

@@ -1,9 +1,12 @@
 //! A broadcast in the making: to whom, and how.
 
+use crate::answers::{Answers, AskError};
 use crate::delivery::Hub;
-use crate::payload::{EmitError, Payload};
-use sockeye_cluster::{Flags, Room, Selector};
+use crate::payload::{EmitError, FromArgs, Payload};
+use crate::remote_socket::RemoteSocket;
+use sockeye_cluster::{Flags, Request, Room, Selector};
 use std::sync::Arc;
+use std::time::Duration;
 
 /// Chooses sockets of a namespace, on every node, and speaks to them.
 ///
@@ -73,6 +76,70 @@ impl Broadcast {
     /// [`EmitError`]: the payload cannot be sent as it is; nobody got anything.
     pub fn emit(self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
         self.hub.publish(self.selector, self.flags, event, &payload)
+    }
+
+    /// How long answers are waited for, of [`emit_with_ack`](Self::emit_with_ack) and [`fetch_sockets`](Self::fetch_sockets).
+    /// Default 5 s.
+    pub fn timeout(mut self, timeout: Duration) -> Self {
+        self.flags.timeout = Some(timeout);
+        self
+    }
+
+    /// Emits an event to the chosen sockets, on every node, and waits for the answer of each: the first argument of its ack.
+    ///
+    /// It ends when all have answered, or when the [`timeout`](Self::timeout) is over, with what is there.
+    ///
+    /// ```
+    /// use sockeye::{Answers, AskError, Namespace};
+    /// use std::time::Duration;
+    ///
+    /// async fn vote(game: &Namespace) -> Result<usize, AskError> {
+    ///     let votes: Answers<bool> =
+    ///         game.to("players").timeout(Duration::from_secs(3)).emit_with_ack("agreed?", ()).await?;
+    ///     println!("{} players did not vote", votes.missing.clients);
+    ///     Ok(votes.values.into_iter().filter(|yes| *yes).count())
+    /// }
+    /// ```
+    ///
+    /// # Errors
+    /// [`AskError`]: nobody was asked, or the server ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answers; the event is sent at the first poll.
+    pub async fn emit_with_ack<T: FromArgs>(
+        self,
+        event: &str,
+        payload: impl Payload,
+    ) -> Result<Answers<T>, AskError> {
+        let packet = self.hub.packet(event, &payload)?;
+        drop(payload);
+        let request = Request::Broadcast { selector: self.selector, flags: self.flags, packet };
+        let outcome = self.hub.ask(request).await?;
+        Ok(Answers::of(&outcome))
+    }
+
+    /// Asks every node for the chosen sockets.
+    ///
+    /// # Errors
+    /// [`AskError::Incomplete`] when a node did not answer in time, with the sockets of those that did.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answers.
+    pub async fn fetch_sockets(self) -> Result<Vec<RemoteSocket>, AskError> {
+        let request = Request::FetchSockets { selector: self.selector, flags: self.flags };
+        let outcome = self.hub.ask(request).await?;
+        let mut nodes = outcome.missing.len();
+        let mut sockets = Vec::new();
+        for answer in &outcome.answers {
+            match RemoteSocket::read(&self.hub, &answer.packet) {
+                Ok(told) => sockets.extend(told),
+                Err(error) => {
+                    tracing::warn!(%error, node = %answer.uid, "a node told its sockets in no known way");
+                    nodes += 1;
+                }
+            }
+        }
+        if nodes > 0 { Err(AskError::Incomplete { sockets, nodes }) } else { Ok(sockets) }
     }
 
     /// Lets the chosen sockets join rooms.

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::handler::{Handlers, Outcome, Refusal};
 use crate::namespace::Namespace;
 use crate::payload::Args;
+use crate::server_event::ServerEvent;
 use crate::socket::Socket;
 use sockeye_proto::socket::DisconnectReason;
 use std::future::Future;
@@ -137,6 +138,18 @@ impl Definition {
         R: Future<Output: Outcome> + Send + 'static,
     {
         self.handlers.set_event(event, handler);
+        self
+    }
+
+    /// Sets the handler of an event that other servers send with
+    /// [`server_side_emit`](Namespace::server_side_emit). Each runs in a task of its own, up to 1024 at a time in a
+    /// process; in which order they run is not promised.
+    pub fn on_server_event<F, R>(&mut self, event: &str, handler: F) -> &mut Self
+    where
+        F: Fn(ServerEvent) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.handlers.set_server_event(event, handler);
         self
     }
 

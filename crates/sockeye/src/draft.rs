@@ -15,6 +15,12 @@ use sockeye_proto::ws::encoder::HEADER_MAX;
 /// Bytes of the longest header but for the namespace: the frame's, `4`, the kind, `4294967295-`, a comma, an id.
 const HEAD_MAX: usize = HEADER_MAX + 1 + 1 + 11 + 1 + 20;
 
+/// Names that servers may not say to each other: the official list.
+const RESERVED_FOR_SERVERS: [&str; 3] = ["connect", "connection", "new_namespace"];
+
+/// Binary attachments of one event from server to server.
+const ATTACHMENTS_BETWEEN_SERVERS_MAX: u32 = 1024;
+
 /// What most packets need.
 const JSON_TYPICAL: usize = 112;
 
@@ -40,6 +46,26 @@ impl<'a> Draft<'a> {
         if RESERVED.contains(&name) {
             return Err(EmitError::ReservedName(name.to_owned()));
         }
+        Self::array(nsp, name, payload, attachments_max)
+    }
+
+    /// Writes an event from server to server.
+    ///
+    /// # Errors
+    /// The name is reserved, or the payload cannot be sent.
+    pub(crate) fn server_event(nsp: &'a Nsp, name: &str, payload: &impl Payload) -> Result<Self, EmitError> {
+        if RESERVED_FOR_SERVERS.contains(&name) {
+            return Err(EmitError::ReservedName(name.to_owned()));
+        }
+        Self::array(nsp, name, payload, ATTACHMENTS_BETWEEN_SERVERS_MAX)
+    }
+
+    fn array(
+        nsp: &'a Nsp,
+        name: &str,
+        payload: &impl Payload,
+        attachments_max: u32,
+    ) -> Result<Self, EmitError> {
         let mut draft = Self::new(nsp);
         draft.buffer.push(b'[');
         serde_json::to_writer(&mut draft.buffer, name)?;

@@ -7,6 +7,7 @@ use crate::delivery::OnRoom;
 use crate::emitted::OnEmit;
 use crate::error::HandlerError;
 use crate::event::Event;
+use crate::server_event::ServerEvent;
 use crate::socket::Socket;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -31,6 +32,7 @@ type OnError = Arc<dyn Fn(&Socket, HandlerError) + Send + Sync>;
 type OnAny = Arc<dyn Fn(&Event) -> Failure + Send + Sync>;
 type EventGuard = Arc<dyn Fn(Event) -> Running<Result<Event, HandlerError>> + Send + Sync>;
 pub(crate) type OnEvent = Arc<dyn Fn(Event) -> Running<Failure> + Send + Sync>;
+pub(crate) type OnServerEvent = Arc<dyn Fn(ServerEvent) -> Running<()> + Send + Sync>;
 type Guard = Arc<dyn Fn(Socket) -> Running<Result<(), Refusal>> + Send + Sync>;
 
 /// What a handler may return: nothing, or a result whose error goes to [`on_error`](crate::Definition::on_error), or to the log
@@ -62,6 +64,7 @@ pub(crate) struct Handlers {
     fallback: Option<OnEvent>,
     events: HashMap<Arc<str>, OnEvent>,
     event_guards: Arc<Vec<EventGuard>>,
+    server_events: HashMap<Arc<str>, OnServerEvent>,
 }
 
 impl Handlers {
@@ -112,6 +115,27 @@ impl Handlers {
         R: Future<Output: Outcome> + Send + 'static,
     {
         self.events.insert(name.into(), on_event(handler));
+    }
+
+    /// The handler of an event of other servers.
+    pub(crate) fn server_event(&self, name: &str) -> Option<(Arc<str>, OnServerEvent)> {
+        self.server_events.get_key_value(name).map(|(name, handler)| (Arc::clone(name), Arc::clone(handler)))
+    }
+
+    pub(crate) fn set_server_event<F, R>(&mut self, name: &str, handler: F)
+    where
+        F: Fn(ServerEvent) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        let handler: OnServerEvent = Arc::new(move |event| {
+            let work = failure(handler(event));
+            Box::pin(async move {
+                if let Some(error) = work.await {
+                    tracing::warn!(%error, "a handler of a server's event failed");
+                }
+            })
+        });
+        self.server_events.insert(name.into(), handler);
     }
 
     pub(crate) fn set_fallback<F, R>(&mut self, handler: F)

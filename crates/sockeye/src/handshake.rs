@@ -2,7 +2,8 @@
 
 use bytes::Bytes;
 use serde::de::DeserializeOwned;
-use sockeye_proto::http::{Head, Status, query_param};
+use serde_json::{Map, Value};
+use sockeye_proto::http::{Head, Status, query_pairs, query_param};
 use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -67,6 +68,29 @@ impl Handshake {
         query_param(query, name).map(Cow::into_owned)
     }
 
+    /// All parameters of the query, decoded; of those with one name the last.
+    pub(crate) fn query_pairs(&self) -> Map<String, Value> {
+        let url = self.url();
+        let query = url.split_once('?').map_or("", |(_, query)| query);
+        query_pairs(query).map(|(name, value)| (name.into_owned(), value.into_owned().into())).collect()
+    }
+
+    /// All headers, with names in lower case; lines of one name are joined.
+    pub(crate) fn headers(&self) -> Map<String, Value> {
+        let mut headers = Map::new();
+        if let Ok(Status::Complete((head, _))) = Head::parse(&self.request.head) {
+            for (name, value) in head.headers() {
+                let value = String::from_utf8_lossy(value);
+                let joined = match headers.get(&name.to_ascii_lowercase()) {
+                    Some(Value::String(before)) => format!("{before}, {value}"),
+                    Some(_) | None => value.into_owned(),
+                };
+                headers.insert(name.to_ascii_lowercase(), joined.into());
+            }
+        }
+        headers
+    }
+
     /// A header of the request; its name in any case.
     pub fn header(&self, name: &str) -> Option<String> {
         match Head::parse(&self.request.head) {
@@ -88,8 +112,8 @@ mod tests {
         assert_eq!(handshake.query("token").as_deref(), Some("a b"));
         assert_eq!(handshake.query("none"), None);
         assert_eq!(handshake.header("x-key").as_deref(), Some("v"));
-        assert_eq!(handshake.auth::<serde_json::Value>().unwrap(), serde_json::json!({}));
+        assert_eq!(handshake.auth::<Value>().unwrap(), serde_json::json!({}));
         let entered = handshake.with_auth(r#"{"token":"x"}"#);
-        assert_eq!(entered.auth::<serde_json::Value>().unwrap(), serde_json::json!({"token": "x"}));
+        assert_eq!(entered.auth::<Value>().unwrap(), serde_json::json!({"token": "x"}));
     }
 }

@@ -5,9 +5,11 @@
 
 mod accept;
 mod acks;
+mod answers;
 mod broadcast;
 mod caller;
 mod client_bundle;
+mod cluster;
 mod compression;
 mod config;
 mod connection;
@@ -37,11 +39,16 @@ mod metrics;
 mod namespace;
 mod outgoing;
 mod payload;
+mod profile;
 mod realms;
 mod redacted;
+mod remote_handshake;
+mod remote_socket;
 mod route;
 mod seat;
 mod server;
+mod server_event;
+mod server_events;
 mod service;
 mod session;
 mod site;
@@ -54,6 +61,7 @@ mod worker;
 
 pub mod engine;
 
+pub use answers::{Answers, AskError, Missing};
 pub use broadcast::Broadcast;
 pub use compression::HttpCompression;
 pub use config::{Config, EventsExcess};
@@ -70,13 +78,16 @@ pub use id::SocketId;
 pub use limit::Limit;
 pub use namespace::Namespace;
 pub use payload::{Args, EmitError, FromArgs, Payload};
+pub use remote_handshake::RemoteHandshake;
+pub use remote_socket::RemoteSocket;
 pub use server::Server;
+pub use server_event::ServerEvent;
 pub use service::Service;
 pub use socket::{AckError, Socket};
 pub use stats::Stats;
 pub use traffic::Traffic;
 
-pub use sockeye_cluster::Room;
+pub use sockeye_cluster::{Refused, Room};
 pub use sockeye_files::Files;
 pub use sockeye_proto::engine::Transport;
 pub use sockeye_proto::socket::DisconnectReason;

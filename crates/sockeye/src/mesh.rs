@@ -31,7 +31,6 @@ use self::machines::Machines;
 pub(crate) use self::machines::Stats;
 use self::membership::Phase;
 use self::shared::Shared;
-#[cfg_attr(not(test), allow(unused_imports, reason = "waits for the library's answers"))]
 pub(crate) use self::shared::{Answerer, Sink};
 
 /// This node among those of the machine. A clone is the same node; with the last one the node is gone from the mesh.
@@ -83,10 +82,6 @@ impl Mesh {
     /// # Errors
     ///
     /// Refuses what is too much, or cannot be sent.
-    #[cfg_attr(
-        not(test),
-        allow(dead_code, reason = "waits for the calls of the library that ask the cluster")
-    )]
     pub(crate) fn request(&self, nsp: &Nsp, request: Request) -> Result<oneshot::Receiver<Outcome>, Refused> {
         let (told, turn) = self.own.shared.turn(|machines| machines.request(nsp, request));
         self.own.shared.deliver(turn.deliveries);
@@ -94,14 +89,12 @@ impl Mesh {
     }
 
     /// Sets who answers questions, for good. Until then nobody does.
-    #[cfg_attr(not(test), allow(dead_code, reason = "as above"))]
     pub(crate) fn set_answerer(&self, answerer: Answerer) {
         // The first one stays.
         drop(self.own.shared.answerer.set(answerer));
     }
 
     /// Hands answers in: the node's `handle_client_count`, `handle_ack`, `handle_sockets`, `handle_value`.
-    #[cfg_attr(not(test), allow(dead_code, reason = "as above"))]
     pub(crate) fn answer(&self, answer: impl FnOnce(&mut Node)) {
         self.own.shared.turn(|machines| answer(&mut machines.node));
     }

@@ -1,9 +1,11 @@
 //! A namespace, as one speaks to it.
 
+use crate::answers::{Answers, AskError};
 use crate::broadcast::Broadcast;
 use crate::delivery::Hub;
-use crate::payload::{EmitError, Payload};
-use sockeye_cluster::{Room, Selector};
+use crate::payload::{EmitError, FromArgs, Payload};
+use crate::remote_socket::RemoteSocket;
+use sockeye_cluster::{Request, Room, Selector};
 use std::fmt;
 use std::sync::Arc;
 
@@ -63,6 +65,40 @@ impl Namespace {
     /// Chooses every socket.
     pub fn everybody(&self) -> Broadcast {
         Broadcast::new(Arc::clone(&self.0), Selector::all())
+    }
+
+    /// Asks every node for its sockets of this namespace.
+    ///
+    /// # Errors
+    /// As [`Broadcast::fetch_sockets`].
+    pub async fn fetch_sockets(&self) -> Result<Vec<RemoteSocket>, AskError> {
+        self.everybody().fetch_sockets().await
+    }
+
+    /// Sends an event to the other nodes themselves, not to their clients. Never waits.
+    ///
+    /// # Errors
+    /// [`EmitError`]: the payload cannot be sent as it is; nobody got anything.
+    pub fn server_side_emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
+        self.0.tell_servers(event, &payload)
+    }
+
+    /// The same, and waits for the answer of each, at most 5 s. A node without a handler, or whose handler does not answer, is
+    /// missing in the end.
+    ///
+    /// # Errors
+    /// [`AskError`]: nobody was asked, or the server ended.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answers; the event is sent at the first poll.
+    pub async fn server_side_emit_with_ack<T: FromArgs>(
+        &self,
+        event: &str,
+        payload: impl Payload,
+    ) -> Result<Answers<T>, AskError> {
+        let packet = self.0.server_packet(event, &payload)?;
+        let outcome = self.0.ask(Request::ServerSideEmit { packet, timeout: None }).await?;
+        Ok(Answers::of(&outcome))
     }
 
     /// How many sockets of the namespace are on this node.

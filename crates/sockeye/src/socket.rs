@@ -2,16 +2,15 @@
 
 use crate::acks::Acks;
 use crate::broadcast::Broadcast;
-use crate::delivery::{Control, Hub, Mailbox};
+use crate::delivery::{Control, Hub, Mailbox, Member};
 use crate::handshake::Handshake;
 use crate::id::SocketId;
 use crate::namespace::Namespace;
 use crate::outgoing::Outgoing;
 use crate::payload::{EmitError, FromArgs, Payload};
-use parking_lot::Mutex;
+use crate::profile::Profile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use serde_json::value::RawValue;
 use sockeye_cluster::{Room, Selector};
 use sockeye_proto::engine::Transport;
 use sockeye_proto::sid::Sid;
@@ -42,10 +41,8 @@ struct State {
     id: Sid,
     hub: Arc<Hub>,
     mailbox: Arc<Mailbox>,
-    handshake: Handshake,
-    acks: Acks,
+    profile: Arc<Profile>,
     ack_timeout: Duration,
-    data: Mutex<Option<Box<RawValue>>>,
     connected: AtomicBool,
     /// The client left or never got in: what is said from here on would reach another socket of its connection.
     gone: AtomicBool,
@@ -85,10 +82,8 @@ impl Socket {
             id,
             hub,
             mailbox,
-            handshake,
-            acks: Acks::default(),
+            profile: Arc::new(Profile::new(handshake)),
             ack_timeout,
-            data: Mutex::new(None),
             connected: AtomicBool::new(false),
             gone: AtomicBool::new(false),
             expired: AtomicBool::new(false),
@@ -107,7 +102,7 @@ impl Socket {
 
     /// What is known from the request that opened the session, and the `auth` payload.
     pub fn handshake(&self) -> &Handshake {
-        &self.0.handshake
+        &self.0.profile.handshake
     }
 
     /// Whether the client is in the namespace.
@@ -165,7 +160,7 @@ impl Socket {
         event: &str,
         payload: impl Payload,
     ) -> Result<T, AckError> {
-        let mut pending = match self.0.acks.expect() {
+        let mut pending = match self.0.profile.acks.expect() {
             Some(pending) => pending,
             None if self.is_connected() => return Err(AckError::TooManyPending),
             None => return Err(AckError::Disconnected),
@@ -218,7 +213,7 @@ impl Socket {
     /// The value refuses to be JSON.
     pub fn set_data(&self, data: impl Serialize) -> Result<(), serde_json::Error> {
         let data = serde_json::value::to_raw_value(&data)?;
-        *self.0.data.lock() = Some(data);
+        *self.0.profile.data.lock() = Some(data);
         Ok(())
     }
 
@@ -227,7 +222,7 @@ impl Socket {
     /// # Errors
     /// The data is not of that type.
     pub fn data<T: DeserializeOwned>(&self) -> Result<Option<T>, serde_json::Error> {
-        self.0.data.lock().as_ref().map(|data| serde_json::from_str(data.get())).transpose()
+        self.0.profile.data.lock().as_ref().map(|data| serde_json::from_str(data.get())).transpose()
     }
 
     /// Ends this socket at that time, unless another time is set before: the client hears `io server disconnect`, the reason is
@@ -283,8 +278,13 @@ impl Socket {
         drop(self.0.mailbox.control(Control::Expire { id: self.0.id, at }));
     }
 
+    /// What its namespace keeps of it.
+    pub(crate) fn member(&self) -> Member {
+        Member { id: self.0.id, mailbox: Arc::clone(&self.0.mailbox), profile: Arc::clone(&self.0.profile) }
+    }
+
     pub(crate) fn acks(&self) -> &Acks {
-        &self.0.acks
+        &self.0.profile.acks
     }
 
     pub(crate) fn sid(&self) -> Sid {
@@ -300,7 +300,7 @@ impl Socket {
         self.0.gone.store(true, Ordering::Release);
         let was = self.0.connected.swap(false, Ordering::AcqRel);
         self.0.hub.rooms().remove(self.0.id);
-        self.0.acks.close();
+        self.0.profile.acks.close();
         was
     }
 

@@ -1,11 +1,17 @@
 //! A server as a supervisor's worker: it takes hand-overs, relayed requests and, if it was given one, a port of its own.
 
+#[cfg(test)]
+mod tests;
+
 use crate::caller::{Caller, Way};
+use crate::cluster::Cluster;
 use crate::core::Core;
 use crate::listen::{BACKLOG, Listening, bind};
 use crate::mesh::Mesh;
+use crate::server_events;
 use bytes::Bytes;
-use sockeye_cluster::node::Output;
+use sockeye_cluster::node::{Output, Question};
+use sockeye_cluster::{Nsp, Packet};
 use sockeye_link::{Assign, Event, Parent, Ready};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Socket;
@@ -135,9 +141,41 @@ fn join_mesh(core: &Arc<Core>, assign: &Assign) -> io::Result<Mesh> {
     let weak = Arc::downgrade(core);
     let sink = Arc::new(move |output| obey(&weak, output));
     let mesh = Mesh::join(&assign.mesh_dir, core.tag, Some(assign.http_path.clone()), sink)?;
+    let weak = Arc::downgrade(core);
+    mesh.set_answerer(Arc::new(move |question| answer(&weak, question)));
     // Joined once.
     drop(core.mesh.set(mesh.clone()));
     Ok(mesh)
+}
+
+/// Answers what another node asks, or this one.
+fn answer(core: &Weak<Core>, question: Question) {
+    let Some(core) = core.upgrade() else { return };
+    let Some(mesh) = core.mesh.get() else { return };
+    let cluster = Cluster::Mesh(mesh.clone());
+    match core.realm(namespace_of(&question)) {
+        Some(realm) => server_events::take(&realm, &cluster, question),
+        None => refuse(&cluster, question),
+    }
+}
+
+fn namespace_of(question: &Question) -> &Nsp {
+    match question {
+        Question::DeliverWithAck { nsp, .. }
+        | Question::FetchSockets { nsp, .. }
+        | Question::ServerSideEmit { nsp, .. } => nsp,
+    }
+}
+
+/// Answers for a namespace that is not here: nobody is in it.
+fn refuse(cluster: &Cluster, question: Question) {
+    match question {
+        Question::DeliverWithAck { asker, .. } => cluster.answer(|node| node.handle_client_count(&asker, 0)),
+        Question::FetchSockets { asker, .. } => {
+            cluster.answer(|node| node.handle_sockets(asker, Packet::text("[]")));
+        }
+        Question::ServerSideEmit { .. } => {}
+    }
 }
 
 /// Does here what another node said.

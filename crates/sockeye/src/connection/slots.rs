@@ -6,7 +6,7 @@
 use crate::config::{Config, EventsExcess};
 use crate::core::{Application, Core};
 use crate::counters::Counters;
-use crate::delivery::{Mailbox, Member};
+use crate::delivery::Mailbox;
 use crate::error::HandlerError;
 use crate::event::Event;
 use crate::handler::{Failure, OnEvent, Refusal, Running, unharmed};
@@ -430,7 +430,7 @@ impl Slot {
         ground.client.admit(hub.nsp());
         ground.mailbox.post(&hub.connect_packet(ground.client.dialect(), self.socket.sid()).shared());
         self.socket.set_connected();
-        hub.rooms().add(Member { id: self.socket.sid(), mailbox: Arc::clone(ground.mailbox) });
+        hub.rooms().add(self.socket.member());
         if self.realm.handlers.on_connect.is_some() {
             self.waiting.push_back(Job::Connected);
         }

@@ -1,6 +1,7 @@
 //! One namespace's point of delivery: to the sockets here, and to the other nodes.
 
 use super::{Control, Rooms};
+use crate::cluster::{Alone, Cluster};
 use crate::draft::Draft;
 use crate::emitted::{Emitted, OnEmit, Recipients};
 use crate::id::SocketId;
@@ -21,6 +22,8 @@ pub(crate) struct Hub {
     nsp: Nsp,
     rooms: Rooms,
     mesh: Arc<OnceLock<Mesh>>,
+    /// Who is asked where there is no mesh.
+    alone: OnceLock<Arc<Alone>>,
     attachments_max: u32,
     /// Listeners of everything that goes out, once the server starts.
     listeners: OnceLock<Vec<OnEmit>>,
@@ -41,6 +44,7 @@ impl Hub {
             nsp,
             rooms: Rooms::new(threads),
             mesh,
+            alone: OnceLock::new(),
             attachments_max,
             listeners: OnceLock::new(),
             children: None,
@@ -167,6 +171,39 @@ impl Hub {
         self.deliver(selector, flags, Draft::remote(&self.nsp, packet));
     }
 
+    /// Says something to the other nodes themselves.
+    pub(crate) fn tell_servers(&self, name: &str, payload: &impl Payload) -> Result<(), EmitError> {
+        let packet = self.server_packet(name, payload)?;
+        for child in self.children().unwrap_or_default() {
+            child.tell(Message::ServerSideEmit { packet: packet.clone(), request_id: None });
+        }
+        self.tell(Message::ServerSideEmit { packet, request_id: None });
+        Ok(())
+    }
+
+    /// Encodes an event for clients, as it goes to other nodes.
+    pub(crate) fn packet(&self, name: &str, payload: &impl Payload) -> Result<Packet, EmitError> {
+        Ok(Draft::event(&self.nsp, name, payload, self.attachments_max)?.packet())
+    }
+
+    /// Encodes an event for servers.
+    pub(crate) fn server_packet(&self, name: &str, payload: &impl Payload) -> Result<Packet, EmitError> {
+        Ok(Draft::server_event(&self.nsp, name, payload)?.packet())
+    }
+
+    /// Whether it stands for other namespaces.
+    pub(super) fn is_parent(&self) -> bool {
+        self.children.is_some()
+    }
+
+    /// Whom this namespace asks.
+    pub(crate) fn cluster(&self) -> Cluster {
+        match self.mesh.get() {
+            Some(mesh) => Cluster::Mesh(mesh.clone()),
+            None => Cluster::Alone(Arc::clone(self.alone.get_or_init(|| Arc::new(Alone::new())))),
+        }
+    }
+
     /// Lets the selected sockets join rooms, here and on the other nodes.
     pub(crate) fn join(&self, selector: Selector, rooms: Vec<Room>) {
         for child in self.children().unwrap_or_default() {
@@ -223,7 +260,7 @@ impl Hub {
         self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
     }
 
-    fn tell_listeners(&self, to: Recipients<'_>, draft: &Draft<'_>) {
+    pub(super) fn tell_listeners(&self, to: Recipients<'_>, draft: &Draft<'_>) {
         let Some(listeners) = self.listeners.get() else { return };
         let Packet { data, attachments } = draft.packet();
         let Some(Ok(event)) = std::str::from_utf8(&data).ok().map(Event::split) else { return };

@@ -3,6 +3,7 @@
 
 mod hub;
 mod mailbox;
+mod questions;
 mod rooms;
 mod watch;
 

@@ -5,6 +5,7 @@
 
 use super::Mailbox;
 use super::watch::Watch;
+use crate::profile::Profile;
 use foldhash::fast::RandomState as IdState;
 use parking_lot::Mutex;
 use slab::Slab;
@@ -23,6 +24,8 @@ pub(crate) struct Member {
     pub(crate) id: Sid,
     /// The door of its connection.
     pub(crate) mailbox: Arc<Mailbox>,
+    /// What is known of it.
+    pub(crate) profile: Arc<Profile>,
 }
 
 /// The index of one namespace.
@@ -268,6 +271,8 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::handshake::Handshake;
+    use bytes::Bytes;
     use sockeye_proto::engine::{Protocol, Transport};
     use sockeye_proto::sid::Tag;
 
@@ -346,7 +351,13 @@ mod tests {
             })
             .collect();
         for id in &ids {
-            rooms.add(Member { id: *id, mailbox: Mailbox::new(1000, Protocol::V4, Transport::Polling) });
+            let handshake = Handshake::new(Bytes::new(), ([127, 0, 0, 1], 1).into());
+            let profile = Arc::new(Profile::new(handshake));
+            rooms.add(Member {
+                id: *id,
+                mailbox: Mailbox::new(1000, Protocol::V4, Transport::Polling),
+                profile,
+            });
         }
         (rooms, ids)
     }

@@ -3,6 +3,7 @@
 use super::decode::FromArgs;
 use bytes::Bytes;
 use serde_json::value::RawValue;
+use sockeye_cluster::Packet;
 use sockeye_proto::socket::event::Args as WireArgs;
 
 /// Arguments that nobody has looked into yet: the JSON array and the binary attachments.
@@ -37,6 +38,12 @@ impl Args {
         let text = std::str::from_utf8(&self.json).unwrap_or_default();
         let rest: Vec<&str> = WireArgs::new(text).skip(count).map(RawValue::get).collect();
         Self { json: rest.join(",").into(), attachments: self.attachments.clone() }
+    }
+
+    /// The first argument, or null, as it goes to other nodes.
+    pub(crate) fn first(&self) -> Packet {
+        let first = WireArgs::new(std::str::from_utf8(&self.json).unwrap_or_default()).next();
+        Packet::binary(first.map_or("null", RawValue::get).to_owned(), self.attachments.clone())
     }
 
     /// The JSON of the arguments, separated by commas; binary parts are placeholders.

@@ -104,7 +104,7 @@ pub enum EventsExcess {
     /// It is read no further until its rate is kept, so TCP slows it down; a POST is answered later. Nothing is lost. Acks wait as well.
     #[default]
     Pause,
-    /// Its connection is closed (`forced close`).
+    /// Its connection is closed (`forced server close`).
     Close,
 }
 

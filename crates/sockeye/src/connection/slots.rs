@@ -3,7 +3,7 @@
 //! A socket handles one event at a time, in order; further ones wait here, bounded. Handlers are polled by the connection's
 //! own task: no task and no channel per event.
 
-use crate::config::{Config, EventsExcess};
+use crate::config::EventsExcess;
 use crate::core::{Application, Core};
 use crate::counters::Counters;
 use crate::delivery::Mailbox;
@@ -26,6 +26,7 @@ use sockeye_proto::socket::dialect::INVALID_NAMESPACE;
 use sockeye_proto::socket::packet::{Kind, encode_header};
 use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
 use std::collections::VecDeque;
+use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
@@ -99,10 +100,8 @@ pub(super) enum Taken {
     Yes,
     /// Nobody wants it.
     Ignored,
-    /// Handled, but no more may come for a while.
-    Paused,
-    /// More came than this limit allows.
-    Excess(Limit),
+    /// More events wait than a socket may have, although nobody reads on.
+    Excess,
 }
 
 /// What a connection lends its sockets.
@@ -179,7 +178,7 @@ impl Slots {
     }
 
     /// Hands an event to its socket, where it begins or waits.
-    pub(super) fn event(&mut self, message: Message<'_>, config: &Config) -> Taken {
+    pub(super) fn event(&mut self, message: Message<'_>, limit: usize) -> Taken {
         let Some(slot) = self.entered(message.nsp) else { return Taken::Ignored };
         // The packet was checked when it was decoded.
         let Ok(event) = WireEvent::split(message.data) else { return Taken::Ignored };
@@ -187,18 +186,23 @@ impl Slots {
         let args = Args::new(Bytes::copy_from_slice(event.args.as_bytes()), message.attachments);
         let event = Event::new(slot.socket.clone(), name, args, message.id);
         slot.take(Job::Event(handler, event));
-        let limit = config.events_waiting_max.get();
         if slot.waiting.len() > limit * EXCESS_FACTOR {
-            return Taken::Excess(Limit::EventsWaitingMax);
+            return Taken::Excess;
         }
-        let Some(rate) = config.events_per_second else { return Taken::Yes };
-        match (slot.meter.charge(rate, Instant::now()), config.events_excess) {
-            (None, _) => Taken::Yes,
-            (Some(until), EventsExcess::Pause) => {
+        Taken::Yes
+    }
+
+    /// Meters an event, wanted or not. `false`: it is one too many, and the connection has to close.
+    pub(super) fn meter(&mut self, nsp: &str, rate: NonZeroU32, core: &Core) -> bool {
+        let until = self.entered(nsp).and_then(|slot| slot.meter.charge(rate, Instant::now()));
+        let Some(until) = until else { return true };
+        match core.config.events_excess {
+            EventsExcess::Pause => {
+                core.counters.count_limit(Limit::EventsPerSecond);
                 self.paused_until = self.paused_until.max(Some(until));
-                Taken::Paused
+                true
             }
-            (Some(_), EventsExcess::Close) => Taken::Excess(Limit::EventsPerSecond),
+            EventsExcess::Close => false,
         }
     }
 

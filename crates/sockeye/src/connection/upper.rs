@@ -199,17 +199,18 @@ impl SocketIo {
         let outcome = match action? {
             Action::Pending => return Ok(()),
             Action::Event(message) => {
-                let taken = slots.event(message, &core.config);
+                if let Some(rate) = core.config.events_per_second
+                    && !slots.meter(message.nsp, rate, core)
+                {
+                    return Err(Fault::Excess(Limit::EventsPerSecond));
+                }
+                let taken = slots.event(message, core.config.events_waiting_max.get());
                 mailbox.tally().count_event(taken != Taken::Ignored);
                 let (mut ground, slots) = self.parts();
                 slots.poll(&mut ground, cx);
                 match taken {
                     Taken::Yes | Taken::Ignored => Ok(()),
-                    Taken::Paused => {
-                        self.core.counters.count_limit(Limit::EventsPerSecond);
-                        Ok(())
-                    }
-                    Taken::Excess(limit) => Err(Fault::Excess(limit)),
+                    Taken::Excess => Err(Fault::Excess(Limit::EventsWaitingMax)),
                 }
             }
             Action::Ack(message) => {

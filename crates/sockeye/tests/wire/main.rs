@@ -4,6 +4,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails to set itself up may panic")]
 
+mod abuse;
 mod answers;
 mod auth;
 mod backpressure;

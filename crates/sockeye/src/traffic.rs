@@ -19,7 +19,7 @@ pub struct Traffic {
     pub events_handled: u64,
     /// Events that had no handler, or no socket.
     pub events_ignored: u64,
-    /// Messages that were dropped and not sent: volatile ones, and what a mailbox policy gave up.
+    /// Messages that were dropped and not sent: volatile ones that had to wait.
     pub mail_dropped: u64,
 }
 

@@ -59,9 +59,9 @@ export async function up({ app = "contract", workers = 1, workerPorts = false, c
 }
 
 /** Starts the server of the official suites: plain Engine.IO, or Socket.IO. */
-export async function conformance({ engine = false } = {}) {
+export async function conformance({ engine = false, args = [] } = {}) {
   const port = await freePort();
-  const flags = ["--port", port, ...(engine ? ["--engine"] : [])];
+  const flags = ["--port", port, ...(engine ? ["--engine"] : []), ...args];
   const target = new Target(
     REFERENCE
       ? [process.execPath, join(ROOT, "tests/reference/server.mjs"), "--app", "conformance", ...flags]

@@ -22,6 +22,8 @@ const { values: flags } = parseArgs({
     host: { type: "string", default: "127.0.0.1" },
     port: { type: "string", default: "3000" },
     engine: { type: "boolean", default: false },
+    "per-message-deflate": { type: "boolean", default: false },
+    "context-takeover": { type: "boolean", default: false },
     client: { type: "string", default: "official" },
   },
 });
@@ -32,7 +34,9 @@ const ownClient = join(here, "../../crates/sockeye/client/socket.io.js");
 const http = createServer(plain);
 
 if (flags.app === "conformance") {
-  const timings = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1e6, cors: { origin: "*" } };
+  const alone = { serverNoContextTakeover: true, clientNoContextTakeover: true };
+  const perMessageDeflate = flags["per-message-deflate"] && (flags["context-takeover"] || alone);
+  const timings = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1e6, cors: { origin: "*" }, perMessageDeflate };
   if (flags.engine) {
     const engine = new EngineServer(timings);
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));

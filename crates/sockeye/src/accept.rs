@@ -6,7 +6,7 @@ use crate::handshake::Handshake;
 use crate::http::respond;
 use crate::limit::Limit;
 use crate::route::{Ask, Route};
-use crate::session::{start_probe, start_websocket};
+use crate::session::{Arrival, start_probe, start_websocket};
 use crate::site::Site;
 use crate::transport::{Io, with_scratch};
 use bytes::{Bytes, BytesMut};
@@ -23,6 +23,8 @@ use std::pin::Pin;
 use std::sync::Arc;
 use std::task::ready;
 use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+
+const EXTENSIONS: &str = "Sec-WebSocket-Extensions";
 
 /// Serves one connection until its end, or until a WebSocket has taken it over. `read` was read from it before.
 pub(crate) async fn serve(site: Arc<Site>, mut socket: Socket, read: Bytes, caller: Caller) {
@@ -97,9 +99,21 @@ fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> O
     if let Some(cors) = &core.config.cors {
         cors.header_lines(head.header("origin"), &mut lines);
     }
-    let reply = || switching_protocols_with(key, &lines);
-    let rest = read.slice(length..);
-    let io = |socket| Io::Raw(socket);
+    let deflate = match route {
+        Route::Open(Transport::WebSocket, _) | Route::Session(..) => core.agree_on_deflate(
+            head.headers().filter(|(name, _)| name.eq_ignore_ascii_case(EXTENSIONS)).map(|(_, value)| value),
+        ),
+        Route::Open(Transport::Polling, _) | Route::Refused(_) | Route::Elsewhere(_) => None,
+    };
+    if let Some(answer) = &deflate {
+        lines.extend_from_slice(format!("{EXTENSIONS}: {}\r\n", answer.header).as_bytes());
+    }
+    let arrival = |socket| Arrival {
+        io: Io::Raw(socket),
+        read: read.slice(length..),
+        head: Some(switching_protocols_with(key, &lines)),
+        deflate,
+    };
     match route {
         Route::Open(Transport::WebSocket, query) => {
             core.count_arrival_of(ask, caller.way);
@@ -112,10 +126,10 @@ fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> O
                 }
             };
             let handshake = Handshake::new(Bytes::copy_from_slice(&read[..length]), caller.peer);
-            start_websocket(core, io(socket), rest, Some(reply()), &query, handshake, seat);
+            start_websocket(core, arrival(socket).websocket(core, &query), &query, handshake, seat);
         }
         Route::Session(mailbox, query) => {
-            start_probe(core, &mailbox, io(socket), rest, Some(reply()), &query);
+            start_probe(core, &mailbox, arrival(socket).websocket(core, &query));
         }
         Route::Refused(refusal) => {
             core.counters.count_refusal(refusal);

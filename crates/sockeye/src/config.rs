@@ -2,6 +2,7 @@
 
 use crate::compression::HttpCompression;
 use crate::cors::Cors;
+use crate::deflate::DeflateConfig;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -51,6 +52,10 @@ pub struct Config {
     /// server; `None`: never. Bodies over 32 KiB are compressed on tokio's blocking threads, at most 8 at a time; a body that comes
     /// while all are busy goes out as it is.
     pub http_compression: Option<HttpCompression>,
+    /// How messages on WebSockets are compressed, for clients that offer permessage-deflate. Default `None`: not at all. With
+    /// [`DeflateConfig::default`] a connection keeps nothing between messages, a thread that compresses 372 KiB. Messages over 1 MiB go
+    /// out as they are, since compressing one holds up whoever shares the thread.
+    pub per_message_deflate: Option<DeflateConfig>,
     /// Bytes that may wait for one client. When more comes volatile messages are dropped and any other closes the connection
     /// (`transport close`). Default 16 MiB; messages are shared, so a broadcast counts once in memory and in each mailbox.
     pub mailbox_bytes_max: u32,
@@ -124,6 +129,7 @@ impl Default for Config {
             child_namespaces_max: 100_000,
             ack_timeout: Duration::from_secs(10),
             cors: None,
+            per_message_deflate: None,
             http_compression: Some(HttpCompression::default()),
             mailbox_bytes_max: 16 << 20,
             events_waiting_max: const { NonZeroUsize::new(64).unwrap() },

@@ -15,6 +15,7 @@ use sockeye_link::Reporter;
 use sockeye_proto::engine::session::Timing;
 use sockeye_proto::sid::{Sid, Tag};
 use sockeye_proto::socket::client::Limits;
+use sockeye_proto::ws::deflate::{Answer, Budget};
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
@@ -45,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) reporter: OnceLock<Reporter>,
     /// What was counted.
     pub(crate) counters: Counters,
+    /// What connections may keep for compression.
+    deflate_budget: Arc<Budget>,
     /// Which unknown ids were logged.
     pub(crate) strangers: Strangers,
     /// Who may open a session; `None` lets everybody.
@@ -78,8 +81,11 @@ impl Core {
         mesh: Arc<OnceLock<Mesh>>,
     ) -> Arc<Self> {
         let rules = Rules::new(&config);
+        let deflate_bytes =
+            config.per_message_deflate.as_ref().map_or(0, |deflate| deflate.context_bytes_max);
         Arc::new(Self {
             gate: (!rules.are_none()).then(|| Mutex::new(Gate::new(rules))),
+            deflate_budget: Budget::new(deflate_bytes),
             config,
             tag,
             application,
@@ -105,6 +111,11 @@ impl Core {
     /// The limits of clients.
     pub(crate) fn limits(&self) -> Limits {
         Limits { connect_timeout: self.config.connect_timeout, attachments_max: self.config.attachments_max }
+    }
+
+    /// Answers a WebSocket's offers of compression, the values of `Sec-WebSocket-Extensions`; `None`: nothing is compressed.
+    pub(crate) fn agree_on_deflate<'a>(&self, offers: impl Iterator<Item = &'a [u8]>) -> Option<Answer> {
+        self.config.per_message_deflate.as_ref()?.answer(offers, &self.deflate_budget)
     }
 
     /// A new id, of a session or of a socket.

@@ -6,13 +6,13 @@ use crate::delivery::{Control, Mailbox};
 use crate::handshake::Handshake;
 use crate::limit::Limit;
 use crate::route::{Ask, Route};
-use crate::session::{start_probe, start_websocket};
+use crate::session::{Arrival, start_probe, start_websocket};
 use crate::site::Site;
 use crate::transport::{Answer, Io, PollRequest, PostRequest, Reply};
 use bytes::{Bytes, BytesMut};
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -278,6 +278,9 @@ fn upgrade_to<B>(
         Ok(seat) => seat,
         Err(limit) => return full(limit),
     };
+    let offers = request.headers().get_all(SEC_WEBSOCKET_EXTENSIONS).iter().map(HeaderValue::as_bytes);
+    let deflate = core.agree_on_deflate(offers);
+    let extensions = deflate.as_ref().and_then(|answer| HeaderValue::try_from(&answer.header).ok());
     let handshake = Handshake::new(head_of(&request), caller.peer);
     let upgrade = hyper::upgrade::on(&mut request);
     let core = Arc::clone(core);
@@ -285,9 +288,10 @@ fn upgrade_to<B>(
     tokio::spawn(async move {
         let Ok(upgraded) = upgrade.await else { return };
         let (io, read) = raw(upgraded);
+        let websocket = Arrival { io, read, head: None, deflate }.websocket(&core, &query);
         match (session, seat) {
-            (Some(mailbox), _) => start_probe(&core, &mailbox, io, read, None, &query),
-            (None, Some(seat)) => start_websocket(&core, io, read, None, &query, handshake, seat),
+            (Some(mailbox), _) => start_probe(&core, &mailbox, websocket),
+            (None, Some(seat)) => start_websocket(&core, websocket, &query, handshake, seat),
             // A handshake has asked for its place above.
             (None, None) => {}
         }
@@ -297,6 +301,9 @@ fn upgrade_to<B>(
     headers.insert(CONNECTION, HeaderValue::from_static("Upgrade"));
     headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
     headers.insert(SEC_WEBSOCKET_ACCEPT, accept);
+    if let Some(extensions) = extensions {
+        headers.insert(SEC_WEBSOCKET_EXTENSIONS, extensions);
+    }
     response
 }
 

@@ -59,6 +59,7 @@ mod traffic;
 mod transport;
 mod worker;
 
+pub mod deflate;
 pub mod engine;
 
 pub use answers::{Answers, AskError, Missing};

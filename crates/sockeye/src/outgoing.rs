@@ -10,7 +10,9 @@ use sockeye_proto::engine::packet::encode_base64;
 use sockeye_proto::engine::payload::SEPARATOR;
 use sockeye_proto::engine::v3::payload::Form;
 use sockeye_proto::ws::Opcode;
-use sockeye_proto::ws::encoder::{HEADER_MAX, header};
+use sockeye_proto::ws::deflate::Window;
+use sockeye_proto::ws::encoder::{HEADER_MAX, deflated_header, header};
+use std::ops::RangeInclusive;
 use std::sync::{Arc, OnceLock};
 
 /// One engine message, or a Socket.IO packet with its attachments: frames that stay together.
@@ -23,8 +25,12 @@ pub(crate) struct Outgoing {
     compress: bool,
 }
 
-/// The message as clients get it that take bytes in another way, each written when the first of them comes.
-type Variants = [OnceLock<Arc<Outgoing>>; Framing::OTHERS];
+/// The message as clients get it that take it in another way, each written when the first of them comes.
+#[derive(Debug, Default)]
+struct Variants {
+    framed: [OnceLock<Arc<Outgoing>>; Framing::OTHERS],
+    deflated: [OnceLock<Arc<Outgoing>>; WINDOWS],
+}
 
 /// One WebSocket frame. Its bytes may begin behind room that a header did not need.
 #[derive(Debug)]
@@ -34,6 +40,9 @@ pub(crate) struct Frame {
     payload: usize,
     binary: bool,
 }
+
+/// How many windows there are.
+const WINDOWS: usize = (Window::MAX.bits() - Window::MIN.bits()) as usize + 1;
 
 /// What the allocator and the queue add to the bytes of a frame, so that a flood of tiny packets counts as well.
 const COST_BASE: usize = 64;
@@ -59,6 +68,7 @@ impl Outgoing {
     /// Takes bytes that go out as they are: a handshake, a control frame, a packet of the engine's own.
     pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
         Self::of(smallvec![Frame { buffer: bytes.into(), start: 0, payload: 0, binary: false }])
+            .compress(false)
     }
 
     /// Makes it one that is dropped where it would have to wait.
@@ -116,11 +126,44 @@ impl Outgoing {
     /// The message with its bytes as a client takes them on a WebSocket.
     pub(crate) fn framed(self: &Arc<Self>, framing: Framing) -> Arc<Self> {
         let Some(index) = framing.index().filter(|_| self.has_binary()) else { return Arc::clone(self) };
-        let variant = self.variants.get_or_init(Box::default)[index].get_or_init(|| {
+        let variant = self.variants.get_or_init(Box::default).framed[index].get_or_init(|| {
             let frames = self.frames.iter().map(|frame| frame.framed(framing)).collect();
             Self::of(frames).volatile(self.volatile).compress(self.compress).shared()
         });
         Arc::clone(variant)
+    }
+
+    /// Whether any frame may be compressed and has such a size.
+    pub(crate) fn is_worth_deflating(&self, sizes: &RangeInclusive<usize>) -> bool {
+        self.compress && self.frames.iter().any(|frame| sizes.contains(&frame.payload().len()))
+    }
+
+    /// The message with frames of such sizes compressed, written once for all clients with that window.
+    pub(crate) fn deflated_for_all(
+        &self,
+        window: Window,
+        sizes: &RangeInclusive<usize>,
+        deflate: impl Fn(&[u8], &mut Vec<u8>),
+    ) -> Arc<Self> {
+        let index = usize::from(window.bits() - Window::MIN.bits());
+        let variant = &self.variants.get_or_init(Box::default).deflated[index];
+        Arc::clone(variant.get_or_init(|| self.deflated(sizes, deflate).shared()))
+    }
+
+    /// The message with frames of such sizes compressed.
+    pub(crate) fn deflated(
+        &self,
+        sizes: &RangeInclusive<usize>,
+        mut deflate: impl FnMut(&[u8], &mut Vec<u8>),
+    ) -> Self {
+        let frames = self.frames.iter().map(|frame| {
+            if sizes.contains(&frame.payload().len()) {
+                frame.deflated(&mut deflate)
+            } else {
+                Frame { buffer: frame.buffer.clone(), ..*frame }
+            }
+        });
+        Self::of(frames.collect()).volatile(self.volatile)
     }
 
     /// Whether any of it is bytes.
@@ -168,8 +211,17 @@ impl Frame {
     ///
     /// # Panics
     /// When less than [`HEADER_MAX`] bytes of room stand before the payload.
-    pub(crate) fn around(opcode: Opcode, mut buffer: Vec<u8>, payload: usize) -> Self {
-        let (head, size) = header(opcode, buffer.len() - payload);
+    pub(crate) fn around(opcode: Opcode, buffer: Vec<u8>, payload: usize) -> Self {
+        let head = header(opcode, buffer.len() - payload);
+        Self::behind(head, opcode, buffer, payload)
+    }
+
+    fn behind(
+        (head, size): ([u8; HEADER_MAX], usize),
+        opcode: Opcode,
+        mut buffer: Vec<u8>,
+        payload: usize,
+    ) -> Self {
         let start = payload - size;
         buffer[start..payload].copy_from_slice(&head[..size]);
         Self { buffer, start, payload, binary: opcode == Opcode::Binary }
@@ -182,6 +234,14 @@ impl Frame {
         let mut buffer = vec![0; HEADER_MAX];
         let opcode = framing.encode(self.payload(), &mut buffer);
         Self::around(opcode, buffer, HEADER_MAX)
+    }
+
+    fn deflated(&self, deflate: impl FnOnce(&[u8], &mut Vec<u8>)) -> Self {
+        let mut buffer = vec![0; HEADER_MAX];
+        deflate(self.payload(), &mut buffer);
+        let opcode = if self.binary { Opcode::Binary } else { Opcode::Text };
+        let head = deflated_header(opcode, buffer.len() - HEADER_MAX);
+        Self::behind(head, opcode, buffer, HEADER_MAX)
     }
 
     fn bytes(&self) -> &[u8] {
@@ -227,6 +287,31 @@ mod tests {
         }
         let text = Outgoing::text(&[b"2"]).shared();
         assert!(Arc::ptr_eq(&text, &text.framed(Framing::Typed)), "text is the same for all");
+    }
+
+    #[test]
+    fn a_message_is_compressed_once_for_all_clients_with_a_window() {
+        let text = Frame::new(Opcode::Text, &[b"4long enough"]);
+        let packet =
+            Outgoing::new(text, &[Bytes::from_static(b"long enough"), Bytes::from_static(b"short")]).shared();
+        let halve = |payload: &[u8], out: &mut Vec<u8>| out.extend_from_slice(&payload[..payload.len() / 2]);
+        let deflated = |window, packet: &Outgoing| packet.deflated_for_all(window, &(11..=12), halve);
+        assert!(packet.variants.get().is_none(), "nothing is kept for clients that do not compress");
+        let small = deflated(Window::MAX, &packet);
+        assert_eq!(frames(&small), [&b"\xC1\x064long "[..], b"\xC2\x05long ", b"\x82\x05short"]);
+        assert!(Arc::ptr_eq(&small, &deflated(Window::MAX, &packet)));
+        assert!(!Arc::ptr_eq(&small, &deflated(Window::MIN, &packet)));
+        for (sizes, compress, worth) in [
+            (11..=12, true, true),
+            (12..=12, true, true),
+            (13..=99, true, false),
+            (0..=4, true, false),
+            (0..=99, false, false),
+        ] {
+            let packet = Outgoing::new(Frame::new(Opcode::Text, &[b"4long enough"]), &[]).compress(compress);
+            assert_eq!(packet.is_worth_deflating(&sizes), worth, "{sizes:?} {compress}");
+        }
+        assert!(!Outgoing::raw("HTTP/1.1 101").is_worth_deflating(&(0..=99)), "no handshake is compressed");
     }
 
     #[test]

@@ -8,11 +8,12 @@ use crate::handshake::Handshake;
 use crate::outgoing::Outgoing;
 use crate::redacted::Redacted;
 use crate::seat::Seat;
-use crate::transport::{Answer, Format, Io, WebSocket};
+use crate::transport::{self, Format, Io, WebSocket};
 use bytes::Bytes;
 use sockeye_proto::engine::{Open, Protocol, Query, Transport};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::ws::Opcode;
+use sockeye_proto::ws::deflate::Answer;
 use sockeye_proto::ws::encoder::frame;
 use std::sync::Arc;
 use tracing::{Instrument, Span, debug_span};
@@ -49,10 +50,41 @@ impl Core {
     }
 }
 
+/// A WebSocket whose handshake was just answered.
+pub(crate) struct Arrival {
+    /// The stream.
+    pub(crate) io: Io,
+    /// What was read of it behind the handshake.
+    pub(crate) read: Bytes,
+    /// What still has to be written before the first frame.
+    pub(crate) head: Option<Vec<u8>>,
+    /// What was agreed upon about compression.
+    pub(crate) deflate: Option<Answer>,
+}
+
+impl Arrival {
+    /// Takes it over, as its query and the settings say.
+    pub(crate) fn websocket(self, core: &Core, query: &Query) -> WebSocket {
+        let mut websocket = WebSocket::new(self.io, self.read, core.config.max_payload, Framing::of(query));
+        if let (Some(answer), Some(config)) = (self.deflate, &core.config.per_message_deflate) {
+            websocket = websocket.deflating(answer, config.threshold);
+        }
+        if let Some(head) = self.head {
+            websocket.outbox.queue(&Outgoing::raw(head).shared());
+        }
+        websocket
+    }
+}
+
 impl Opening {
     /// Starts the task of a polling session and answers its handshake. The task ends with the session, and a panic ends the
     /// session.
-    pub(crate) fn start_polling(self, core: &Arc<Core>, query: &Query, handshake: Handshake) -> Answer {
+    pub(crate) fn start_polling(
+        self,
+        core: &Arc<Core>,
+        query: &Query,
+        handshake: Handshake,
+    ) -> transport::Answer {
         let format = Format::of(query);
         let answer = format.write(Some(&core.open_packet(&self, Transport::Polling)), &[]);
         let span = self.span();
@@ -67,20 +99,14 @@ impl Opening {
     }
 }
 
-/// Opens a session on a WebSocket and starts its task; `head` is what still has to be written before the first frame.
+/// Opens a session on a WebSocket and starts its task.
 pub(crate) fn start_websocket(
     core: &Arc<Core>,
-    io: Io,
-    read: Bytes,
-    head: Option<Vec<u8>>,
+    mut websocket: WebSocket,
     query: &Query,
     handshake: Handshake,
     seat: Seat,
 ) {
-    let mut websocket = WebSocket::new(io, read, core.config.max_payload, Framing::of(query));
-    if let Some(head) = head {
-        websocket.outbox.queue(&Outgoing::raw(head).shared());
-    }
     let Some(opening) = core.open(query.protocol, Transport::WebSocket, seat) else {
         core.farewell(websocket);
         return;
@@ -94,18 +120,7 @@ pub(crate) fn start_websocket(
 }
 
 /// Hands a WebSocket to the session whose id it came with; where the session is gone it is closed.
-pub(crate) fn start_probe(
-    core: &Arc<Core>,
-    mailbox: &Mailbox,
-    io: Io,
-    read: Bytes,
-    head: Option<Vec<u8>>,
-    query: &Query,
-) {
-    let mut websocket = WebSocket::new(io, read, core.config.max_payload, Framing::of(query));
-    if let Some(head) = head {
-        websocket.outbox.queue(&Outgoing::raw(head).shared());
-    }
+pub(crate) fn start_probe(core: &Arc<Core>, mailbox: &Mailbox, websocket: WebSocket) {
     if let Err(control) = mailbox.control(Control::Probe(websocket))
         && let Control::Probe(websocket) = *control
     {

@@ -1,6 +1,7 @@
 //! The server that the official black-box suites run against: `--engine` for Engine.IO, without it Socket.IO.
 
 use clap::Parser;
+use sockeye::deflate::DeflateConfig;
 use sockeye::{Args, Config, Cors, Definition, EmitError, Event, Server, Socket, engine};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
@@ -14,6 +15,12 @@ struct Flags {
     /// Serve clients of Engine.IO v3 as well.
     #[arg(long)]
     allow_eio3: bool,
+    /// Compress messages on WebSockets, each on its own.
+    #[arg(long)]
+    per_message_deflate: bool,
+    /// With `--per-message-deflate`: let messages refer to earlier ones, as the official server does.
+    #[arg(long)]
+    context_takeover: bool,
     /// The address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -37,6 +44,9 @@ fn config(flags: &Flags) -> Config {
         max_payload: 1_000_000,
         cors: Some(Cors::any()),
         allow_eio3: flags.allow_eio3,
+        per_message_deflate: flags
+            .per_message_deflate
+            .then(|| if flags.context_takeover { DeflateConfig::OFFICIAL } else { DeflateConfig::default() }),
         ..Config::default()
     }
 }

@@ -2,6 +2,7 @@
 //!
 //! Nothing here decides: sessions and packets are `sockeye_proto`'s business.
 
+mod deflate;
 mod polling;
 mod scratch;
 mod websocket;

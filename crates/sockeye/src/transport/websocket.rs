@@ -2,12 +2,14 @@
 //!
 //! Holds no read buffer while idle, and none for writing: what waits are the shared frames themselves.
 
+use super::deflate::Deflate;
 use super::with_scratch;
 use crate::framing::Framing;
 use crate::outgoing::Outgoing;
 use bytes::{Buf, Bytes};
 use smallvec::SmallVec;
 use sockeye_proto::ws::Decoder;
+use sockeye_proto::ws::deflate::Answer;
 use sockeye_proto::ws::encoder::close;
 use sockeye_relay::Socket;
 use std::fmt;
@@ -58,6 +60,8 @@ pub(crate) struct Outbox {
     end: End,
     /// How the client takes bytes.
     framing: Framing,
+    /// How messages are compressed, if they are.
+    deflate: Option<Box<Deflate>>,
 }
 
 /// How far the sending side has ended.
@@ -99,6 +103,13 @@ impl WebSocket {
     pub(crate) fn new(io: Io, read: Bytes, max_payload: u32, framing: Framing) -> Self {
         let outbox = Outbox { framing, ..Outbox::default() };
         Self { io, read, decoder: Decoder::new(max_payload as usize), outbox }
+    }
+
+    /// Compresses from here on, as agreed upon, frames of `threshold` bytes and more.
+    pub(crate) fn deflating(mut self, answer: Answer, threshold: usize) -> Self {
+        self.decoder = self.decoder.with_deflate(&answer.agreement);
+        self.outbox.deflate = Some(Box::new(Deflate::new(answer, threshold)));
+        self
     }
 
     /// Reads into `buffer`. `Ok(0)`: the client ended the stream.
@@ -161,7 +172,11 @@ impl Outbox {
     /// Queues a message behind what waits; after [`Outbox::finish`] it is dropped.
     pub(crate) fn queue(&mut self, message: &Arc<Outgoing>) {
         if self.end == End::Open {
-            self.waiting.push(message.framed(self.framing));
+            let message = message.framed(self.framing);
+            self.waiting.push(match &mut self.deflate {
+                None => message,
+                Some(deflate) => deflate.compress(message),
+            });
         }
     }
 

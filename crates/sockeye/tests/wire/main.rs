@@ -9,6 +9,7 @@ mod answers;
 mod auth;
 mod backpressure;
 mod cors;
+mod deflate;
 mod dynamic_namespaces;
 mod engine_io_refusals;
 mod engine_io_upgrade;

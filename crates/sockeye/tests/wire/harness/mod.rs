@@ -55,6 +55,11 @@ impl Host {
         Self { address, handle, serving, path: "/socket.io/" }
     }
 
+    /// The same on another path.
+    pub(crate) fn on(self, path: &'static str) -> Self {
+        Self { path, ..self }
+    }
+
     /// Serves Socket.IO with handlers for `/` alone.
     pub(crate) async fn with(config: Config, define: impl FnOnce(&mut sockeye::Definition)) -> Self {
         let mut server = Server::new(config);

@@ -12,7 +12,7 @@ use crate::transport::{Io, with_scratch};
 use bytes::{Bytes, BytesMut};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
-use sockeye_proto::engine::Transport;
+use sockeye_proto::engine::{Refusal, Transport};
 use sockeye_proto::http::{Head, Status};
 use sockeye_proto::ws::handshake::switching_protocols;
 use sockeye_relay::{Rewind, Socket};
@@ -45,6 +45,18 @@ pub(crate) async fn serve(site: Arc<Site>, mut socket: Socket, read: Bytes, call
             return answer(socket, "408 Request Timeout").await;
         }
     };
+    if let Some(allow) = &site.doors.allow
+        && let Some(handshake) = opens_websocket(&site, &read, caller)
+        && let Err(refusal) = allow(handshake).await
+    {
+        site.core.counters.count_refusal(Refusal::Forbidden);
+        if caller.way == Way::Edge {
+            site.core.count_arrival();
+        }
+        let message = Some(refusal.message()).filter(|message| !message.is_empty());
+        let reply = Refusal::upgrade_reply_with(message.unwrap_or(Refusal::Forbidden.message()));
+        return write_and_close(socket, reply).await;
+    }
     match take_websocket(&site, socket, read, caller) {
         None => {}
         Some((socket, read)) => serve_http(&site, socket, read, caller).await,
@@ -83,6 +95,17 @@ fn has_head(bytes: &[u8]) -> bool {
     memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
 }
 
+/// The request, if it wants to open a session on a WebSocket.
+fn opens_websocket(site: &Site, read: &Bytes, caller: Caller) -> Option<Handshake> {
+    let Ok(Status::Complete((head, length))) = Head::parse(read) else { return None };
+    let ask = Ask { method: head.method(), query: head.query_string(), upgrade: true, relayed: false };
+    let opens = caller.way != Way::Private
+        && head.is_websocket_upgrade()
+        && head.path().starts_with(&site.core.config.path)
+        && matches!(site.core.route(ask), Route::Open(Transport::WebSocket, _));
+    opens.then(|| Handshake::new(Bytes::copy_from_slice(&read[..length]), caller.peer))
+}
+
 /// Takes the connection over if it is a WebSocket for a session of this node; gives it back otherwise.
 fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> Option<(Socket, Bytes)> {
     let core = &site.core;
@@ -98,6 +121,10 @@ fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> O
     let mut lines = Vec::new();
     if let Some(cors) = &core.config.cors {
         cors.header_lines(head.header("origin"), &mut lines);
+    }
+    if site.doors.adds_headers() {
+        let handshake = Handshake::new(Bytes::copy_from_slice(&read[..length]), caller.peer);
+        site.doors.lines(&handshake, !matches!(route, Route::Session(..)), &mut lines);
     }
     let deflate = match route {
         Route::Open(Transport::WebSocket, _) | Route::Session(..) => core.agree_on_deflate(
@@ -135,7 +162,12 @@ fn take_websocket(site: &Site, socket: Socket, read: Bytes, caller: Caller) -> O
             core.counters.count_refusal(refusal);
             core.count_arrival_of(ask, caller.way);
             // Ends by itself; a client that does not read is cut off by the kernel's limits.
-            tokio::spawn(write_and_close(socket, refusal.upgrade_reply()));
+            let mut bytes = refusal.upgrade_reply();
+            if refusal == Refusal::UnsupportedProtocol {
+                // engine.io looks at the version when the WebSocket stands already.
+                bytes.splice(..0, switching_protocols_with(key, &lines));
+            }
+            tokio::spawn(write_and_close(socket, bytes));
         }
         Route::Open(Transport::Polling, _) | Route::Elsewhere(_) => return Some((socket, read)),
     }

@@ -1,8 +1,10 @@
 //! The settings of a server.
 
 use crate::compression::HttpCompression;
+use crate::cookie::Cookie;
 use crate::cors::Cors;
 use crate::deflate::DeflateConfig;
+use sockeye_proto::engine::Transport;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -19,8 +21,15 @@ use std::time::Duration;
 /// ```
 #[derive(Debug, Clone)]
 pub struct Config {
-    /// The path that Socket.IO answers on. Default `/socket.io/`. It always begins and ends with a slash.
+    /// The path that Socket.IO answers on, and everything that begins like it. Default `/socket.io/`. It always begins with a
+    /// slash, and ends with one unless `add_trailing_slash` is off.
     pub path: String,
+    /// Whether `path` ends with a slash; if not, `GET /socket.io?EIO=4…` is answered as well. Default `true`.
+    pub add_trailing_slash: bool,
+    /// Which transports are served; others are answered by `Transport unknown`. Default both.
+    pub transports: Vec<Transport>,
+    /// A cookie with the session's id, for balancers. Default none.
+    pub cookie: Option<Cookie>,
     /// From a pong to the next ping. Default 25 s. A proxy in between must wait longer than this and `ping_timeout` together.
     pub ping_interval: Duration,
     /// From a ping to the end of a session whose client is silent. Default 20 s.
@@ -117,6 +126,9 @@ impl Default for Config {
     fn default() -> Self {
         Self {
             path: "/socket.io/".to_owned(),
+            add_trailing_slash: true,
+            transports: vec![Transport::Polling, Transport::WebSocket],
+            cookie: None,
             ping_interval: Duration::from_secs(25),
             ping_timeout: Duration::from_secs(20),
             upgrade_timeout: Duration::from_secs(10),

@@ -209,6 +209,11 @@ impl Refusal {
         serde_json::json!({"status": "error", "message": self.message, "data": data})
     }
 
+    /// The message.
+    pub(crate) fn message(&self) -> &str {
+        &self.message
+    }
+
     /// The payload of the CONNECT_ERROR packet.
     pub(crate) fn json(&self, dialect: Dialect) -> String {
         dialect.refusal(&self.message, self.data.as_deref().map(RawValue::get))

@@ -12,7 +12,7 @@ use crate::transport::{Answer, Io, PollRequest, PostRequest, Reply};
 use bytes::{Bytes, BytesMut};
 use http::header::{
     CACHE_CONTROL, CONNECTION, CONTENT_ENCODING, CONTENT_TYPE, RETRY_AFTER, SEC_WEBSOCKET_ACCEPT,
-    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, UPGRADE, USER_AGENT,
+    SEC_WEBSOCKET_EXTENSIONS, SEC_WEBSOCKET_KEY, SEC_WEBSOCKET_VERSION, SET_COOKIE, UPGRADE, USER_AGENT,
 };
 use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode};
 use http_body::Body as HttpBody;
@@ -42,7 +42,7 @@ where
     let Some(file) = request.uri().path().strip_prefix(core.config.path.as_str()) else {
         return site.page(&head_only(&request)).await;
     };
-    if let Some(answer) = site.client(file, &request) {
+    if let Some(answer) = site.client(file.trim_start_matches('/'), &request) {
         return answer;
     }
     let ask = Ask {
@@ -58,8 +58,19 @@ where
         return cors.preflight(request.headers());
     }
     let (route, upgrade) = (core.route(ask), ask.upgrade);
+    let opens = matches!(route, Route::Open(..));
+    let handshake = ((opens && site.doors.allow.is_some()) || site.doors.adds_headers())
+        .then(|| Handshake::new(head_of(&request), caller.peer));
+    let old_browser = is_old_browser(request.headers());
     let origin = core.config.cors.as_ref().map(|cors| (cors, request.headers().clone()));
+    let forbidden = match (&site.doors.allow, &handshake) {
+        (Some(allow), Some(handshake)) if opens => allow(handshake.clone()).await.err(),
+        _ => None,
+    };
     let mut answer = match route {
+        Route::Open(..) if forbidden.is_some() => {
+            forbid(core, forbidden.as_ref().map_or("", |refusal| refusal.message()), upgrade)
+        }
         Route::Refused(refusal) => refuse(core, refusal),
         Route::Elsewhere(owner) => return relay(site, &owner, request, caller, upgrade).await,
         Route::Open(Transport::Polling, query) => open_polling(core, &request, caller, &query),
@@ -72,6 +83,13 @@ where
             _ => status(StatusCode::INTERNAL_SERVER_ERROR),
         },
     };
+    let is_taken = answer.status() == StatusCode::OK || answer.status() == StatusCode::SWITCHING_PROTOCOLS;
+    if old_browser && answer.status() == StatusCode::OK {
+        answer.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));
+    }
+    if let Some(handshake) = handshake.filter(|_| is_taken) {
+        site.doors.apply(answer.headers_mut(), &handshake, opens);
+    }
     if let Some((cors, headers)) = origin {
         cors.apply(&headers, answer.headers_mut());
     }
@@ -148,11 +166,35 @@ fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller, query
         return status(StatusCode::SERVICE_UNAVAILABLE);
     };
     let handshake = Handshake::new(head_of(request), caller.peer);
+    let cookie = core.config.cookie.as_ref().map(|cookie| cookie.header(opening.sid()));
     let mut response = answered(core, Some(opening.start_polling(core, query, handshake)));
-    let agent = request.headers().get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
-    if memchr::memmem::find(agent, b";MSIE").or_else(|| memchr::memmem::find(agent, b"Trident/")).is_some() {
-        response.headers_mut().insert("x-xss-protection", HeaderValue::from_static("0"));
+    if let Some(Ok(cookie)) = cookie.map(HeaderValue::try_from) {
+        response.headers_mut().insert(SET_COOKIE, cookie);
     }
+    response
+}
+
+/// Engine.IO: Internet Explorer must not look for scripts in answers.
+fn is_old_browser(request: &HeaderMap) -> bool {
+    let agent = request.get(USER_AGENT).map_or(&b""[..], HeaderValue::as_bytes);
+    memchr::memmem::find(agent, b";MSIE").or_else(|| memchr::memmem::find(agent, b"Trident/")).is_some()
+}
+
+/// Refuses in the words of the program, or in the official one.
+fn forbid(core: &Core, message: &str, upgrade: bool) -> Response<Body> {
+    let refusal = Refusal::Forbidden;
+    core.counters.count_refusal(refusal);
+    let message = if message.is_empty() { refusal.message() } else { message };
+    if !upgrade {
+        let mut response = Response::new(Body::full(refusal.body_with(message)));
+        *response.status_mut() = StatusCode::FORBIDDEN;
+        response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+        return response;
+    }
+    let mut response = Response::new(Body::full(message.to_owned()));
+    *response.status_mut() = StatusCode::BAD_REQUEST;
+    response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("text/html"));
     response
 }
 

@@ -41,6 +41,9 @@ impl Core {
     pub(crate) fn route(&self, ask: Ask<'_>) -> Route {
         let query = Query::parse(ask.query);
         let Some(transport) = query.transport else { return Route::Refused(Refusal::UnknownTransport) };
+        if !self.config.transports.contains(&transport) {
+            return Route::Refused(Refusal::UnknownTransport);
+        }
         match query.session {
             Session::None => self.route_handshake(ask, query, transport),
             Session::Foreign => self.unknown(Cause::Foreign),

@@ -4,9 +4,10 @@ use crate::config::Config;
 use crate::core::{Application, Core, OnMessage};
 use crate::definition::Definition;
 use crate::delivery::Hub;
+use crate::doors::Doors;
 use crate::engine;
 use crate::handle::Handle;
-use crate::handler::Handlers;
+use crate::handler::{Handlers, Refusal};
 use crate::handshake::Handshake;
 use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
@@ -16,6 +17,7 @@ use crate::realms::{Matcher, OnNamespace, Parent as RealmParent, Realms, Rules};
 use crate::service::Service;
 use crate::site::Site;
 use crate::worker;
+use http::HeaderMap;
 use sockeye_cluster::Nsp;
 use sockeye_files::Files;
 use sockeye_link::Parent;
@@ -54,6 +56,7 @@ pub struct Server {
     on_namespace: Option<OnNamespace>,
     on_message: Option<OnMessage>,
     files: Option<Files>,
+    doors: Doors,
     mesh: Arc<OnceLock<Mesh>>,
     handle: Handle,
 }
@@ -61,7 +64,7 @@ pub struct Server {
 impl Server {
     /// Makes a server with the namespace `/`, in which nothing happens yet.
     pub fn new(mut config: Config) -> Self {
-        config.path = slashed(&config.path);
+        config.path = slashed(&config.path, config.add_trailing_slash);
         let mut server = Self {
             config,
             namespaces: BTreeMap::new(),
@@ -69,6 +72,7 @@ impl Server {
             on_namespace: None,
             on_message: None,
             files: None,
+            doors: Doors::default(),
             mesh: Arc::default(),
             handle: Handle::new(),
         };
@@ -150,6 +154,44 @@ impl Server {
         &mut self.parents[last].1
     }
 
+    /// Sets who decides whether a request may open a session (the official `allowRequest`). The refused hear the message, or
+    /// `Forbidden` where it is empty: by 403 on polling, by 400 on a WebSocket.
+    ///
+    /// ```
+    /// # use sockeye::{Config, Handshake, Server};
+    /// # let mut io = Server::new(Config::default());
+    /// io.allow_request(async |request: Handshake| match request.header("authorization") {
+    ///     Some(_) => Ok(()),
+    ///     None => Err("who are you?".into()),
+    /// });
+    /// ```
+    pub fn allow_request<F, R>(&mut self, allow: F) -> &mut Self
+    where
+        F: Fn(Handshake) -> R + Send + Sync + 'static,
+        R: Future<Output = Result<(), Refusal>> + Send + 'static,
+    {
+        self.doors.allow = Some(Arc::new(move |request| Box::pin(allow(request))));
+        self
+    }
+
+    /// Adds headers to the answer that opens a session (the official `initial_headers`).
+    pub fn initial_headers(
+        &mut self,
+        hook: impl Fn(&mut HeaderMap, &Handshake) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.doors.initial_headers.push(Arc::new(hook));
+        self
+    }
+
+    /// Adds headers to every answer of the engine that is no refusal (the official `headers`).
+    pub fn headers(
+        &mut self,
+        hook: impl Fn(&mut HeaderMap, &Handshake) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.doors.headers.push(Arc::new(hook));
+        self
+    }
+
     /// Serves files on every path that is not Socket.IO's.
     pub fn files(&mut self, files: Files) -> &mut Self {
         self.files = Some(files);
@@ -172,7 +214,8 @@ impl Server {
             // Boxed: whoever listens alone need not carry a worker's future.
             return Box::pin(worker::run(|tag| self.start(tag), parent, assign)).await;
         }
-        self.serve(bind(address).await?).await
+        let listener = bind(address).await?;
+        Box::pin(self.serve(listener)).await
     }
 
     /// Serves a listener of one's own until the server is closed.
@@ -229,11 +272,15 @@ impl Server {
         };
         let core = Core::new(self.config, tag, application, self.mesh);
         self.handle.start(&core);
-        Listening { site: Site::new(core, self.files), handle: self.handle }
+        Listening { site: Site::new(core, self.files, self.doors), handle: self.handle }
     }
 }
 
-fn slashed(path: &str) -> String {
+fn slashed(path: &str, trailing: bool) -> String {
     let bare = path.trim_matches('/');
-    if bare.is_empty() { "/".to_owned() } else { format!("/{bare}/") }
+    match (bare.is_empty(), trailing) {
+        (true, _) => "/".to_owned(),
+        (false, true) => format!("/{bare}/"),
+        (false, false) => format!("/{bare}"),
+    }
 }

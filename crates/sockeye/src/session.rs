@@ -35,8 +35,9 @@ impl Core {
 
     /// The `open` packet: the body of the handshake's answer, or the first frame.
     pub(crate) fn open_packet(&self, opening: &Opening, transport: Transport) -> String {
+        let offers = self.config.allow_upgrades && self.config.transports.contains(&Transport::WebSocket);
         let upgrades: &[Transport] = match transport {
-            Transport::Polling if self.config.allow_upgrades => &[Transport::WebSocket],
+            Transport::Polling if offers => &[Transport::WebSocket],
             Transport::Polling | Transport::WebSocket => &[],
         };
         let open = Open {
@@ -77,6 +78,11 @@ impl Arrival {
 }
 
 impl Opening {
+    /// The session's id.
+    pub(crate) fn sid(&self) -> Sid {
+        self.sid
+    }
+
     /// Starts the task of a polling session and answers its handshake. The task ends with the session, and a panic ends the
     /// session.
     pub(crate) fn start_polling(

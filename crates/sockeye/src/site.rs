@@ -3,6 +3,7 @@
 use crate::client_bundle::ClientBundle;
 use crate::compression::Press;
 use crate::core::Core;
+use crate::doors::Doors;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use sockeye_files::Files;
 use sockeye_relay::{Body, Relay};
@@ -16,16 +17,18 @@ pub(crate) struct Site {
     pub(crate) relay: Relay,
     /// What makes answers of polling small.
     pub(crate) press: Press,
+    /// The hooks of the engine.
+    pub(crate) doors: Doors,
     bundle: Option<ClientBundle>,
     files: Option<Files>,
 }
 
 impl Site {
-    pub(crate) fn new(core: Arc<Core>, files: Option<Files>) -> Arc<Self> {
+    pub(crate) fn new(core: Arc<Core>, files: Option<Files>, doors: Doors) -> Arc<Self> {
         let bundle = core.config.serve_client.then(|| ClientBundle::find(core.config.client_dir.clone()));
         let relay = Relay::new(sockeye_relay::Config::default());
         let press = Press::new(core.config.http_compression);
-        Arc::new(Self { core, relay, press, bundle, files })
+        Arc::new(Self { core, relay, doors, press, bundle, files })
     }
 
     /// Answers a request for a file of the browser client; `None` when it is not one.

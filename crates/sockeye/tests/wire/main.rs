@@ -15,6 +15,7 @@ mod engine_io_refusals;
 mod engine_io_upgrade;
 mod engine_io_v4;
 mod engine_io_websocket;
+mod engine_options;
 mod harness;
 mod hooks;
 mod http_compression;

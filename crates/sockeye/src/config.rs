@@ -62,7 +62,7 @@ pub struct Config {
     /// while all are busy goes out as it is.
     pub http_compression: Option<HttpCompression>,
     /// How messages on WebSockets are compressed, for clients that offer permessage-deflate. Default `None`: not at all. With
-    /// [`DeflateConfig::default`] a connection keeps nothing between messages, a thread that compresses 372 KiB. Messages over 1 MiB go
+    /// [`DeflateConfig::default`] a connection keeps nothing between messages, a thread that compresses 372 KiB. Messages over 256 KiB go
     /// out as they are, since compressing one holds up whoever shares the thread.
     pub per_message_deflate: Option<DeflateConfig>,
     /// Bytes that may wait for one client. When more comes volatile messages are dropped and any other closes the connection

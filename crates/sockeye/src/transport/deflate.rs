@@ -5,8 +5,9 @@ use sockeye_proto::ws::deflate::{Answer, Compressor, Deflater, Lease, Window};
 use std::cell::RefCell;
 use std::sync::Arc;
 
-/// Bytes of the longest frame that is compressed; a longer one goes out as it is: compressing holds up whoever shares the thread.
-pub(crate) const DEFLATE_BYTES_MAX: usize = 1 << 20;
+/// Bytes of the longest frame that is compressed; a longer one goes out as it is: compressing holds up whoever shares the thread, for
+/// 1.7 ms (JSON) to 3.6 ms (noise) at this length.
+const DEFLATE_BYTES_MAX: usize = 256 << 10;
 
 thread_local! {
     /// Empty until the thread compresses for the first time.

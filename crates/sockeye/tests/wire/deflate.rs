@@ -57,7 +57,9 @@ async fn messages_are_compressed_both_ways_from_the_threshold_on() {
             (1022, false),
             (1023, true),
             (70_000, true),
-            (900_000, true),
+            ((256 << 10) - 1, true),
+            (256 << 10, false),
+            (900_000, false),
             (100, false),
             (5000, true),
         ] {
@@ -70,7 +72,7 @@ async fn messages_are_compressed_both_ways_from_the_threshold_on() {
             client.send(Opcode::Binary, &message.as_bytes()[1..], false).await;
             let (bytes, compressed) = client.next().await;
             assert!(bytes == message.as_bytes()[1..], "{size}");
-            assert_eq!(compressed, size >= 1024, "{size}");
+            assert_eq!(compressed, (1024..=256 << 10).contains(&size), "{size}");
         }
     }
 }

@@ -6,6 +6,7 @@
 //   node server.mjs --app chat|contract --port 3000      serves the page, the client and the app, as `sockeye up` does
 //                   [--client own]                       Sockeye's own small browser client instead of the official one
 //   node server.mjs --app conformance [--engine] --port  the test server of the official protocol suites
+//                   [--allow-eio3] [--msgpack]           clients of Engine.IO v3 as well; the other parser
 
 import { createServer } from "node:http";
 import { readFile } from "node:fs/promises";
@@ -14,6 +15,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
+import msgpack from "socket.io-msgpack-parser";
 import { chat, conformance, contract } from "./apps.mjs";
 
 const { values: flags } = parseArgs({
@@ -24,6 +26,8 @@ const { values: flags } = parseArgs({
     engine: { type: "boolean", default: false },
     "per-message-deflate": { type: "boolean", default: false },
     "context-takeover": { type: "boolean", default: false },
+    "allow-eio3": { type: "boolean", default: false },
+    msgpack: { type: "boolean", default: false },
     client: { type: "string", default: "official" },
   },
 });
@@ -36,13 +40,14 @@ const http = createServer(plain);
 if (flags.app === "conformance") {
   const alone = { serverNoContextTakeover: true, clientNoContextTakeover: true };
   const perMessageDeflate = flags["per-message-deflate"] && (flags["context-takeover"] || alone);
-  const timings = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1e6, cors: { origin: "*" }, perMessageDeflate };
+  const timings = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1e6, cors: { origin: "*" }, allowEIO3: flags["allow-eio3"], perMessageDeflate };
   if (flags.engine) {
     const engine = new EngineServer(timings);
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
     engine.attach(http, { path: "/engine.io/" });
   } else {
-    conformance(new Server(http, { ...timings, connectTimeout: 1000 }));
+    const parser = flags.msgpack ? { parser: msgpack } : {};
+    conformance(new Server(http, { ...timings, ...parser, connectTimeout: 1000 }));
   }
 } else {
   const io = new Server(http, { serveClient: flags.client === "official" });

@@ -5,6 +5,7 @@ use crate::cookie::Cookie;
 use crate::cors::Cors;
 use crate::deflate::DeflateConfig;
 use sockeye_proto::engine::Transport;
+use sockeye_proto::socket::Parser;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
@@ -53,6 +54,8 @@ pub struct Config {
     /// How many namespaces clients may bring to life; beyond it they hear `Invalid namespace`. Each costs some 100 bytes for
     /// each of `threads`. Default 100,000.
     pub child_namespaces_max: u32,
+    /// How packets are written (the official `parser`); clients must have the same. Default text.
+    pub parser: Parser,
     /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits for an answer. Default 10 s.
     pub ack_timeout: Duration,
     /// Which other origins may use the server from a browser. Default none.
@@ -139,6 +142,7 @@ impl Default for Config {
             allow_eio3: false,
             cleanup_empty_child_namespaces: false,
             child_namespaces_max: 100_000,
+            parser: Parser::Text,
             ack_timeout: Duration::from_secs(10),
             cors: None,
             per_message_deflate: None,

@@ -1,5 +1,7 @@
 //! A Socket.IO packet while it is written: the JSON first, then the headers into the room left before it.
 //!
+//! Where the server has another parser the JSON becomes one message of that.
+//!
 //! One buffer from the first byte to the socket: how many attachments there are, and so how the header reads, is known only
 //! after the payload.
 
@@ -9,6 +11,7 @@ use bytes::Bytes;
 use sockeye_cluster::{Nsp, Packet};
 use sockeye_proto::socket::event::RESERVED;
 use sockeye_proto::socket::packet::{Kind, encode_header};
+use sockeye_proto::socket::{Parser, msgpack};
 use sockeye_proto::ws::Opcode;
 use sockeye_proto::ws::encoder::HEADER_MAX;
 
@@ -103,8 +106,22 @@ impl<'a> Draft<'a> {
         Packet { data, attachments: self.attachments.clone() }
     }
 
+    /// Makes a message of it.
+    ///
+    /// # Errors
+    /// The payload nests too deep for another parser than the text one.
+    pub(crate) fn seal(self, parser: Parser, kind: Kind, id: Option<u64>) -> Result<Outgoing, EmitError> {
+        match parser {
+            Parser::Text => Ok(self.seal_text(kind, id)),
+            Parser::Msgpack => {
+                let json = &self.buffer[self.json..];
+                Ok(Outgoing::binary(&msgpack::encode(kind, self.nsp, id, json, &self.attachments)?))
+            }
+        }
+    }
+
     /// Puts the headers before it.
-    pub(crate) fn seal(mut self, kind: Kind, id: Option<u64>) -> Outgoing {
+    fn seal_text(mut self, kind: Kind, id: Option<u64>) -> Outgoing {
         let count = u32::try_from(self.attachments.len()).unwrap_or(u32::MAX);
         let end = self.buffer.len();
         // Written behind the JSON and moved before it, so that no second buffer is needed.
@@ -117,15 +134,21 @@ impl<'a> Draft<'a> {
     }
 
     /// Seals it as an event.
-    pub(crate) fn seal_event(self, ack: Option<u64>) -> Outgoing {
+    ///
+    /// # Errors
+    /// As [`Draft::seal`].
+    pub(crate) fn seal_event(self, parser: Parser, ack: Option<u64>) -> Result<Outgoing, EmitError> {
         let kind = if self.attachments.is_empty() { Kind::Event } else { Kind::BinaryEvent };
-        self.seal(kind, ack)
+        self.seal(parser, kind, ack)
     }
 
     /// Seals it as an ack.
-    pub(crate) fn seal_ack(self, id: u64) -> Outgoing {
+    ///
+    /// # Errors
+    /// As [`Draft::seal`].
+    pub(crate) fn seal_ack(self, parser: Parser, id: u64) -> Result<Outgoing, EmitError> {
         let kind = if self.attachments.is_empty() { Kind::Ack } else { Kind::BinaryAck };
-        self.seal(kind, Some(id))
+        self.seal(parser, kind, Some(id))
     }
 
     fn new(nsp: &'a Nsp) -> Self {
@@ -147,6 +170,23 @@ impl<'a> Draft<'a> {
     }
 }
 
+/// Writes a packet of the protocol's own: CONNECT, DISCONNECT, CONNECT_ERROR.
+pub(crate) fn protocol_packet(parser: Parser, kind: Kind, nsp: &str, json: &str) -> Outgoing {
+    match parser {
+        Parser::Text => {
+            let mut header = Vec::with_capacity(16);
+            encode_header(kind, nsp, None, 0, &mut header);
+            Outgoing::text(&[&header, json.as_bytes()])
+        }
+        Parser::Msgpack => {
+            let packet = msgpack::encode(kind, nsp, None, json.as_bytes(), &[]);
+            // Only what a user added to a refusal can nest too deep.
+            let packet = packet.or_else(|_| msgpack::encode(kind, nsp, None, b"{}", &[]));
+            Outgoing::binary(&packet.unwrap_or_default())
+        }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -162,10 +202,22 @@ mod tests {
         check("/", event("/", &binary()), &format!(r#"51-["e",{placeholder}]"#));
         check(&long, event(&format!("/{long}"), &1), &format!(r#"2/{long},["e",1]"#));
         let nsp = Nsp::new("/a");
-        let ack = |id| Draft::ack(&nsp, &(1, 2), 10).unwrap().seal_ack(id);
+        let ack = |id| Draft::ack(&nsp, &(1, 2), 10).unwrap().seal_ack(Parser::Text, id).unwrap();
         assert_eq!(text(&ack(u64::MAX)), format!("43/a,{}[1,2]", u64::MAX));
-        let asks = Draft::event(&nsp, "e", &(), 10).unwrap().seal_event(Some(7));
+        let asks = Draft::event(&nsp, "e", &(), 10).unwrap().seal_event(Parser::Text, Some(7)).unwrap();
         assert_eq!(text(&asks), r#"42/a,7["e"]"#);
+    }
+
+    #[test]
+    fn msgpack_packets_are_the_official_bytes() {
+        let nsp = Nsp::new("/");
+        let draft = Draft::event(&nsp, "e", &Bytes::from_static(&[7]), 10).unwrap();
+        let event = draft.seal_event(Parser::Msgpack, None).unwrap();
+        let packet = b"\x83\xa4type\x02\xa4data\x92\xa1e\xc4\x01\x07\xa3nsp\xa1/";
+        assert_eq!(frames(&event), [[&[0x82, packet.len() as u8][..], packet].concat()]);
+        let refusal = protocol_packet(Parser::Msgpack, Kind::ConnectError, "/", r#"{"message":"no"}"#);
+        let packet = b"\x83\xa4type\x04\xa4data\x81\xa7message\xa2no\xa3nsp\xa1/";
+        assert_eq!(frames(&refusal), [[&[0x82, packet.len() as u8][..], packet].concat()]);
     }
 
     #[test]
@@ -182,17 +234,24 @@ mod tests {
     fn a_packet_of_another_node_goes_out_as_it_came() {
         let nsp = Nsp::new("/");
         let packet = Draft::event(&nsp, "e", &(1, Bytes::from_static(b"x")), 10).unwrap().packet();
-        let here = Draft::event(&nsp, "e", &(1, Bytes::from_static(b"x")), 10).unwrap().seal_event(None);
-        let there = Draft::remote(&nsp, &packet).seal_event(None);
+        let here = Draft::event(&nsp, "e", &(1, Bytes::from_static(b"x")), 10)
+            .unwrap()
+            .seal_event(Parser::Text, None)
+            .unwrap();
+        let there = Draft::remote(&nsp, &packet).seal_event(Parser::Text, None).unwrap();
         assert!(here.frames().eq(there.frames()));
     }
 
     fn event(nsp: &str, payload: &impl Payload) -> Outgoing {
-        Draft::event(&Nsp::new(nsp), "e", payload, 10).unwrap().seal_event(None)
+        Draft::event(&Nsp::new(nsp), "e", payload, 10).unwrap().seal_event(Parser::Text, None).unwrap()
     }
 
     fn check(nsp: &str, outgoing: Outgoing, packet: &str) {
         assert_eq!(text(&outgoing), format!("4{packet}"), "{nsp}");
+    }
+
+    fn frames(outgoing: &Outgoing) -> Vec<Vec<u8>> {
+        outgoing.frames().map(<[u8]>::to_vec).collect()
     }
 
     fn text(outgoing: &Outgoing) -> String {

@@ -94,4 +94,4 @@ pub use traffic::Traffic;
 pub use sockeye_cluster::{Refused, Room};
 pub use sockeye_files::Files;
 pub use sockeye_proto::engine::Transport;
-pub use sockeye_proto::socket::DisconnectReason;
+pub use sockeye_proto::socket::{DisconnectReason, Parser};

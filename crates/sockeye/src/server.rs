@@ -93,10 +93,10 @@ impl Server {
     /// The namespace of that name, made at the first call. A missing leading slash is added.
     pub fn namespace(&mut self, name: &str) -> &mut Definition {
         let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
-        let (threads, attachments_max) = (self.config.threads.get(), self.config.attachments_max);
+        let Config { threads, attachments_max, parser, .. } = self.config;
         let mesh = &self.mesh;
         self.namespaces.entry(name).or_insert_with_key(|name| Definition {
-            hub: Arc::new(Hub::new(Nsp::new(name), threads, Arc::clone(mesh), attachments_max)),
+            hub: Arc::new(Hub::new(Nsp::new(name), threads.get(), Arc::clone(mesh), attachments_max, parser)),
             handlers: Handlers::default(),
         })
     }
@@ -148,7 +148,9 @@ impl Server {
         // The official name, which no client can ask for: it is no namespace.
         let nsp = Nsp::new(&format!("/_{}", self.parents.len()));
         let (threads, attachments_max) = (self.config.threads.get(), self.config.attachments_max);
-        let hub = Arc::new(Hub::new(nsp, threads, Arc::clone(&self.mesh), attachments_max).parent());
+        let hub = Arc::new(
+            Hub::new(nsp, threads, Arc::clone(&self.mesh), attachments_max, self.config.parser).parent(),
+        );
         self.parents.push((matcher, Definition { hub, handlers: Handlers::default() }));
         let last = self.parents.len() - 1;
         &mut self.parents[last].1

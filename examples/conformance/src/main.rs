@@ -21,6 +21,9 @@ struct Flags {
     /// With `--per-message-deflate`: let messages refer to earlier ones, as the official server does.
     #[arg(long)]
     context_takeover: bool,
+    /// Write packets as socket.io-msgpack-parser does.
+    #[arg(long)]
+    msgpack: bool,
     /// The address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -47,6 +50,7 @@ fn config(flags: &Flags) -> Config {
         per_message_deflate: flags
             .per_message_deflate
             .then(|| if flags.context_takeover { DeflateConfig::OFFICIAL } else { DeflateConfig::default() }),
+        parser: if flags.msgpack { sockeye::Parser::Msgpack } else { sockeye::Parser::Text },
         ..Config::default()
     }
 }

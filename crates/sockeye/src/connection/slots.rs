@@ -7,13 +7,13 @@ use crate::config::EventsExcess;
 use crate::core::{Application, Core};
 use crate::counters::Counters;
 use crate::delivery::Mailbox;
+use crate::draft::protocol_packet;
 use crate::error::HandlerError;
 use crate::event::Event;
 use crate::handler::{Failure, OnEvent, Refusal, Running, unharmed};
 use crate::handshake::Handshake;
 use crate::limit::Limit;
 use crate::meter::Meter;
-use crate::outgoing::Outgoing;
 use crate::payload::Args;
 use crate::realms::{Entry, Found, Realm, Stay};
 use crate::socket::Socket;
@@ -23,7 +23,7 @@ use sockeye_cluster::Nsp;
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::client::{Client, Message};
 use sockeye_proto::socket::dialect::INVALID_NAMESPACE;
-use sockeye_proto::socket::packet::{Kind, encode_header};
+use sockeye_proto::socket::packet::Kind;
 use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
 use std::collections::VecDeque;
 use std::num::NonZeroU32;
@@ -154,7 +154,8 @@ impl Slots {
         let Some(Entry { realm, stay }) = entry else {
             Counters::count(&ground.core.counters.connect_errors);
             ground.client.refuse(nsp);
-            let answer = refusal_packet(nsp, INVALID_NAMESPACE);
+            let answer =
+                protocol_packet(ground.core.config.parser, Kind::ConnectError, nsp, INVALID_NAMESPACE);
             ground.mailbox.post(&answer.shared());
             return;
         };
@@ -421,7 +422,10 @@ impl Slot {
                 Counters::count(&ground.core.counters.connect_errors);
                 let nsp = self.nsp().clone();
                 ground.client.refuse(&nsp);
-                ground.mailbox.post(&refusal_packet(&nsp, &refusal.json(ground.client.dialect())).shared());
+                let dialect = ground.client.dialect();
+                let json = refusal.json(dialect);
+                let answer = protocol_packet(dialect.parser, Kind::ConnectError, &nsp, &json);
+                ground.mailbox.post(&answer.shared());
             }
         }
     }
@@ -489,13 +493,6 @@ impl Drop for Slot {
     fn drop(&mut self) {
         self.socket.close();
     }
-}
-
-/// A CONNECT_ERROR, also for a namespace that does not exist.
-fn refusal_packet(nsp: &str, json: &str) -> Outgoing {
-    let mut header = Vec::new();
-    encode_header(Kind::ConnectError, nsp, None, 0, &mut header);
-    Outgoing::text(&[&header, json.as_bytes()])
 }
 
 /// Polls a user's future; one that panics is over.

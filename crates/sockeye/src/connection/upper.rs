@@ -51,7 +51,7 @@ impl Upper {
         limits: Limits,
         now: Instant,
     ) -> Self {
-        let dialect = Dialect { protocol: mailbox.protocol(), ..Dialect::default() };
+        let dialect = Dialect { protocol: mailbox.protocol(), parser: core.config.parser };
         match &core.application {
             Application::SocketIo(_) => Self::SocketIo(Box::new(SocketIo {
                 core: Arc::clone(core),

@@ -2,7 +2,7 @@
 
 use super::{Control, Rooms};
 use crate::cluster::{Alone, Cluster};
-use crate::draft::Draft;
+use crate::draft::{Draft, protocol_packet};
 use crate::emitted::{Emitted, OnEmit, Recipients};
 use crate::id::SocketId;
 use crate::mesh::Mesh;
@@ -11,8 +11,8 @@ use crate::payload::{Args, EmitError, Payload};
 use parking_lot::RwLock;
 use sockeye_cluster::{Flags, Message, Nsp, Packet, Room, Selector};
 use sockeye_proto::sid::Sid;
-use sockeye_proto::socket::packet::{Kind, encode_header};
-use sockeye_proto::socket::{Dialect, Event};
+use sockeye_proto::socket::packet::Kind;
+use sockeye_proto::socket::{Dialect, Event, Parser};
 use std::fmt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, OnceLock};
@@ -25,6 +25,7 @@ pub(crate) struct Hub {
     /// Who is asked where there is no mesh.
     alone: OnceLock<Arc<Alone>>,
     attachments_max: u32,
+    parser: Parser,
     /// Listeners of everything that goes out, once the server starts.
     listeners: OnceLock<Vec<OnEmit>>,
     /// The namespaces that this one stands for, if it stands for others.
@@ -39,13 +40,20 @@ impl fmt::Debug for Hub {
 
 impl Hub {
     /// Makes the hub of a namespace. `mesh` is set once the server joins one.
-    pub(crate) fn new(nsp: Nsp, threads: usize, mesh: Arc<OnceLock<Mesh>>, attachments_max: u32) -> Self {
+    pub(crate) fn new(
+        nsp: Nsp,
+        threads: usize,
+        mesh: Arc<OnceLock<Mesh>>,
+        attachments_max: u32,
+        parser: Parser,
+    ) -> Self {
         Self {
             nsp,
             rooms: Rooms::new(threads),
             mesh,
             alone: OnceLock::new(),
             attachments_max,
+            parser,
             listeners: OnceLock::new(),
             children: None,
         }
@@ -59,7 +67,13 @@ impl Hub {
 
     /// Makes the hub of a namespace that this one is to stand for.
     pub(crate) fn child(&self, nsp: &str) -> Self {
-        Self::new(Nsp::new(nsp), self.rooms.shards(), Arc::clone(&self.mesh), self.attachments_max)
+        Self::new(
+            Nsp::new(nsp),
+            self.rooms.shards(),
+            Arc::clone(&self.mesh),
+            self.attachments_max,
+            self.parser,
+        )
     }
 
     /// Stands for a namespace from here on.
@@ -116,27 +130,28 @@ impl Hub {
     ) -> Result<Outgoing, EmitError> {
         let draft = Draft::event(&self.nsp, name, payload, self.attachments_max)?;
         self.tell_listeners(Recipients::Socket(SocketId::new(id)), &draft);
-        Ok(draft.seal_event(ack))
+        draft.seal_event(self.parser, ack)
+    }
+
+    /// Encodes an event that another node, or the whole cluster, is asked to deliver.
+    pub(super) fn remote_event(&self, packet: &Packet, ack: Option<u64>) -> Result<Outgoing, EmitError> {
+        Draft::remote(&self.nsp, packet).seal_event(self.parser, ack)
     }
 
     /// Encodes the answer to an event that asked for one.
     pub(crate) fn ack(&self, id: u64, payload: &impl Payload) -> Result<Outgoing, EmitError> {
-        Ok(Draft::ack(&self.nsp, payload, self.attachments_max)?.seal_ack(id))
+        Draft::ack(&self.nsp, payload, self.attachments_max)?.seal_ack(self.parser, id)
     }
 
     /// Encodes the answer to a client that may enter.
     pub(crate) fn connect_packet(&self, dialect: Dialect, id: Sid) -> Outgoing {
-        let mut header = Vec::with_capacity(16);
-        encode_header(Kind::Connect, &self.nsp, None, 0, &mut header);
         let payload = dialect.admission(id.as_str(), None).unwrap_or_default();
-        Outgoing::text(&[&header, payload.as_bytes()])
+        protocol_packet(dialect.parser, Kind::Connect, &self.nsp, &payload)
     }
 
     /// Encodes the word to a client that has to leave.
     pub(crate) fn disconnect_packet(&self) -> Outgoing {
-        let mut header = Vec::with_capacity(16);
-        encode_header(Kind::Disconnect, &self.nsp, None, 0, &mut header);
-        Outgoing::text(&[&header])
+        protocol_packet(self.parser, Kind::Disconnect, &self.nsp, "")
     }
 
     /// Delivers an event to the selected sockets, here and on the other nodes. Never waits.
@@ -162,13 +177,14 @@ impl Hub {
             };
             mesh.publish(&self.nsp, message);
         }
-        self.deliver(&selector, flags, draft);
-        Ok(())
+        self.deliver(&selector, flags, draft)
     }
 
     /// Delivers an event that another node published.
     pub(crate) fn deliver_remote(&self, selector: &Selector, flags: Flags, packet: &Packet) {
-        self.deliver(selector, flags, Draft::remote(&self.nsp, packet));
+        if let Err(error) = self.deliver(selector, flags, Draft::remote(&self.nsp, packet)) {
+            tracing::debug!(%error, "an event of another node cannot be written for our clients");
+        }
     }
 
     /// Says something to the other nodes themselves.
@@ -253,11 +269,13 @@ impl Hub {
         }
     }
 
-    fn deliver(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) {
+    fn deliver(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
         self.tell_listeners(Recipients::Rooms { rooms: &selector.rooms, except: &selector.except }, &draft);
         let compress = flags.compress.unwrap_or(true);
-        let outgoing = draft.seal_event(None).volatile(flags.volatile).compress(compress).shared();
+        let outgoing =
+            draft.seal_event(self.parser, None)?.volatile(flags.volatile).compress(compress).shared();
         self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
+        Ok(())
     }
 
     pub(super) fn tell_listeners(&self, to: Recipients<'_>, draft: &Draft<'_>) {

@@ -71,8 +71,10 @@ impl Hub {
             let hand_in = move |args: Args| cluster.answer(|node| node.handle_ack(&asker, args.first()));
             match member.profile.acks.expect_until(until, Box::new(hand_in)) {
                 Ok(id) => {
-                    let outgoing = Draft::remote(self.nsp(), packet).seal_event(Some(id));
-                    member.mailbox.post(&outgoing.volatile(flags.volatile).shared());
+                    // What cannot be written for this client is missing in the end, too.
+                    if let Ok(outgoing) = self.remote_event(packet, Some(id)) {
+                        member.mailbox.post(&outgoing.volatile(flags.volatile).shared());
+                    }
                     clients += 1;
                 }
                 // It was meant, and will be missing.

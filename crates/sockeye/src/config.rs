@@ -4,6 +4,7 @@ use crate::compression::HttpCompression;
 use crate::cookie::Cookie;
 use crate::cors::Cors;
 use crate::deflate::DeflateConfig;
+use crate::recovery::Recovery;
 use sockeye_proto::engine::Transport;
 use sockeye_proto::socket::Parser;
 use std::net::SocketAddr;
@@ -56,6 +57,8 @@ pub struct Config {
     pub child_namespaces_max: u32,
     /// How packets are written (the official `parser`); clients must have the same. Default text.
     pub parser: Parser,
+    /// Whether clients whose connection broke go on where they were (the official `connectionStateRecovery`). Default: no.
+    pub connection_state_recovery: Option<Recovery>,
     /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits for an answer. Default 10 s.
     pub ack_timeout: Duration,
     /// Which other origins may use the server from a browser. Default none.
@@ -143,6 +146,7 @@ impl Default for Config {
             cleanup_empty_child_namespaces: false,
             child_namespaces_max: 100_000,
             parser: Parser::Text,
+            connection_state_recovery: None,
             ack_timeout: Duration::from_secs(10),
             cors: None,
             per_message_deflate: None,

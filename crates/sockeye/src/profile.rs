@@ -4,6 +4,8 @@ use crate::acks::Acks;
 use crate::handshake::Handshake;
 use parking_lot::Mutex;
 use serde_json::value::RawValue;
+use sockeye_cluster::Pid;
+use std::sync::OnceLock;
 
 /// A socket's request, its data, and the acks that it owes.
 #[derive(Debug)]
@@ -14,11 +16,13 @@ pub(crate) struct Profile {
     pub(crate) acks: Acks,
     /// What the application keeps with the socket.
     pub(crate) data: Mutex<Option<Box<RawValue>>>,
+    /// Its session, where there is one that can be recovered.
+    pub(crate) pid: OnceLock<Pid>,
 }
 
 impl Profile {
     /// The profile of a socket that nothing is known of yet but its request.
     pub(crate) fn new(handshake: Handshake) -> Self {
-        Self { handshake, acks: Acks::default(), data: Mutex::new(None) }
+        Self { handshake, acks: Acks::default(), data: Mutex::new(None), pid: OnceLock::new() }
     }
 }

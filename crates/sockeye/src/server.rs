@@ -3,7 +3,7 @@
 use crate::config::Config;
 use crate::core::{Application, Core, OnMessage};
 use crate::definition::Definition;
-use crate::delivery::Hub;
+use crate::delivery::{Hub, Sessions};
 use crate::doors::Doors;
 use crate::engine;
 use crate::handle::Handle;
@@ -95,8 +95,13 @@ impl Server {
         let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
         let Config { threads, attachments_max, parser, .. } = self.config;
         let mesh = &self.mesh;
+        let recovery = self.config.connection_state_recovery;
+        let sessions = || recovery.map(|recovery| Sessions::new(recovery.max_disconnection_duration));
         self.namespaces.entry(name).or_insert_with_key(|name| Definition {
-            hub: Arc::new(Hub::new(Nsp::new(name), threads.get(), Arc::clone(mesh), attachments_max, parser)),
+            hub: Arc::new(
+                Hub::new(Nsp::new(name), threads.get(), Arc::clone(mesh), attachments_max, parser)
+                    .recovering(sessions()),
+            ),
             handlers: Handlers::default(),
         })
     }
@@ -148,9 +153,10 @@ impl Server {
         // The official name, which no client can ask for: it is no namespace.
         let nsp = Nsp::new(&format!("/_{}", self.parents.len()));
         let (threads, attachments_max) = (self.config.threads.get(), self.config.attachments_max);
-        let hub = Arc::new(
-            Hub::new(nsp, threads, Arc::clone(&self.mesh), attachments_max, self.config.parser).parent(),
-        );
+        let recovery = self.config.connection_state_recovery;
+        let sessions = recovery.map(|recovery| Sessions::new(recovery.max_disconnection_duration));
+        let hub = Hub::new(nsp, threads, Arc::clone(&self.mesh), attachments_max, self.config.parser);
+        let hub = Arc::new(hub.recovering(sessions).parent());
         self.parents.push((matcher, Definition { hub, handlers: Handlers::default() }));
         let last = self.parents.len() - 1;
         &mut self.parents[last].1

@@ -2,7 +2,7 @@
 
 use crate::acks::Acks;
 use crate::broadcast::Broadcast;
-use crate::delivery::{Control, Hub, Mailbox, Member};
+use crate::delivery::{Claim, Control, Hub, Mailbox, Member};
 use crate::handshake::Handshake;
 use crate::id::SocketId;
 use crate::namespace::Namespace;
@@ -11,9 +11,11 @@ use crate::payload::{EmitError, FromArgs, Payload};
 use crate::profile::Profile;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
-use sockeye_cluster::{Room, Selector};
+use serde_json::value::RawValue;
+use sockeye_cluster::{Flags, Pid, Room, Selector};
 use sockeye_proto::engine::Transport;
 use sockeye_proto::sid::Sid;
+use sockeye_proto::socket::DisconnectReason;
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -46,6 +48,8 @@ struct State {
     connected: AtomicBool,
     /// The client left or never got in: what is said from here on would reach another socket of its connection.
     gone: AtomicBool,
+    /// It goes on with a session.
+    recovered: AtomicBool,
     /// Its credential ended.
     expired: AtomicBool,
 }
@@ -86,6 +90,7 @@ impl Socket {
             ack_timeout,
             connected: AtomicBool::new(false),
             gone: AtomicBool::new(false),
+            recovered: AtomicBool::new(false),
             expired: AtomicBool::new(false),
         }))
     }
@@ -105,6 +110,12 @@ impl Socket {
         &self.0.profile.handshake
     }
 
+    /// Whether the client came back and goes on where it was, with its id, rooms, data and what it missed:
+    /// [`Config::connection_state_recovery`](crate::Config::connection_state_recovery).
+    pub fn recovered(&self) -> bool {
+        self.0.recovered.load(Ordering::Acquire)
+    }
+
     /// Whether the client is in the namespace.
     pub fn is_connected(&self) -> bool {
         self.0.connected.load(Ordering::Acquire)
@@ -120,6 +131,9 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the payload cannot be sent as it is.
     pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
+        if self.0.profile.pid.get().is_some() {
+            return self.0.hub.keep_for(self.0.id, Flags::default(), event, &payload);
+        }
         let outgoing = self.0.hub.event(self.0.id, event, &payload, None)?;
         self.post(outgoing);
         Ok(())
@@ -130,6 +144,10 @@ impl Socket {
     /// # Errors
     /// As [`Socket::emit`].
     pub fn emit_volatile(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
+        if self.0.profile.pid.get().is_some() {
+            let flags = Flags { volatile: true, ..Flags::default() };
+            return self.0.hub.keep_for(self.0.id, flags, event, &payload);
+        }
         let outgoing = self.0.hub.event(self.0.id, event, &payload, None)?;
         self.post(outgoing.volatile(true));
         Ok(())
@@ -177,13 +195,13 @@ impl Socket {
     /// Joins rooms.
     pub fn join<I: IntoIterator<Item: Into<Room>>>(&self, rooms: I) {
         for room in rooms {
-            self.0.hub.rooms().join(self.0.id, &room.into());
+            self.0.hub.join_one(self.0.id, self.0.profile.pid.get(), &room.into());
         }
     }
 
     /// Leaves a room.
     pub fn leave(&self, room: &str) {
-        self.0.hub.rooms().leave(self.0.id, room);
+        self.0.hub.leave_one(self.0.id, self.0.profile.pid.get(), room);
     }
 
     /// The rooms that the socket is in, its own first; none once it is gone.
@@ -276,6 +294,33 @@ impl Socket {
     fn expire(&self, at: Option<Instant>) {
         // A connection that is gone needs no end.
         drop(self.0.mailbox.control(Control::Expire { id: self.0.id, at }));
+    }
+
+    /// Takes the place of a socket whose session goes on.
+    pub(crate) fn take_over(&self, claim: &Claim) {
+        self.0.recovered.store(true, Ordering::Release);
+        let data = std::str::from_utf8(&claim.data).ok().filter(|data| !data.is_empty());
+        let data = data.and_then(|data| RawValue::from_string(data.to_owned()).ok());
+        *self.0.profile.data.lock() = data;
+    }
+
+    /// Begins anew after all.
+    pub(crate) fn start_over(&self) {
+        self.0.recovered.store(false, Ordering::Release);
+        *self.0.profile.data.lock() = None;
+    }
+
+    /// The session that begins with it.
+    pub(crate) fn pid_or_new(&self) -> Pid {
+        self.0.profile.pid.get_or_init(|| format!("{:032x}", rand::random::<u128>()).into()).clone()
+    }
+
+    /// Lets its session wait for the client, if the reason allows it.
+    pub(crate) fn part(&self, reason: DisconnectReason) {
+        if let Some(pid) = self.0.profile.pid.get() {
+            let data = self.0.profile.data.lock().clone();
+            self.0.hub.part(pid, reason, data.as_deref().map(RawValue::get));
+        }
     }
 
     /// What its namespace keeps of it.

@@ -6,7 +6,7 @@
 use crate::config::EventsExcess;
 use crate::core::{Application, Core};
 use crate::counters::Counters;
-use crate::delivery::Mailbox;
+use crate::delivery::{Claim, Hub, Mailbox};
 use crate::draft::protocol_packet;
 use crate::error::HandlerError;
 use crate::event::Event;
@@ -18,8 +18,10 @@ use crate::payload::Args;
 use crate::realms::{Entry, Found, Realm, Stay};
 use crate::socket::Socket;
 use bytes::Bytes;
+use serde::Deserialize;
 use smallvec::SmallVec;
 use sockeye_cluster::Nsp;
+use sockeye_proto::engine::Protocol;
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::client::{Client, Message};
 use sockeye_proto::socket::dialect::INVALID_NAMESPACE;
@@ -62,6 +64,8 @@ struct Slot {
     _stay: Option<Stay>,
     meter: Meter,
     expiry: Option<Expiry>,
+    /// The session that it is to go on with.
+    claim: Option<Claim>,
 }
 
 /// The end of a credential.
@@ -161,11 +165,22 @@ impl Slots {
         };
         let (hub, mailbox) = (Arc::clone(&realm.hub), Arc::clone(ground.mailbox));
         let config = &ground.core.config;
+        let recovery = config.connection_state_recovery.filter(|_| is_v4(ground));
+        let claim = recovery.and_then(|_| claim(&hub, &handshake));
+        let id = claim.as_ref().map_or(id, |claim| claim.sid);
         let socket = Socket::new(id, hub, mailbox, handshake, config.ack_timeout);
+        let mut passed = 0;
+        if let Some(claim) = &claim {
+            socket.take_over(claim);
+            if recovery.is_some_and(|recovery| recovery.skip_middlewares) {
+                passed = realm.handlers.guards.len();
+            }
+        }
         let mut slot = Box::new(Slot {
             realm,
             socket,
-            state: State::Entering(0),
+            state: State::Entering(passed),
+            claim,
             work: None,
             waiting: VecDeque::new(),
             _stay: stay,
@@ -432,13 +447,32 @@ impl Slot {
 
     /// Socket.IO v5, "Connection to a namespace": the answer goes out before anything else reaches the socket.
     fn admit(&mut self, ground: &mut Ground<'_>) {
+        let hub = Arc::clone(self.socket.hub());
+        let dialect = ground.client.dialect();
+        let id = self.socket.sid();
+        if let Some(claim) = self.claim.take() {
+            let welcome = hub.connect_packet(dialect, id, Some(&claim.pid));
+            if hub.resume(&self.socket.member(), &claim, welcome) {
+                return self.entered(ground);
+            }
+            // It cannot go on after all: whoever was let in as somebody known is looked at.
+            self.socket.start_over();
+            self.state = State::Entering(0);
+            return;
+        }
+        let recovers = hub.sessions().is_some() && is_v4(ground);
+        let pid = recovers.then(|| self.socket.pid_or_new());
+        let welcome = hub.connect_packet(dialect, id, pid.as_ref());
+        hub.open(self.socket.member(), pid.as_ref(), welcome);
+        self.entered(ground);
+    }
+
+    fn entered(&mut self, ground: &mut Ground<'_>) {
         let hub = self.socket.hub();
         self.state = State::Entered;
         Counters::count(&ground.core.counters.connects);
         ground.client.admit(hub.nsp());
-        ground.mailbox.post(&hub.connect_packet(ground.client.dialect(), self.socket.sid()).shared());
         self.socket.set_connected();
-        hub.rooms().add(self.socket.member());
         if self.realm.handlers.on_connect.is_some() {
             self.waiting.push_back(Job::Connected);
         }
@@ -459,6 +493,7 @@ impl Slot {
                     let failure = unharmed(|| hook(self.socket.clone(), reason)).flatten();
                     failure.into_iter().for_each(|error| self.fail(error));
                 }
+                self.socket.part(reason);
                 self.socket.close();
                 if self.realm.handlers.on_disconnect.is_some() {
                     self.waiting.push_back(Job::Disconnected(reason));
@@ -491,7 +526,34 @@ impl Slot {
 impl Drop for Slot {
     /// However the connection ended, its sockets are in no room after it.
     fn drop(&mut self) {
+        if let Some(claim) = &self.claim {
+            self.socket.hub().forget(&claim.pid);
+        }
+        if self.state == State::Entered {
+            self.socket.part(DisconnectReason::TransportClose);
+        }
         self.socket.close();
+    }
+}
+
+/// Takes the session that a client names in its `auth` payload, if it can go on.
+fn claim(hub: &Hub, handshake: &Handshake) -> Option<Claim> {
+    let named: Named = hub.sessions().and_then(|_| handshake.auth().ok())?;
+    hub.claim(&named.pid, named.offset)
+}
+
+/// How a client names its session: Socket.IO's `pid` and `offset`.
+#[derive(Deserialize)]
+struct Named {
+    pid: String,
+    offset: Option<String>,
+}
+
+/// Clients of v3 know no sessions.
+fn is_v4(ground: &Ground<'_>) -> bool {
+    match ground.client.dialect().protocol {
+        Protocol::V3 => false,
+        Protocol::V4 => true,
     }
 }
 

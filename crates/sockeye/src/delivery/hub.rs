@@ -1,6 +1,6 @@
 //! One namespace's point of delivery: to the sockets here, and to the other nodes.
 
-use super::{Control, Rooms};
+use super::{Control, Rooms, Sessions};
 use crate::cluster::{Alone, Cluster};
 use crate::draft::{Draft, protocol_packet};
 use crate::emitted::{Emitted, OnEmit, Recipients};
@@ -9,7 +9,7 @@ use crate::mesh::Mesh;
 use crate::outgoing::Outgoing;
 use crate::payload::{Args, EmitError, Payload};
 use parking_lot::RwLock;
-use sockeye_cluster::{Flags, Message, Nsp, Packet, Room, Selector};
+use sockeye_cluster::{Flags, Message, Nsp, Packet, Pid, Room, Selector};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::packet::Kind;
 use sockeye_proto::socket::{Dialect, Event, Parser};
@@ -26,6 +26,8 @@ pub(crate) struct Hub {
     alone: OnceLock<Arc<Alone>>,
     attachments_max: u32,
     parser: Parser,
+    /// What is kept for clients whose connection broke, if anything is.
+    sessions: Option<Sessions>,
     /// Listeners of everything that goes out, once the server starts.
     listeners: OnceLock<Vec<OnEmit>>,
     /// The namespaces that this one stands for, if it stands for others.
@@ -54,9 +56,21 @@ impl Hub {
             alone: OnceLock::new(),
             attachments_max,
             parser,
+            sessions: None,
             listeners: OnceLock::new(),
             children: None,
         }
+    }
+
+    /// Keeps what clients may miss.
+    pub(crate) fn recovering(mut self, sessions: Option<Sessions>) -> Self {
+        self.sessions = sessions;
+        self
+    }
+
+    /// What is kept for clients whose connection broke.
+    pub(crate) fn sessions(&self) -> Option<&Sessions> {
+        self.sessions.as_ref()
     }
 
     /// Makes it one that stands for others: what is told it is told each of them.
@@ -74,6 +88,7 @@ impl Hub {
             self.attachments_max,
             self.parser,
         )
+        .recovering(self.sessions.as_ref().map(Sessions::anew))
     }
 
     /// Stands for a namespace from here on.
@@ -138,14 +153,27 @@ impl Hub {
         Draft::remote(&self.nsp, packet).seal_event(self.parser, ack)
     }
 
+    /// Delivers an event to one socket of this node by its room: it may be one that is away.
+    pub(crate) fn keep_for(
+        &self,
+        id: Sid,
+        flags: Flags,
+        name: &str,
+        payload: &impl Payload,
+    ) -> Result<(), EmitError> {
+        let draft = Draft::event(&self.nsp, name, payload, self.attachments_max)?;
+        self.tell_listeners(Recipients::Socket(SocketId::new(id)), &draft);
+        self.post(&Selector::to(id.as_str()), flags, draft)
+    }
+
     /// Encodes the answer to an event that asked for one.
     pub(crate) fn ack(&self, id: u64, payload: &impl Payload) -> Result<Outgoing, EmitError> {
         Draft::ack(&self.nsp, payload, self.attachments_max)?.seal_ack(self.parser, id)
     }
 
     /// Encodes the answer to a client that may enter.
-    pub(crate) fn connect_packet(&self, dialect: Dialect, id: Sid) -> Outgoing {
-        let payload = dialect.admission(id.as_str(), None).unwrap_or_default();
+    pub(crate) fn connect_packet(&self, dialect: Dialect, id: Sid, pid: Option<&Pid>) -> Outgoing {
+        let payload = dialect.admission(id.as_str(), pid.map(Pid::as_str)).unwrap_or_default();
         protocol_packet(dialect.parser, Kind::Connect, &self.nsp, &payload)
     }
 
@@ -250,14 +278,14 @@ impl Hub {
     /// Lets the selected sockets of this node join rooms.
     pub(crate) fn join_here(&self, selector: &Selector, rooms: &[Room]) {
         for member in self.rooms.select(selector) {
-            rooms.iter().for_each(|room| self.rooms.join(member.id, room));
+            rooms.iter().for_each(|room| self.join_one(member.id, member.profile.pid.get(), room));
         }
     }
 
     /// Lets the selected sockets of this node leave rooms.
     pub(crate) fn leave_here(&self, selector: &Selector, rooms: &[Room]) {
         for member in self.rooms.select(selector) {
-            rooms.iter().for_each(|room| self.rooms.leave(member.id, room));
+            rooms.iter().for_each(|room| self.leave_one(member.id, member.profile.pid.get(), room));
         }
     }
 
@@ -271,11 +299,21 @@ impl Hub {
 
     fn deliver(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
         self.tell_listeners(Recipients::Rooms { rooms: &selector.rooms, except: &selector.except }, &draft);
-        let compress = flags.compress.unwrap_or(true);
-        let outgoing =
-            draft.seal_event(self.parser, None)?.volatile(flags.volatile).compress(compress).shared();
-        self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
-        Ok(())
+        self.post(selector, flags, draft)
+    }
+
+    fn post(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
+        let post = |outgoing: Outgoing| {
+            let compress = flags.compress.unwrap_or(true);
+            let outgoing = outgoing.volatile(flags.volatile).compress(compress).shared();
+            self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
+        };
+        match &self.sessions {
+            Some(sessions) => sessions.deliver(selector, flags, &draft.packet(), |packet| {
+                self.remote_event(packet, None).map(post)
+            }),
+            None => draft.seal_event(self.parser, None).map(post),
+        }
     }
 
     pub(super) fn tell_listeners(&self, to: Recipients<'_>, draft: &Draft<'_>) {

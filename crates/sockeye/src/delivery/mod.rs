@@ -4,11 +4,14 @@
 mod hub;
 mod mailbox;
 mod questions;
+mod recovery;
 mod rooms;
+mod sessions;
 mod watch;
 
 pub(crate) use hub::Hub;
 pub(crate) use mailbox::{Control, Mail, Mailbox, Overflowed};
 pub(crate) use rooms::{Member, Rooms};
+pub(crate) use sessions::{Claim, Sessions};
 pub use watch::RoomEvent;
 pub(crate) use watch::{OnRoom, Watch};

@@ -20,6 +20,7 @@ mod harness;
 mod hooks;
 mod http_compression;
 mod limits;
+mod recovery;
 mod rooms;
 mod service;
 mod socket_io_acks;

@@ -169,7 +169,7 @@ async fn many_clients_come_talk_and_go_at_once() {
                 let sid = host.open_polling().await;
                 let mut ws = Ws::probe(&host, &sid).await;
                 ws.send("5").await;
-                let mut client = Client { ws, id: String::new() };
+                let mut client = Client::on(ws);
                 client.join("40").await;
                 client
             };

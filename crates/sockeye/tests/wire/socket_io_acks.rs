@@ -240,7 +240,7 @@ async fn hooks_that_panic_early_harm_nobody() {
     let (mut ws, _) = crate::harness::Ws::session(&host).await;
     ws.send("40").await;
     assert_eq!(ws.text().await, r#"44{"message":"internal error"}"#);
-    let mut client = Client { ws, id: String::new() };
+    let mut client = Client::on(ws);
     client.join(r#"40{"in":true}"#).await;
     client.hears_nothing().await;
     client.say("41").await;

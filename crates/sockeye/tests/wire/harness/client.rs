@@ -8,6 +8,8 @@ pub(crate) struct Client {
     pub(crate) ws: Ws,
     /// The id of its socket in the namespace that it entered first.
     pub(crate) id: String,
+    /// The private id of the session there, if it has one.
+    pub(crate) pid: String,
 }
 
 impl Client {
@@ -16,11 +18,16 @@ impl Client {
         Self::enter_with(host, "40").await
     }
 
+    /// A client that is in no namespace yet.
+    pub(crate) fn on(ws: Ws) -> Self {
+        Self { ws, id: String::new(), pid: String::new() }
+    }
+
     /// Enters by the CONNECT packet given.
     pub(crate) async fn enter_with(host: &Host, connect: &str) -> Self {
         // Boxed: opening is much, and every test does it.
         let (ws, _) = Box::pin(Ws::session(host)).await;
-        let mut client = Self { ws, id: String::new() };
+        let mut client = Self::on(ws);
         client.id = client.join(connect).await;
         client
     }
@@ -31,6 +38,9 @@ impl Client {
         let answer = self.text().await;
         let (_, payload) = answer.split_once('{').unwrap_or_else(|| panic!("no CONNECT: {answer}"));
         let payload: serde_json::Value = serde_json::from_str(&format!("{{{payload}")).unwrap();
+        if let Some(pid) = payload["pid"].as_str() {
+            pid.clone_into(&mut self.pid);
+        }
         payload["sid"].as_str().unwrap_or_else(|| panic!("no CONNECT: {answer}")).to_owned()
     }
 

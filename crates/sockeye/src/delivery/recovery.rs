@@ -1,0 +1,102 @@
+//! How a socket's session begins, waits for its client, and goes on.
+
+use super::{Claim, Hub, Member};
+use crate::cluster::now;
+use crate::outgoing::Outgoing;
+use sockeye_cluster::{Pid, Room};
+use sockeye_proto::sid::Sid;
+use sockeye_proto::socket::DisconnectReason;
+
+impl Hub {
+    /// Takes the session of a client that comes back, if it can go on. Until the socket is listed by [`Hub::resume`] nobody else gets it.
+    pub(crate) fn claim(&self, pid: &str, offset: Option<String>) -> Option<Claim> {
+        let pid = Pid::new(pid);
+        let restored = self.sessions()?.change(|store| store.restore(&pid, offset.as_deref(), now()))?;
+        Some(Claim { pid, offset, sid: restored.sid, data: restored.data.to_vec() })
+    }
+
+    /// Gives a claim up: the session is gone.
+    pub(crate) fn forget(&self, pid: &Pid) {
+        if let Some(sessions) = self.sessions() {
+            sessions.change(|store| store.forget(pid));
+        }
+    }
+
+    /// Lists a socket whose session begins, and posts the answer to its client.
+    pub(crate) fn open(&self, member: Member, pid: Option<&Pid>, welcome: Outgoing) {
+        let (Some(sessions), Some(pid)) = (self.sessions(), pid) else {
+            member.mailbox.post(&welcome.shared());
+            return self.rooms().add(member);
+        };
+        let _held = sessions.store.lock();
+        sessions.change(|store| store.open(pid.clone(), member.id, [Room::new(member.id.as_str())]));
+        member.mailbox.post(&welcome.shared());
+        self.rooms().add(member);
+    }
+
+    /// Lists a socket whose session goes on: what was missed goes first, then the answer. `false`: it cannot go on, and is gone.
+    pub(crate) fn resume(&self, member: &Member, claim: &Claim, welcome: Outgoing) -> bool {
+        let Some(sessions) = self.sessions() else { return false };
+        let held = sessions.store.lock();
+        let restored = {
+            let mut store = held.borrow_mut();
+            // Guards may have had the word: what came meanwhile was missed, too.
+            store.close(&claim.pid, claim.data.clone().into(), now());
+            store.restore(&claim.pid, claim.offset.as_deref(), now())
+        };
+        let Some(restored) = restored else { return false };
+        // A socket has one session.
+        drop(member.profile.pid.set(claim.pid.clone()));
+        for (_, packet) in &restored.missed {
+            // What could not be sent then was not sent to anybody.
+            if let Ok(outgoing) = self.remote_event(packet, None) {
+                member.mailbox.post(&outgoing.shared());
+            }
+        }
+        member.mailbox.post(&welcome.shared());
+        self.rooms().add(member.clone());
+        restored.rooms.iter().for_each(|room| self.rooms().join(member.id, room));
+        true
+    }
+
+    /// Keeps the session of a socket that ends for that reason, or ends it too.
+    pub(crate) fn part(&self, pid: &Pid, reason: DisconnectReason, data: Option<&str>) {
+        let Some(sessions) = self.sessions() else { return };
+        let data = data.unwrap_or_default().to_owned();
+        sessions.change(|store| {
+            store.handle_timeout(now());
+            if is_recoverable(reason) { store.close(pid, data.into(), now()) } else { store.forget(pid) }
+        });
+    }
+
+    /// Lets one socket join a room. A session knows of it first: it must not miss what its socket is to get.
+    pub(crate) fn join_one(&self, id: Sid, pid: Option<&Pid>, room: &Room) {
+        if let (Some(sessions), Some(pid)) = (self.sessions(), pid) {
+            sessions.change(|store| store.join(pid, room));
+        }
+        self.rooms().join(id, room);
+    }
+
+    /// Lets one socket leave a room.
+    pub(crate) fn leave_one(&self, id: Sid, pid: Option<&Pid>, room: &str) {
+        self.rooms().leave(id, room);
+        if let (Some(sessions), Some(pid)) = (self.sessions(), pid) {
+            sessions.change(|store| store.leave(pid, &Room::new(room)));
+        }
+    }
+}
+
+/// The official list.
+fn is_recoverable(reason: DisconnectReason) -> bool {
+    match reason {
+        DisconnectReason::TransportError
+        | DisconnectReason::TransportClose
+        | DisconnectReason::ForcedClose
+        | DisconnectReason::PingTimeout
+        | DisconnectReason::ServerShuttingDown
+        | DisconnectReason::ForcedServerClose => true,
+        DisconnectReason::ParseError
+        | DisconnectReason::ClientNamespaceDisconnect
+        | DisconnectReason::ServerNamespaceDisconnect => false,
+    }
+}

@@ -1,0 +1,70 @@
+//! The sessions of a namespace that may be recovered, behind their lock.
+//!
+//! It is held while an event is numbered and posted and while a session goes on and its socket is listed: else a client could
+//! get an event twice, or meet a later one first. It may be taken again by its own thread, since a listener of rooms may emit.
+
+use crate::cluster::now;
+use crate::payload::EmitError;
+use parking_lot::ReentrantMutex;
+use sockeye_cluster::recovery::{Config, Store};
+use sockeye_cluster::{Flags, Packet, Pid, Selector};
+use sockeye_proto::sid::Sid;
+use std::cell::RefCell;
+use std::time::{Duration, SystemTime};
+
+/// The sessions of a namespace and its last events.
+pub(crate) struct Sessions {
+    pub(super) store: ReentrantMutex<RefCell<Store>>,
+    away_max: Duration,
+}
+
+/// The session of a client that came back, while it is on its way in.
+pub(crate) struct Claim {
+    /// The session.
+    pub(crate) pid: Pid,
+    /// The last event that the client has met, as it says.
+    pub(super) offset: Option<String>,
+    /// The id of its socket.
+    pub(crate) sid: Sid,
+    /// The data of its socket, as JSON.
+    pub(crate) data: Vec<u8>,
+}
+
+impl Sessions {
+    /// Keeps nothing yet. Clients may be away for that long.
+    pub(crate) fn new(away_max: Duration) -> Self {
+        let config = Config { max_disconnection_duration: away_max, ..Config::default() };
+        let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
+        let start = u64::try_from(start.as_micros()).unwrap_or_default();
+        Self { store: ReentrantMutex::new(RefCell::new(Store::new(config, start))), away_max }
+    }
+
+    /// The same for another namespace.
+    pub(crate) fn anew(&self) -> Self {
+        Self::new(self.away_max)
+    }
+
+    /// Numbers an event and has it posted.
+    pub(super) fn deliver(
+        &self,
+        selector: &Selector,
+        flags: Flags,
+        packet: &Packet,
+        post: impl FnOnce(&Packet) -> Result<(), EmitError>,
+    ) -> Result<(), EmitError> {
+        let store = self.store.lock();
+        let packet = if flags.volatile {
+            store.borrow().stamp(packet)
+        } else {
+            store.borrow_mut().append(selector, packet, now())
+        };
+        post(&packet)
+    }
+
+    /// Changes what is kept.
+    pub(super) fn change<R>(&self, change: impl FnOnce(&mut Store) -> R) -> R {
+        let store = self.store.lock();
+        let mut store = store.borrow_mut();
+        change(&mut store)
+    }
+}

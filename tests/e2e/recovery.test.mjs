@@ -1,0 +1,50 @@
+// A stock client whose line is cut hears what it missed: once, and in order. The server is the library's example `recovery`.
+
+import assert from "node:assert/strict";
+import { spawn } from "node:child_process";
+import { after, before, describe, test } from "node:test";
+import { setTimeout as sleep } from "node:timers/promises";
+import { io } from "socket.io-client";
+
+const PROGRAM = process.env.SOCKEYE_RECOVERY_EXAMPLE;
+const COUNT = 200;
+
+describe("a client whose line is cut", { skip: PROGRAM ? false : "SOCKEYE_RECOVERY_EXAMPLE names no program" }, () => {
+  const port = 20000 + (process.pid % 20000);
+  let server;
+  before(async () => {
+    server = spawn(PROGRAM, { env: { ...process.env, PORT: String(port) }, stdio: "inherit" });
+    for (let tries = 0; tries < 200; tries += 1) {
+      if (await fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false)) return;
+      await sleep(25);
+    }
+    throw new Error("the server does not come up");
+  });
+  after(() => server?.kill());
+
+  for (const transports of [["websocket"], ["polling"]]) {
+    test(`hears each number once and in order by ${transports}`, async () => {
+      const socket = io(`http://127.0.0.1:${port}`, { transports, reconnectionDelay: 50, forceNew: true });
+      const numbers = [];
+      const ids = [];
+      let cuts = 0;
+      socket.on("number", (n) => numbers.push(n));
+      socket.on("connect", () => ids.push([socket.id, socket.recovered]));
+      await new Promise((resolve) => socket.once("connect", resolve));
+      await socket.emitWithAck("count", COUNT);
+      while (numbers.length < COUNT) {
+        if (cuts < 4 && numbers.length > cuts * 40 && socket.connected) {
+          cuts += 1;
+          socket.io.engine.close();
+        }
+        await sleep(10);
+      }
+      await sleep(50);
+      assert.deepEqual(numbers, Array.from({ length: COUNT }, (_, n) => n));
+      assert.equal(cuts, 4);
+      assert.equal(new Set(ids.map(([id]) => id)).size, 1);
+      assert.deepEqual(ids.map(([, recovered]) => recovered), [false, true, true, true, true]);
+      socket.close();
+    });
+  }
+});

@@ -4,15 +4,19 @@ import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
+import { existsSync } from "node:fs";
 import { io } from "socket.io-client";
+import { binary, freePort, REFERENCE } from "../harness/target.mjs";
 
-const PROGRAM = process.env.SOCKEYE_RECOVERY_EXAMPLE;
+const PROGRAM = process.env.SOCKEYE_RECOVERY_EXAMPLE ?? binary("examples/recovery");
+const SKIP = REFERENCE ? "the server is an example of ours" : existsSync(PROGRAM) ? false : `${PROGRAM} is not built`;
 const COUNT = 200;
 
-describe("a client whose line is cut", { skip: PROGRAM ? false : "SOCKEYE_RECOVERY_EXAMPLE names no program" }, () => {
-  const port = 20000 + (process.pid % 20000);
+describe("a client whose line is cut", { skip: SKIP }, () => {
+  let port;
   let server;
   before(async () => {
+    port = await freePort();
     server = spawn(PROGRAM, { env: { ...process.env, PORT: String(port) }, stdio: "inherit" });
     for (let tries = 0; tries < 200; tries += 1) {
       if (await fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false)) return;

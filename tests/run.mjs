@@ -55,7 +55,7 @@ for (const file of files) {
   const tap = join(temp, "tap");
   const report = ["spec", "stdout", "tap", tap];
   const reporters = report.map((value, i) => (i % 2 ? `--test-reporter-destination=${value}` : `--test-reporter=${value}`));
-  child = spawn(process.execPath, ["--test", `--test-timeout=${FILE_MS}`, ...reporters, join(here, "e2e", file)], { env, stdio: ["ignore", "inherit", "inherit"] });
+  child = spawn(process.execPath, ["--test", ...reporters, join(here, "e2e", file)], { env, stdio: ["ignore", "inherit", "inherit"], timeout: FILE_MS, killSignal: "SIGKILL" });
   const code = await new Promise((resolve) => child.on("close", resolve));
   const text = readFileSync(tap, "utf8");
   const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0);

@@ -60,6 +60,24 @@ describe(`kill -9 of a worker with ${CLIENTS} clients`, { skip: CLUSTER_ONLY }, 
   });
 });
 
+test("a poll that waits at a worker when it is killed hears the official 400", { skip: CLUSTER_ONLY }, async () => {
+  const target = await up({ workers: 1 });
+  try {
+    const path = "/socket.io/?EIO=4&transport=polling";
+    const sessions = await Promise.all(Array.from({ length: 20 }, () => fetch(target.url + path).then((answer) => answer.text())));
+    const polls = sessions.map(async (open) => {
+      const answer = await fetch(`${target.url}${path}&sid=${JSON.parse(open.slice(1)).sid}`);
+      return [answer.status, await answer.text()];
+    });
+    // One more request behind the polls: they are on their way, and whether one arrives before or after the kill is the same.
+    await fetch(target.url + path);
+    process.kill(target.workers()[0], "SIGKILL");
+    for (const poll of polls) assert.deepEqual(await poll, [400, '{"code":1,"message":"Session ID unknown"}']);
+  } finally {
+    await target.stop();
+  }
+});
+
 /** When this client lost its connection, tried again, and was back. */
 function watchReturn(socket) {
   const times = { gone: undefined, attempts: [], back: undefined, refused: [] };

@@ -33,8 +33,9 @@ for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => process.exi
 /** The product's binary, as cargo built it; `SOCKEYE_BIN` names another. */
 export function binary(name = "sockeye") {
   if (name === "sockeye" && process.env.SOCKEYE_BIN) return process.env.SOCKEYE_BIN;
-  const built = process.env.SOCKEYE_PROFILE ?? (existsSync(join(ROOT, "target/release", name)) ? "release" : "debug");
-  return join(ROOT, "target", built, name);
+  const target = process.env.CARGO_TARGET_DIR ?? join(ROOT, "target");
+  const built = process.env.SOCKEYE_PROFILE ?? (existsSync(join(target, "release", name)) ? "release" : "debug");
+  return join(target, built, name);
 }
 
 /**

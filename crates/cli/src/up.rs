@@ -6,7 +6,7 @@
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use sockeye_edge::Proxy;
@@ -22,6 +22,9 @@ use crate::{log, ports, runtime};
 
 /// The parent directory of the runtime directory.
 const RUNTIME_DIR_VARIABLE: &str = "SOCKEYE_RUNTIME_DIR";
+
+/// Signals this close together are one wish: `timeout` and shells signal a program and its group.
+const SAME_ASK: Duration = Duration::from_millis(500);
 
 /// How long answers under way may take once the last worker is gone.
 const EDGE_END_WAIT: Duration = Duration::from_millis(500);
@@ -80,7 +83,7 @@ impl House {
 
     async fn serve(mut self, drain: Duration) -> anyhow::Result<()> {
         let mut failure = None;
-        let mut stopping = false;
+        let mut stopping = None;
         loop {
             tokio::select! {
                 event = self.supervisor.next() => {
@@ -95,11 +98,14 @@ impl House {
                     }
                 }
                 () = asked_to_end(&mut self.interrupts, &mut self.terminations) => {
-                    if stopping {
+                    if stopping.is_some_and(|since: Instant| since.elapsed() < SAME_ASK) {
+                        continue;
+                    }
+                    if stopping.is_some() {
                         failure = Some("killed before all was closed in order");
                         self.supervisor.kill();
                     } else {
-                        stopping = true;
+                        stopping = Some(Instant::now());
                         self.stop(drain);
                     }
                 }

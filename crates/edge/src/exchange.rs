@@ -53,8 +53,12 @@ async fn to_owner(shared: &Shared, origin: &Origin, request: Request<Incoming>, 
                 unavailable(shared)
             }
         }
-        Err(RelayError::Broken(_)) if shared.workers.owner(tag).is_none() => refuse(shared, upgrade),
-        Err(error @ (RelayError::Broken(_) | RelayError::Switched)) => lost(&error),
+        Err(error @ RelayError::Broken(Breach::Ended(_))) => {
+            // The connection broke off before we were told that its worker is dead: ask there.
+            let dead = shared.workers.owner(tag).is_none() || !door.upstream.is_listening().await;
+            if dead { refuse(shared, upgrade) } else { lost(&error) }
+        }
+        Err(error @ (RelayError::Broken(Breach::Silent(_)) | RelayError::Switched)) => lost(&error),
     }
 }
 

@@ -277,6 +277,15 @@ impl Upstream {
         }
     }
 
+    /// Whether somebody still listens at the address, found by connecting: asked after an answer broke off, it tells a dead upstream from a
+    /// broken connection.
+    pub async fn is_listening(&self) -> bool {
+        match self.connect().await {
+            Ok(_) => true,
+            Err(refusal) => !crate::error::is_nobody(&refusal),
+        }
+    }
+
     async fn connect(&self) -> std::io::Result<Box<Lane>> {
         self.shared.counters.connects.fetch_add(1, Ordering::Relaxed);
         Lane::connect(&self.slot.address, &self.shared.config).await

@@ -91,8 +91,12 @@ async fn read_head(socket: &mut Socket, read: Bytes, max: usize) -> io::Result<O
     }
 }
 
+/// Whether an empty line has come; a bare line feed ends a line, too, as it does for the parser (RFC 9112 §2.2).
 fn has_head(bytes: &[u8]) -> bool {
-    memchr::memmem::find(bytes, b"\r\n\r\n").is_some()
+    memchr::memchr_iter(b'\n', bytes).any(|end| {
+        let rest = &bytes[end + 1..];
+        rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
+    })
 }
 
 /// The request, if it wants to open a session on a WebSocket.
@@ -221,5 +225,26 @@ async fn write_and_close(mut socket: Socket, bytes: Vec<u8>) {
     // The connection ends here, whether the client hears why or not.
     if socket.write_all(&bytes).await.is_ok() {
         drop(socket.shutdown().await);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_head_ends_with_an_empty_line_in_either_spelling() {
+        let rows: [(&[u8], bool); 7] = [
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", true),
+            (b"GET / HTTP/1.1\nHost: x\n\n", true),
+            (b"GET / HTTP/1.1\nHost: x\n\r\n", true),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nbody", true),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n", false),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r", false),
+            (b"", false),
+        ];
+        for (bytes, whole) in rows {
+            assert_eq!(has_head(bytes), whole, "{}", bytes.escape_ascii());
+        }
     }
 }

@@ -146,15 +146,19 @@ where
     } else {
         site.relay.request(owner, request, &origin).await
     };
-    answer.unwrap_or_else(|error| match &error {
+    match answer {
+        Ok(answer) => answer,
         // The owner died: its sessions are nobody's.
-        RelayError::Refused { source, .. } if is_nobody(source) => refuse(core, Refusal::UnknownSid),
-        RelayError::Refused { .. } => status(StatusCode::SERVICE_UNAVAILABLE),
-        RelayError::Broken(_) | RelayError::Switched => {
+        Err(RelayError::Refused { source, .. }) if is_nobody(&source) => refuse(core, Refusal::UnknownSid),
+        Err(RelayError::Broken(_)) if !site.relay.to(owner).is_listening().await => {
+            refuse(core, Refusal::UnknownSid)
+        }
+        Err(RelayError::Refused { .. }) => status(StatusCode::SERVICE_UNAVAILABLE),
+        Err(error @ (RelayError::Broken(_) | RelayError::Switched)) => {
             tracing::debug!(%error, "the owner of a session did not answer");
             status(StatusCode::BAD_GATEWAY)
         }
-    })
+    }
 }
 
 fn open_polling<B>(core: &Arc<Core>, request: &Request<B>, caller: Caller, query: &Query) -> Response<Body> {

@@ -45,7 +45,7 @@
 
   element("send").addEventListener("click", function (event) {
     event.preventDefault();
-    const text = input.value.trim();
+    const text = input.value;
     if (text === "") {
       alert("input your message");
       return;

@@ -130,14 +130,23 @@ const BUFFER_BYTES_MIN: u32 = 8 * 1024;
 mod tests {
     use super::*;
     use std::time::Duration;
+    use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
     #[tokio::test]
     async fn a_request_for_an_upstream_that_ended_unnoticed_comes_back_unsent() {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("upstream.sock");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        let mut lane = Lane::connect(&Address::Unix(path), &Config::default()).await.unwrap();
-        let (upstream, _) = listener.accept().await.unwrap();
+        let lane = Lane::connect(&Address::Unix(path), &Config::default()).await.unwrap();
+        let (mut upstream, _) = listener.accept().await.unwrap();
+        // A connection that has carried a request ends without a word to the next one.
+        let answer = async {
+            upstream.read(&mut [0; 1024]).await.unwrap();
+            upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        };
+        let first = lane.send(Request::get("/").body(Body::empty()).unwrap());
+        let (answered, ()) = tokio::join!(first, answer);
+        let Ok((_, mut lane)) = answered else { panic!("the first request is answered") };
         assert!(lane.is_idle());
         drop(upstream);
         // Lets the reactor hear of the end, which hyper then sees before it takes the request.

@@ -141,7 +141,7 @@ mod tests {
         let (mut upstream, _) = listener.accept().await.unwrap();
         // A connection that has carried a request ends without a word to the next one.
         let answer = async {
-            upstream.read(&mut [0; 1024]).await.unwrap();
+            assert!(upstream.read(&mut [0; 1024]).await.unwrap() > 0);
             upstream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
         };
         let first = lane.send(Request::get("/").body(Body::empty()).unwrap());

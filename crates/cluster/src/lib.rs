@@ -3,8 +3,9 @@
 //!
 //! [`Node`] is one server's part in the cluster. [`mesh::Mesh`] finds the other processes of a machine and keeps a
 //! connection to each (`docs/mesh.md`). [`recovery::Store`] keeps what clients miss while they are away. [`wire`] holds
-//! the official formats byte by byte.
+//! the official formats byte by byte. [`adapter`] is the contract of whatever carries messages between machines.
 
+pub mod adapter;
 mod address;
 pub mod mesh;
 mod message;

@@ -6,6 +6,7 @@
 
 mod intake;
 mod post;
+mod slot;
 mod slots;
 mod upper;
 

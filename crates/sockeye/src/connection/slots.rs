@@ -1,33 +1,29 @@
 //! The sockets of one connection: who may enter, and whose handler runs.
 //!
-//! A socket handles one event at a time, in order; further ones wait here, bounded. Handlers are polled by the connection's
-//! own task: no task and no channel per event.
+//! A socket handles one event at a time, in order; further ones wait, bounded: [`slot`](super::slot).
 
+use super::slot::{Expiry, Ground, Job, Slot, State, is_v4, poll_guarded};
 use crate::config::EventsExcess;
 use crate::core::{Application, Core};
 use crate::counters::Counters;
-use crate::delivery::{Claim, Hub, Mailbox};
+use crate::delivery::{Claim, Hub};
 use crate::draft::protocol_packet;
-use crate::error::HandlerError;
 use crate::event::Event;
-use crate::handler::{Failure, OnEvent, Refusal, Running, unharmed};
+use crate::handler::Running;
 use crate::handshake::Handshake;
 use crate::limit::Limit;
-use crate::meter::Meter;
 use crate::payload::Args;
-use crate::realms::{Entry, Found, Realm, Stay};
+use crate::realms::{Entry, Found, Realm};
 use crate::socket::Socket;
 use bytes::Bytes;
 use serde::Deserialize;
 use smallvec::SmallVec;
 use sockeye_cluster::Nsp;
-use sockeye_proto::engine::Protocol;
 use sockeye_proto::sid::Sid;
-use sockeye_proto::socket::client::{Client, Message};
+use sockeye_proto::socket::client::Message;
 use sockeye_proto::socket::dialect::INVALID_NAMESPACE;
 use sockeye_proto::socket::packet::Kind;
 use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
-use std::collections::VecDeque;
 use std::num::NonZeroU32;
 use std::sync::Arc;
 use std::task::{Context, Poll};
@@ -53,50 +49,6 @@ struct Search {
     work: Running<Option<Entry>>,
 }
 
-/// One socket and its work.
-struct Slot {
-    realm: Arc<Realm>,
-    socket: Socket,
-    state: State,
-    work: Option<Work>,
-    waiting: VecDeque<Job>,
-    /// Keeps a namespace alive that a client brought to life.
-    _stay: Option<Stay>,
-    meter: Meter,
-    expiry: Option<Expiry>,
-    /// The session that it is to go on with.
-    claim: Option<Claim>,
-}
-
-/// The end of a credential.
-#[derive(Debug, Clone, Copy)]
-struct Expiry {
-    at: Instant,
-    /// When the hook is to be called, until it was.
-    notice_at: Option<Instant>,
-}
-
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum State {
-    /// A guard has the word; the number of guards that said yes.
-    Entering(usize),
-    Entered,
-    /// Gone from the namespace; what it sent before is still handled.
-    Left,
-}
-
-enum Work {
-    Guard(Running<Result<(), Refusal>>),
-    Handler(Running<Failure>),
-}
-
-enum Job {
-    Connected,
-    Expiring,
-    Event(Option<OnEvent>, Event),
-    Disconnected(DisconnectReason),
-}
-
 /// What an event came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Taken {
@@ -108,19 +60,8 @@ pub(super) enum Taken {
     Excess,
 }
 
-/// What a connection lends its sockets.
-pub(super) struct Ground<'a> {
-    pub(super) core: &'a Arc<Core>,
-    pub(super) mailbox: &'a Arc<Mailbox>,
-    pub(super) handshake: &'a Handshake,
-    pub(super) client: &'a mut Client,
-}
-
 /// How many times the limit may wait while a handler awaits an ack of this very client.
 const EXCESS_FACTOR: usize = 4;
-
-/// What a client hears whose guard panicked.
-const GUARD_PANICKED: &str = "internal error";
 
 impl Slots {
     /// Asks the guards of `nsp`; admits at once where there are none.
@@ -176,17 +117,7 @@ impl Slots {
                 passed = realm.handlers.guards.len();
             }
         }
-        let mut slot = Box::new(Slot {
-            realm,
-            socket,
-            state: State::Entering(passed),
-            claim,
-            work: None,
-            waiting: VecDeque::new(),
-            _stay: stay,
-            meter: Meter::default(),
-            expiry: None,
-        });
+        let mut slot = Slot::new(realm, socket, stay, claim, passed);
         slot.advance(ground, cx);
         if !slot.is_done() {
             self.slots.push(slot);
@@ -292,8 +223,7 @@ impl Slots {
 
     /// Whether no handler runs or waits.
     pub(super) fn is_quiet(&self) -> bool {
-        self.searches.is_empty()
-            && self.slots.iter().all(|slot| slot.work.is_none() && slot.waiting.is_empty())
+        self.searches.is_empty() && self.slots.iter().all(|slot| slot.is_quiet())
     }
 
     /// When something is due.
@@ -346,196 +276,6 @@ impl Slots {
     }
 }
 
-impl Slot {
-    /// Polls what runs and starts what waits. `true` when anything ended.
-    fn advance(&mut self, ground: &mut Ground<'_>, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        loop {
-            match self.work.take() {
-                Some(Work::Handler(mut handler)) => match poll_guarded(&mut handler, cx) {
-                    Poll::Ready(outcome) => {
-                        moved = true;
-                        outcome.flatten().into_iter().for_each(|error| self.fail(error));
-                    }
-                    Poll::Pending => {
-                        self.work = Some(Work::Handler(handler));
-                        return moved;
-                    }
-                },
-                Some(Work::Guard(mut guard)) => match poll_guarded(&mut guard, cx) {
-                    Poll::Ready(verdict) => {
-                        moved = true;
-                        self.judge(verdict.unwrap_or_else(|| Err(Refusal::new(GUARD_PANICKED))), ground);
-                    }
-                    Poll::Pending => {
-                        self.work = Some(Work::Guard(guard));
-                        return moved;
-                    }
-                },
-                None if !self.start(ground) => return moved,
-                None => moved = true,
-            }
-        }
-    }
-
-    /// Starts the next piece of work. `false` when there is none.
-    fn start(&mut self, ground: &mut Ground<'_>) -> bool {
-        if let State::Entering(passed) = self.state {
-            match self.realm.handlers.guards.get(passed) {
-                Some(guard) => match unharmed(|| guard(self.socket.clone())) {
-                    Some(guard) => self.work = Some(Work::Guard(guard)),
-                    None => self.judge(Err(Refusal::new(GUARD_PANICKED)), ground),
-                },
-                None => self.admit(ground),
-            }
-            return true;
-        }
-        let Some(job) = self.waiting.pop_front() else { return false };
-        if self.waiting.is_empty() {
-            self.waiting = VecDeque::new();
-        }
-        self.begin(job);
-        true
-    }
-
-    /// Begins with a job right away where nothing is before it; no queue is touched then.
-    fn take(&mut self, job: Job) {
-        if self.work.is_none() && self.waiting.is_empty() {
-            self.begin(job);
-        } else {
-            self.waiting.push_back(job);
-        }
-    }
-
-    fn begin(&mut self, job: Job) {
-        let handlers = &self.realm.handlers;
-        let socket = self.socket.clone();
-        let running = unharmed(|| match job {
-            Job::Expiring => handlers.on_expiring.as_ref().map(|handler| handler(socket)),
-            Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket)),
-            Job::Event(handler, event) => {
-                for listener in &handlers.on_any {
-                    let failure = unharmed(|| listener(&event)).flatten();
-                    failure.into_iter().for_each(|error| self.fail(error));
-                }
-                handlers.dispatch(handler, event)
-            }
-            Job::Disconnected(reason) => {
-                handlers.on_disconnect.as_ref().map(|handler| handler(socket, reason))
-            }
-        });
-        self.work = running.flatten().map(Work::Handler);
-    }
-
-    fn judge(&mut self, verdict: Result<(), Refusal>, ground: &mut Ground<'_>) {
-        let State::Entering(passed) = self.state else { return };
-        match verdict {
-            Ok(()) => self.state = State::Entering(passed + 1),
-            Err(refusal) => {
-                self.state = State::Left;
-                self.socket.close();
-                Counters::count(&ground.core.counters.connect_errors);
-                let nsp = self.nsp().clone();
-                ground.client.refuse(&nsp);
-                let dialect = ground.client.dialect();
-                let json = refusal.json(dialect);
-                let answer = protocol_packet(dialect.parser, Kind::ConnectError, &nsp, &json);
-                ground.mailbox.post(&answer.shared());
-            }
-        }
-    }
-
-    /// Socket.IO v5, "Connection to a namespace": the answer goes out before anything else reaches the socket.
-    fn admit(&mut self, ground: &mut Ground<'_>) {
-        let hub = Arc::clone(self.socket.hub());
-        let dialect = ground.client.dialect();
-        let id = self.socket.sid();
-        if let Some(claim) = self.claim.take() {
-            let welcome = hub.connect_packet(dialect, id, Some(&claim.pid));
-            if hub.resume(&self.socket.member(), &claim, welcome) {
-                return self.entered(ground);
-            }
-            // It cannot go on after all: whoever was let in as somebody known is looked at.
-            self.socket.start_over();
-            self.state = State::Entering(0);
-            return;
-        }
-        let recovers = hub.sessions().is_some() && is_v4(ground);
-        let pid = recovers.then(|| self.socket.pid_or_new());
-        let welcome = hub.connect_packet(dialect, id, pid.as_ref());
-        hub.open(self.socket.member(), pid.as_ref(), welcome);
-        self.entered(ground);
-    }
-
-    fn entered(&mut self, ground: &mut Ground<'_>) {
-        let hub = self.socket.hub();
-        self.state = State::Entered;
-        Counters::count(&ground.core.counters.connects);
-        ground.client.admit(hub.nsp());
-        self.socket.set_connected();
-        if self.realm.handlers.on_connect.is_some() {
-            self.waiting.push_back(Job::Connected);
-        }
-    }
-
-    fn leave(&mut self, counters: &Counters, reason: DisconnectReason) {
-        match self.state {
-            State::Left => {}
-            State::Entering(_) => {
-                self.state = State::Left;
-                self.work = None;
-                self.socket.close();
-            }
-            State::Entered => {
-                self.state = State::Left;
-                counters.count_disconnect(reason);
-                if let Some(hook) = &self.realm.handlers.on_disconnecting {
-                    let failure = unharmed(|| hook(self.socket.clone(), reason)).flatten();
-                    failure.into_iter().for_each(|error| self.fail(error));
-                }
-                self.socket.part(reason);
-                self.socket.close();
-                if self.realm.handlers.on_disconnect.is_some() {
-                    self.waiting.push_back(Job::Disconnected(reason));
-                }
-            }
-        }
-    }
-
-    /// Tells who wants to know that a handler failed.
-    fn fail(&self, error: HandlerError) {
-        match &self.realm.handlers.on_error {
-            Some(hook) => drop(unharmed(|| hook(&self.socket, error))),
-            None => tracing::warn!(nsp = %self.nsp(), %error, "handler failed"),
-        }
-    }
-
-    fn nsp(&self) -> &Nsp {
-        self.socket.hub().nsp()
-    }
-
-    fn is_in(&self, nsp: &str) -> bool {
-        self.state != State::Left && *self.nsp() == *nsp
-    }
-
-    fn is_done(&self) -> bool {
-        self.state == State::Left && self.work.is_none() && self.waiting.is_empty()
-    }
-}
-
-impl Drop for Slot {
-    /// However the connection ended, its sockets are in no room after it.
-    fn drop(&mut self) {
-        if let Some(claim) = &self.claim {
-            self.socket.hub().forget(&claim.pid);
-        }
-        if self.state == State::Entered {
-            self.socket.part(DisconnectReason::TransportClose);
-        }
-        self.socket.close();
-    }
-}
-
 /// Takes the session that a client names in its `auth` payload, if it can go on.
 fn claim(hub: &Hub, handshake: &Handshake) -> Option<Claim> {
     let named: Named = hub.sessions().and_then(|_| handshake.auth().ok())?;
@@ -547,21 +287,4 @@ fn claim(hub: &Hub, handshake: &Handshake) -> Option<Claim> {
 struct Named {
     pid: String,
     offset: Option<String>,
-}
-
-/// Clients of v3 know no sessions.
-fn is_v4(ground: &Ground<'_>) -> bool {
-    match ground.client.dialect().protocol {
-        Protocol::V3 => false,
-        Protocol::V4 => true,
-    }
-}
-
-/// Polls a user's future; one that panics is over.
-fn poll_guarded<T>(work: &mut Running<T>, cx: &mut Context<'_>) -> Poll<Option<T>> {
-    match unharmed(|| work.as_mut().poll(cx)) {
-        Some(Poll::Ready(value)) => Poll::Ready(Some(value)),
-        Some(Poll::Pending) => Poll::Pending,
-        None => Poll::Ready(None),
-    }
 }

@@ -1,6 +1,7 @@
 //! What lies above the engine session: Socket.IO, or messages alone.
 
-use super::slots::{Ground, Slots, Taken};
+use super::slot::Ground;
+use super::slots::{Slots, Taken};
 use crate::core::{Application, Core, OnMessage};
 use crate::delivery::Mailbox;
 use crate::engine;

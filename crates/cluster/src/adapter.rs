@@ -129,6 +129,7 @@ pub type Inbox = Arc<dyn Fn(Arrival) + Send + Sync>;
 
 /// What comes in.
 #[derive(Clone, Debug, PartialEq, Eq)]
+#[expect(clippy::large_enum_variant, reason = "nearly all that comes in are messages")]
 pub enum Arrival {
     /// A message of another server or of an emitter. (One's own may come too; the node ignores it.)
     Message {

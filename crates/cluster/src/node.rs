@@ -395,16 +395,18 @@ impl Node {
                     asker,
                     nsp: nsp_here,
                     selector: selector.clone(),
-                    flags,
+                    flags: flags.clone(),
                     packet: packet.clone(),
                 };
                 let request_id = Some(request_id);
                 let kind = Kind::Acks { single: flags.expect_single_response };
-                (kind, flags, Message::Broadcast { selector, flags, packet, request_id }, Some(own))
+                let message = Message::Broadcast { selector, flags: flags.clone(), packet, request_id };
+                (kind, flags, message, Some(own))
             }
             Request::FetchSockets { selector, flags } => {
                 let own = Question::FetchSockets { asker, nsp: nsp_here, selector: selector.clone() };
-                (Kind::Sockets, flags, Message::FetchSockets { selector, flags, request_id }, Some(own))
+                let message = Message::FetchSockets { selector, flags: flags.clone(), request_id };
+                (Kind::Sockets, flags, message, Some(own))
             }
             Request::ServerSideEmit { packet, timeout } => {
                 let flags = Flags { timeout, ..Flags::default() };

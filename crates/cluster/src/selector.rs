@@ -2,6 +2,7 @@
 //!
 //! Says nothing of how sockets are found: an index of rooms asks [`Selector::selects`] or walks the rooms itself.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::Room;
@@ -57,7 +58,7 @@ impl Selector {
 }
 
 /// How a broadcast is to be treated, in the official adapters' words.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub struct Flags {
     /// The message may be dropped for a client that is not ready to take it.
     pub volatile: bool,
@@ -71,4 +72,7 @@ pub struct Flags {
     pub timeout: Option<Duration>,
     /// One reply is enough: the room is that of a single socket.
     pub expect_single_response: bool,
+    /// A later message of the same key takes the place of this one while it waits for a client. Not an official flag: official
+    /// servers pass over it.
+    pub coalesce: Option<Arc<str>>,
 }

@@ -173,7 +173,7 @@ fn alone_or_local_a_request_asks_this_server_only() {
         (&[], broadcast(Flags::default()), true),
         (&[], fetch(Flags::default()), true),
         (&[], ask(), false),
-        (&["b"], broadcast(local), true),
+        (&["b"], broadcast(local.clone()), true),
         (&["b"], fetch(local), true),
     ];
     for (peers, request, here) in rows {
@@ -204,7 +204,7 @@ fn a_question_is_answered_to_its_asker_alone() {
         (
             Message::Broadcast {
                 selector: selector.clone(),
-                flags,
+                flags: flags.clone(),
                 packet: Packet::text(r#"["e"]"#),
                 request_id: Some(id()),
             },

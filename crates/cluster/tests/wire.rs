@@ -33,11 +33,12 @@ fn an_envelope_has_the_official_keys_in_the_official_order() {
                     broadcast: true,
                     timeout: Some(Duration::from_millis(500)),
                     expect_single_response: true,
+                    coalesce: Some("k".into()),
                 },
                 packet: Packet::text(r#"["hello"]"#),
                 request_id: Some(request_id()),
             },
-            r#"{"type":3,"data":{"packet":{"type":2,"data":["hello"]},"requestId":"e0f1","opts":{"rooms":[],"except":[],"flags":{"volatile":true,"compress":false,"broadcast":true,"expectSingleResponse":true,"timeout":500}}},"uid":"u","nsp":"/"}"#.to_owned(),
+            r#"{"type":3,"data":{"packet":{"type":2,"data":["hello"]},"requestId":"e0f1","opts":{"rooms":[],"except":[],"flags":{"volatile":true,"compress":false,"broadcast":true,"expectSingleResponse":true,"timeout":500,"coalesce":"k"}}},"uid":"u","nsp":"/"}"#.to_owned(),
         ),
         (
             Message::SocketsJoin { selector: selector(), rooms: vec!["x".into()] },

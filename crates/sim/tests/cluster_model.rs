@@ -303,12 +303,12 @@ impl World {
                 if flags.local {
                     self.delivered.remove(&self.serial);
                 }
-                Request::Broadcast { selector, flags, packet }
+                Request::Broadcast { selector, flags: flags.clone(), packet }
             }
             Kind::One if server_side => {
                 Request::ServerSideEmit { packet: Packet::text(r#"["ask"]"#), timeout: flags.timeout }
             }
-            Kind::One => Request::FetchSockets { selector, flags },
+            Kind::One => Request::FetchSockets { selector, flags: flags.clone() },
         };
         let random = self.dice.roll();
         let node = &mut self.members[at].node;

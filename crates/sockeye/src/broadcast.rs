@@ -70,6 +70,14 @@ impl Broadcast {
         self
     }
 
+    /// Lets a later event of the same key take the place of this one while it waits for a client, on every node: positions of
+    /// cursors, numbers on a dashboard. The later one stands at the end, so what a client gets is in the order in which it was
+    /// said. An event that wants an ack is never replaced. Keys are a namespace's own.
+    pub fn coalesce(mut self, key: &str) -> Self {
+        self.flags.coalesce = Some(key.into());
+        self
+    }
+
     /// Emits an event to the chosen sockets. Never waits.
     ///
     /// # Errors
@@ -113,7 +121,8 @@ impl Broadcast {
     ) -> Result<Answers<T>, AskError> {
         let packet = self.hub.packet(event, &payload)?;
         drop(payload);
-        let request = Request::Broadcast { selector: self.selector, flags: self.flags, packet };
+        let flags = Flags { coalesce: None, ..self.flags };
+        let request = Request::Broadcast { selector: self.selector, flags, packet };
         let outcome = self.hub.ask(request).await?;
         Ok(Answers::of(&outcome))
     }

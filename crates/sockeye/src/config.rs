@@ -71,9 +71,12 @@ pub struct Config {
     /// [`DeflateConfig::default`] a connection keeps nothing between messages, a thread that compresses 372 KiB. Messages over 256 KiB go
     /// out as they are, since compressing one holds up whoever shares the thread.
     pub per_message_deflate: Option<DeflateConfig>,
-    /// Bytes that may wait for one client. When more comes volatile messages are dropped and any other closes the connection
-    /// (`transport close`). Default 16 MiB; messages are shared, so a broadcast counts once in memory and in each mailbox.
+    /// Bytes that may wait for one client. When more comes volatile messages are dropped; any other does what `mailbox_excess` says.
+    /// Default 16 MiB; messages are shared, so a broadcast counts once in memory and in each mailbox.
     pub mailbox_bytes_max: u32,
+    /// What happens to a client that does not take its mail, at `mailbox_bytes_max`. Default: its connection is closed. Another
+    /// word for one socket: [`Socket::set_mailbox_excess`](crate::Socket::set_mailbox_excess).
+    pub mailbox_excess: MailboxExcess,
     /// Events of one socket that may wait while a handler works. At this number the client is read no further. While a handler
     /// waits for an ack of this very client reading goes on, up to four times as many; then the connection closes.
     /// Default 64.
@@ -128,6 +131,19 @@ pub enum EventsExcess {
     Close,
 }
 
+/// What happens when more mail waits for a client than [`Config::mailbox_bytes_max`] allows.
+/// Messages of a key replace each other before that, under either: [`Unicast::coalesce`](crate::Unicast::coalesce).
+#[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
+pub enum MailboxExcess {
+    /// Its connection is closed (`transport close`), and the limit `mailbox_bytes_max` is counted.
+    #[default]
+    Close,
+    /// The events that wait longest are dropped until an eighth of the mailbox is free, and counted (`mail_dropped_oldest`). What
+    /// is left comes in order. Answers to the client, events that want an ack and packets of the protocol stay; those with a key
+    /// go last. Where nothing is left to drop the connection is closed as by `Close`.
+    DropOldest,
+}
+
 impl Default for Config {
     fn default() -> Self {
         Self {
@@ -152,6 +168,7 @@ impl Default for Config {
             per_message_deflate: None,
             http_compression: Some(HttpCompression::default()),
             mailbox_bytes_max: 16 << 20,
+            mailbox_excess: MailboxExcess::default(),
             events_waiting_max: const { NonZeroUsize::new(64).unwrap() },
             events_per_second: None,
             events_excess: EventsExcess::default(),

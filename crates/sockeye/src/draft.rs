@@ -139,7 +139,7 @@ impl<'a> Draft<'a> {
     /// As [`Draft::seal`].
     pub(crate) fn seal_event(self, parser: Parser, ack: Option<u64>) -> Result<Outgoing, EmitError> {
         let kind = if self.attachments.is_empty() { Kind::Event } else { Kind::BinaryEvent };
-        self.seal(parser, kind, ack)
+        Ok(self.seal(parser, kind, ack)?.expendable(ack.is_none()))
     }
 
     /// Seals it as an ack.

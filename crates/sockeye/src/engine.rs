@@ -46,7 +46,7 @@ impl Client {
             Message::Text(text) => Outgoing::text(&[text.as_bytes()]),
             Message::Binary(bytes) => Outgoing::binary(bytes),
         };
-        self.mailbox.post(&outgoing.shared());
+        self.mailbox.post(&outgoing.expendable(true).shared());
     }
 
     /// Closes the session.

@@ -60,6 +60,7 @@ mod stats;
 mod stranger;
 mod traffic;
 mod transport;
+mod unicast;
 mod worker;
 
 pub mod deflate;
@@ -68,7 +69,7 @@ pub mod engine;
 pub use answers::{Answers, AskError, Missing};
 pub use broadcast::Broadcast;
 pub use compression::HttpCompression;
-pub use config::{Config, EventsExcess};
+pub use config::{Config, EventsExcess, MailboxExcess};
 pub use cookie::{Cookie, SameSite};
 pub use cors::{Cors, CorsError, CorsOptions, Origin};
 pub use definition::Definition;
@@ -92,6 +93,7 @@ pub use service::Service;
 pub use socket::{AckError, Socket};
 pub use stats::Stats;
 pub use traffic::Traffic;
+pub use unicast::Unicast;
 
 pub use sockeye_cluster::{Refused, Room};
 pub use sockeye_files::Files;

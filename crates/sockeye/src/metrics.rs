@@ -116,7 +116,17 @@ pub(crate) fn text(stats: &Stats) -> String {
         ("sockeye_bytes_out_total", "Bytes of these messages, as framed for a WebSocket.", traffic.bytes_out),
         ("sockeye_events_handled_total", "Events that a handler got.", traffic.events_handled),
         ("sockeye_events_ignored_total", "Events without a handler or a socket.", traffic.events_ignored),
-        ("sockeye_mail_dropped_total", "Messages that were dropped and not sent.", traffic.mail_dropped),
+        ("sockeye_mail_dropped_total", "Volatile messages that were dropped.", traffic.mail_dropped),
+        (
+            "sockeye_mail_dropped_oldest_total",
+            "Messages that were dropped for later ones, by the policy drop oldest.",
+            traffic.mail_dropped_oldest,
+        ),
+        (
+            "sockeye_mail_coalesced_total",
+            "Messages that a later one of their key replaced.",
+            traffic.mail_coalesced,
+        ),
     ] {
         page.family(name, "counter", help);
         page.line(name, &[], count);

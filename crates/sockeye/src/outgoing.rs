@@ -23,7 +23,12 @@ pub(crate) struct Outgoing {
     cost: u32,
     volatile: bool,
     compress: bool,
+    expendable: bool,
+    key: Option<Key>,
 }
+
+/// Messages of one key replace each other while they wait: the namespace and the user's word.
+pub(crate) type Key = Arc<str>;
 
 /// The message as clients get it that take it in another way, each written when the first of them comes.
 #[derive(Debug, Default)]
@@ -80,6 +85,20 @@ impl Outgoing {
     /// Says whether it may be compressed on its way.
     pub(crate) fn compress(mut self, compress: bool) -> Self {
         self.compress = compress;
+        self
+    }
+
+    /// Makes it one that may be dropped for a client that does not take its mail: nobody waits for an answer to it.
+    pub(crate) fn expendable(mut self, expendable: bool) -> Self {
+        self.expendable = expendable;
+        self
+    }
+
+    /// Makes it one that takes the place of an earlier message of that key.
+    pub(crate) fn coalesced(mut self, key: Option<Key>) -> Self {
+        let cost = key.as_ref().map_or(0, |key| COST_BASE + key.len());
+        self.cost = self.cost.saturating_add(u32::try_from(cost).unwrap_or(u32::MAX));
+        self.key = key;
         self
     }
 
@@ -181,6 +200,16 @@ impl Outgoing {
         self.volatile
     }
 
+    /// Whether it may be dropped for a client that does not take its mail.
+    pub(crate) fn is_expendable(&self) -> bool {
+        self.expendable
+    }
+
+    /// Which earlier message it replaces.
+    pub(crate) fn key(&self) -> Option<&Key> {
+        self.key.as_ref()
+    }
+
     /// Whether it may be compressed on its way.
     pub(crate) fn may_compress(&self) -> bool {
         self.compress
@@ -194,6 +223,8 @@ impl Outgoing {
             cost: u32::try_from(cost).unwrap_or(u32::MAX),
             volatile: false,
             compress: true,
+            expendable: false,
+            key: None,
         }
     }
 }

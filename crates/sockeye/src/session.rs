@@ -29,7 +29,8 @@ impl Core {
     /// Lists a new session; `None` when the server is closing.
     pub(crate) fn open(&self, protocol: Protocol, transport: Transport, seat: Seat) -> Option<Opening> {
         let sid = self.new_sid();
-        let mailbox = Mailbox::new(self.config.mailbox_bytes_max, protocol, transport);
+        let mailbox =
+            Mailbox::new(self.config.mailbox_bytes_max, self.config.mailbox_excess, protocol, transport);
         self.open_session(sid, &mailbox).then_some(Opening { sid, mailbox, seat })
     }
 

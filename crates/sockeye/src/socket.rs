@@ -2,6 +2,7 @@
 
 use crate::acks::Acks;
 use crate::broadcast::Broadcast;
+use crate::config::MailboxExcess;
 use crate::delivery::{Claim, Control, Hub, Mailbox, Member};
 use crate::handshake::Handshake;
 use crate::id::SocketId;
@@ -131,12 +132,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: the payload cannot be sent as it is.
     pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        if self.0.profile.pid.get().is_some() {
-            return self.0.hub.keep_for(self.0.id, Flags::default(), event, &payload);
-        }
-        let outgoing = self.0.hub.event(self.0.id, event, &payload, None)?;
-        self.post(outgoing);
-        Ok(())
+        self.emit_as(Flags::default(), event, &payload)
     }
 
     /// The same, but the event is dropped when the client cannot take it right away.
@@ -144,13 +140,7 @@ impl Socket {
     /// # Errors
     /// As [`Socket::emit`].
     pub fn emit_volatile(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        if self.0.profile.pid.get().is_some() {
-            let flags = Flags { volatile: true, ..Flags::default() };
-            return self.0.hub.keep_for(self.0.id, flags, event, &payload);
-        }
-        let outgoing = self.0.hub.event(self.0.id, event, &payload, None)?;
-        self.post(outgoing.volatile(true));
-        Ok(())
+        self.emit_as(Flags { volatile: true, ..Flags::default() }, event, &payload)
     }
 
     /// Emits an event and waits for the client's answer, at most the server's `ack_timeout`.
@@ -165,7 +155,7 @@ impl Socket {
         event: &str,
         payload: impl Payload,
     ) -> Result<T, AckError> {
-        self.emit_with_ack_within(self.0.ack_timeout, event, payload).await
+        self.ask_as(&Flags::default(), event, payload).await
     }
 
     /// The same with a timeout of its own.
@@ -178,13 +168,32 @@ impl Socket {
         event: &str,
         payload: impl Payload,
     ) -> Result<T, AckError> {
+        self.ask_as(&Flags { timeout: Some(timeout), ..Flags::default() }, event, payload).await
+    }
+
+    pub(crate) fn emit_as(&self, flags: Flags, event: &str, payload: &impl Payload) -> Result<(), EmitError> {
+        if self.0.profile.pid.get().is_some() {
+            return self.0.hub.keep_for(self.0.id, flags, event, payload);
+        }
+        let outgoing = self.0.hub.event(self.0.id, event, payload, None)?;
+        self.post(self.0.hub.marked(outgoing, &flags));
+        Ok(())
+    }
+
+    pub(crate) async fn ask_as<T: FromArgs>(
+        &self,
+        flags: &Flags,
+        event: &str,
+        payload: impl Payload,
+    ) -> Result<T, AckError> {
         let mut pending = match self.0.profile.acks.expect() {
             Some(pending) => pending,
             None if self.is_connected() => return Err(AckError::TooManyPending),
             None => return Err(AckError::Disconnected),
         };
         let outgoing = self.0.hub.event(self.0.id, event, &payload, Some(pending.id))?;
-        self.post(outgoing);
+        self.post(self.0.hub.marked(outgoing, flags));
+        let timeout = flags.timeout.unwrap_or(self.0.ack_timeout);
         match tokio::time::timeout(timeout, &mut pending.answer).await {
             Ok(Ok(args)) => Ok(args.data()?),
             Ok(Err(_)) => Err(AckError::Disconnected),
@@ -223,6 +232,13 @@ impl Socket {
     /// Speaks to everybody but this socket and the sockets of a room.
     pub fn except(&self, room: impl Into<Room>) -> Broadcast {
         self.broadcast().except(room)
+    }
+
+    /// Sets what happens when this client does not take its mail, other than
+    /// [`Config::mailbox_excess`](crate::Config::mailbox_excess) says. It holds for the client's connection, so for its sockets in
+    /// other namespaces too, for as long as the connection lives.
+    pub fn set_mailbox_excess(&self, excess: MailboxExcess) {
+        self.0.mailbox.set_excess(excess);
     }
 
     /// Keeps data with the socket, as JSON, so that it can move with the session.

@@ -19,8 +19,12 @@ pub struct Traffic {
     pub events_handled: u64,
     /// Events that had no handler, or no socket.
     pub events_ignored: u64,
-    /// Messages that were dropped and not sent: volatile ones that had to wait.
+    /// Volatile messages that had to wait, and so were dropped.
     pub mail_dropped: u64,
+    /// Messages that were dropped for later ones: [`MailboxExcess::DropOldest`](crate::MailboxExcess::DropOldest).
+    pub mail_dropped_oldest: u64,
+    /// Messages that a later one of the same key replaced before they were sent.
+    pub mail_coalesced: u64,
 }
 
 impl AddAssign for Traffic {
@@ -32,6 +36,8 @@ impl AddAssign for Traffic {
         self.events_handled += other.events_handled;
         self.events_ignored += other.events_ignored;
         self.mail_dropped += other.mail_dropped;
+        self.mail_dropped_oldest += other.mail_dropped_oldest;
+        self.mail_coalesced += other.mail_coalesced;
     }
 }
 
@@ -45,6 +51,8 @@ pub(crate) struct Tally {
     events_handled: AtomicU64,
     events_ignored: AtomicU64,
     mail_dropped: AtomicU64,
+    mail_dropped_oldest: AtomicU64,
+    mail_coalesced: AtomicU64,
 }
 
 impl Tally {
@@ -69,9 +77,19 @@ impl Tally {
         add(if handled { &self.events_handled } else { &self.events_ignored }, 1);
     }
 
-    /// A message was dropped. Only under the mailbox's lock, which makes its many writers one.
+    /// A volatile message was dropped. Only under the mailbox's lock, which makes its many writers one.
     pub(crate) fn count_dropped(&self) {
         add(&self.mail_dropped, 1);
+    }
+
+    /// So many messages were dropped for later ones. Under the same lock.
+    pub(crate) fn count_dropped_oldest(&self, count: u64) {
+        add(&self.mail_dropped_oldest, count);
+    }
+
+    /// A message was replaced. Under the same lock.
+    pub(crate) fn count_coalesced(&self) {
+        add(&self.mail_coalesced, 1);
     }
 
     /// What was counted so far.
@@ -85,6 +103,8 @@ impl Tally {
             events_handled: read(&self.events_handled),
             events_ignored: read(&self.events_ignored),
             mail_dropped: read(&self.mail_dropped),
+            mail_dropped_oldest: read(&self.mail_dropped_oldest),
+            mail_coalesced: read(&self.mail_coalesced),
         }
     }
 }

@@ -188,6 +188,7 @@ struct WireFlags {
     broadcast: Option<bool>,
     timeout: Option<f64>,
     expect_single_response: Option<bool>,
+    coalesce: Option<String>,
 }
 
 impl From<WireFlags> for Flags {
@@ -199,6 +200,7 @@ impl From<WireFlags> for Flags {
             broadcast: wire.broadcast.unwrap_or(false),
             timeout: wire.timeout.and_then(whole_milliseconds),
             expect_single_response: wire.expect_single_response.unwrap_or(false),
+            coalesce: wire.coalesce.map(Into::into),
         }
     }
 }
@@ -307,6 +309,9 @@ fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
     }
     if let Some(timeout) = flags.timeout {
         words.number("timeout", u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    }
+    if let Some(key) = &flags.coalesce {
+        words.string("coalesce", key);
     }
     words.close();
     object.close();

@@ -194,12 +194,12 @@ impl Hub {
         if let Some(children) = self.children() {
             return children
                 .iter()
-                .try_for_each(|child| child.publish(selector.clone(), flags, name, payload));
+                .try_for_each(|child| child.publish(selector.clone(), flags.clone(), name, payload));
         }
         if let Some(mesh) = self.mesh.get().filter(|mesh| !flags.local && mesh.has_peers()) {
             let message = Message::Broadcast {
                 selector: selector.clone(),
-                flags,
+                flags: flags.clone(),
                 packet: draft.packet(),
                 request_id: None,
             };
@@ -304,16 +304,23 @@ impl Hub {
 
     fn post(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
         let post = |outgoing: Outgoing| {
-            let compress = flags.compress.unwrap_or(true);
-            let outgoing = outgoing.volatile(flags.volatile).compress(compress).shared();
+            let outgoing = self.marked(outgoing, &flags).shared();
             self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
         };
         match &self.sessions {
-            Some(sessions) => sessions.deliver(selector, flags, &draft.packet(), |packet| {
+            Some(sessions) => sessions.deliver(selector, flags.volatile, &draft.packet(), |packet| {
                 self.remote_event(packet, None).map(post)
             }),
             None => draft.seal_event(self.parser, None).map(post),
         }
+    }
+
+    /// A message that is treated as the flags say.
+    pub(crate) fn marked(&self, outgoing: Outgoing, flags: &Flags) -> Outgoing {
+        let compress = flags.compress.unwrap_or(true);
+        // Sockets of one client share its mailbox, whatever their namespace.
+        let key = flags.coalesce.as_ref().map(|key| format!("{}\n{key}", self.nsp).into());
+        outgoing.volatile(flags.volatile).compress(compress).coalesced(key)
     }
 
     pub(super) fn tell_listeners(&self, to: Recipients<'_>, draft: &Draft<'_>) {

@@ -1,78 +1,20 @@
 //! The door of a connection: everything that reaches it from another task comes through here.
 //!
-//! Bounded in bytes. What does not fit is decided at once: volatile mail is dropped, anything else closes the connection
-//! (`overflowed`), so nobody ever waits for a slow client.
+//! Bounded in bytes. What does not fit is decided at once: volatile mail is dropped, anything else makes room ([`excess`](super::excess))
+//! or closes the connection (`overflowed`), so nobody ever waits for a slow client.
 
+use super::excess::drop_oldest;
+use super::keyed::Keyed;
+use super::mail::{Batch, Control, Mail};
+use crate::config::MailboxExcess;
 use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::traffic::Tally;
-use crate::transport::{PollRequest, PostRequest, WebSocket};
 use parking_lot::Mutex;
-use smallvec::SmallVec;
-use sockeye_cluster::Nsp;
 use sockeye_proto::engine::{Protocol, Transport};
-use sockeye_proto::sid::Sid;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::task::{Context, Poll, Waker};
-use std::time::Instant;
-
-/// One piece of mail.
-#[derive(Debug)]
-pub(crate) enum Mail {
-    /// A packet for the client.
-    Packet(Arc<Outgoing>),
-    /// Anything rarer.
-    Control(Box<Control>),
-}
-
-/// Mail that changes something.
-#[derive(Debug)]
-pub(crate) enum Control {
-    /// The session is of v3: its client is in `/` without asking for it.
-    Begin,
-    /// A GET of a polling client.
-    Poll(PollRequest),
-    /// A POST of a polling client.
-    Post(PostRequest),
-    /// A request that the transport does not allow; the session ends.
-    BadRequest,
-    /// A WebSocket that came with this session's id.
-    Probe(WebSocket),
-    /// The server takes the socket out of a namespace; `close` ends the connection as well.
-    Disconnect {
-        /// The namespace.
-        nsp: Nsp,
-        /// Whether to close the engine, too.
-        close: bool,
-    },
-    /// The credential of a socket ends at another time, or never.
-    Expire {
-        /// The socket.
-        id: Sid,
-        /// When.
-        at: Option<Instant>,
-    },
-    /// The server closes the session.
-    Close,
-    /// The server shuts down.
-    Shutdown,
-}
-
-impl Control {
-    /// Whether the client sent it, so that there may be any number.
-    fn is_request(&self) -> bool {
-        match self {
-            Self::Poll(_) | Self::Post(_) | Self::BadRequest | Self::Probe(_) => true,
-            Self::Begin | Self::Disconnect { .. } | Self::Expire { .. } | Self::Close | Self::Shutdown => {
-                false
-            }
-        }
-    }
-}
-
-/// Mail, as a connection takes it.
-pub(crate) type Batch = SmallVec<[Mail; 4]>;
 
 /// The bounded queue of one connection.
 #[derive(Debug)]
@@ -95,6 +37,9 @@ struct Queue {
     requests: u8,
     /// Nothing can be sent at the moment: volatile packets are dropped.
     holding: bool,
+    excess: MailboxExcess,
+    /// Mail with a key, if any waits.
+    keyed: Option<Box<Keyed>>,
     waker: Option<Waker>,
 }
 
@@ -115,7 +60,12 @@ enum State {
 
 impl Mailbox {
     /// Makes a mailbox that holds `bytes_max` bytes of packets.
-    pub(crate) fn new(bytes_max: u32, protocol: Protocol, transport: Transport) -> Arc<Self> {
+    pub(crate) fn new(
+        bytes_max: u32,
+        excess: MailboxExcess,
+        protocol: Protocol,
+        transport: Transport,
+    ) -> Arc<Self> {
         Arc::new(Self {
             queue: Mutex::new(Queue {
                 mail: Batch::new(),
@@ -123,6 +73,8 @@ impl Mailbox {
                 state: State::Open,
                 requests: 0,
                 holding: false,
+                excess,
+                keyed: None,
                 waker: None,
             }),
             tally: Tally::default(),
@@ -144,11 +96,11 @@ impl Mailbox {
         }
         let bytes = queue.bytes.saturating_add(packet.cost());
         // The first packet always fits: a limit below one packet would make that packet undeliverable.
-        if bytes > self.bytes_max && queue.bytes > 0 {
-            if packet.is_volatile() {
+        if (bytes > self.bytes_max && queue.bytes > 0) || packet.key().is_some() {
+            if packet.is_volatile() && bytes > self.bytes_max && queue.bytes > 0 {
                 return self.tally.count_dropped();
             }
-            queue.state = State::Overflowed(Limit::MailboxBytesMax);
+            self.place(&mut queue, packet);
         } else {
             queue.bytes = bytes;
             queue.mail.push(Mail::Packet(Arc::clone(packet)));
@@ -158,6 +110,42 @@ impl Mailbox {
         if let Some(waker) = waker {
             waker.wake();
         }
+    }
+
+    /// Posts a packet that has to take another's place.
+    #[cold]
+    fn place(&self, queue: &mut Queue, packet: &Arc<Outgoing>) {
+        let replaced = packet.key().and_then(|key| queue.keyed.as_mut()?.remove(key));
+        if let Some(replaced) = replaced {
+            self.tally.count_coalesced();
+            queue.bytes = queue.bytes.saturating_sub(replaced.cost());
+        }
+        let excess = queue.bytes.saturating_add(packet.cost()).saturating_sub(self.bytes_max);
+        if excess > 0 && queue.bytes > 0 && queue.excess == MailboxExcess::DropOldest {
+            let wanted = excess.max(self.bytes_max / 8);
+            let (freed, dropped) = drop_oldest(&mut queue.mail, queue.keyed.as_deref_mut(), wanted);
+            queue.bytes = queue.bytes.saturating_sub(freed);
+            self.tally.count_dropped_oldest(dropped);
+        }
+        let bytes = queue.bytes.saturating_add(packet.cost());
+        if bytes > self.bytes_max && queue.bytes > 0 {
+            queue.state = State::Overflowed(Limit::MailboxBytesMax);
+            return;
+        }
+        queue.bytes = bytes;
+        let place = queue.mail.len();
+        match packet.key() {
+            None => queue.mail.push(Mail::Packet(Arc::clone(packet))),
+            Some(key) => {
+                let keyed = queue.keyed.get_or_insert_default();
+                keyed.put(Arc::clone(key), Arc::clone(packet), place);
+            }
+        }
+    }
+
+    /// Sets what happens when more mail comes than may wait.
+    pub(crate) fn set_excess(&self, excess: MailboxExcess) {
+        self.queue.lock().excess = excess;
     }
 
     /// Posts what changes something. `Err` gives it back: the connection is gone, or goes for too many requests at once.
@@ -197,11 +185,15 @@ impl Mailbox {
         let ready = if hold {
             queue.mail.iter().any(|mail| matches!(mail, Mail::Control(_)))
         } else {
-            !queue.mail.is_empty()
+            !queue.mail.is_empty() || queue.keyed.is_some()
         };
         if ready {
             queue.requests = 0;
             if hold {
+                let Queue { mail, keyed, .. } = &mut *queue;
+                if let Some(keyed) = keyed {
+                    keyed.forget_places(|place| matches!(mail[place], Mail::Control(_)));
+                }
                 let (controls, packets) = std::mem::take(&mut queue.mail)
                     .into_iter()
                     .partition(|mail| matches!(mail, Mail::Control(_)));
@@ -209,7 +201,11 @@ impl Mailbox {
                 return Poll::Ready(Ok(controls));
             }
             queue.bytes = 0;
-            return Poll::Ready(Ok(std::mem::take(&mut queue.mail)));
+            let mail = std::mem::take(&mut queue.mail);
+            return Poll::Ready(Ok(match queue.keyed.take() {
+                None => mail,
+                Some(keyed) => keyed.merge(mail),
+            }));
         }
         if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             queue.waker = Some(cx.waker().clone());
@@ -232,7 +228,7 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         queue.state = State::Closed;
         queue.bytes = 0;
-        let mail = std::mem::take(&mut queue.mail);
+        let mail = (std::mem::take(&mut queue.mail), queue.keyed.take());
         let waker = queue.waker.take();
         drop(queue);
         drop((mail, waker));
@@ -272,7 +268,7 @@ mod tests {
 
     #[test]
     fn mail_is_taken_whole_and_a_sleeper_is_woken_once() {
-        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::WebSocket);
+        let mailbox = Mailbox::new(1000, MailboxExcess::Close, Protocol::V4, Transport::WebSocket);
         let (count, waker) = counting();
         let cx = Context::from_waker(&waker);
         assert!(mailbox.poll_take(&cx, false).is_pending());
@@ -286,7 +282,7 @@ mod tests {
 
     #[test]
     fn too_much_mail_marks_the_connection_and_volatile_mail_does_not() {
-        let mailbox = Mailbox::new(300, Protocol::V4, Transport::WebSocket);
+        let mailbox = Mailbox::new(300, MailboxExcess::Close, Protocol::V4, Transport::WebSocket);
         mailbox.post(&packet(100));
         mailbox.post(&Outgoing::text(&[&[b'x'; 200]]).volatile(true).shared());
         let cx = Context::from_waker(Waker::noop());
@@ -302,7 +298,7 @@ mod tests {
 
     #[test]
     fn one_packet_larger_than_the_limit_passes() {
-        let mailbox = Mailbox::new(300, Protocol::V4, Transport::WebSocket);
+        let mailbox = Mailbox::new(300, MailboxExcess::Close, Protocol::V4, Transport::WebSocket);
         mailbox.post(&packet(1000));
         let cx = Context::from_waker(Waker::noop());
         assert!(matches!(mailbox.poll_take(&cx, false), Poll::Ready(Ok(_))));
@@ -310,7 +306,7 @@ mod tests {
 
     #[test]
     fn volatile_mail_is_dropped_while_nothing_can_be_sent() {
-        let mailbox = Mailbox::new(300, Protocol::V4, Transport::Polling);
+        let mailbox = Mailbox::new(300, MailboxExcess::Close, Protocol::V4, Transport::Polling);
         let cx = Context::from_waker(Waker::noop());
         assert!(mailbox.poll_take(&cx, true).is_pending());
         mailbox.post(&Outgoing::text(&[b"x"]).volatile(true).shared());
@@ -319,7 +315,7 @@ mod tests {
 
     #[test]
     fn held_packets_wait_while_control_passes() {
-        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::Polling);
+        let mailbox = Mailbox::new(1000, MailboxExcess::Close, Protocol::V4, Transport::Polling);
         let cx = Context::from_waker(Waker::noop());
         mailbox.post(&packet(10));
         assert!(mailbox.poll_take(&cx, true).is_pending());
@@ -332,7 +328,7 @@ mod tests {
 
     #[test]
     fn a_closed_mailbox_gives_control_back_and_ignores_packets() {
-        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::Polling);
+        let mailbox = Mailbox::new(1000, MailboxExcess::Close, Protocol::V4, Transport::Polling);
         mailbox.close();
         mailbox.post(&packet(1));
         assert!(!mailbox.has_packets());
@@ -341,7 +337,7 @@ mod tests {
 
     #[test]
     fn a_flood_of_requests_marks_the_connection() {
-        let mailbox = Mailbox::new(1000, Protocol::V4, Transport::Polling);
+        let mailbox = Mailbox::new(1000, MailboxExcess::Close, Protocol::V4, Transport::Polling);
         for _ in 0..REQUESTS_WAITING_MAX {
             mailbox.control(Control::BadRequest).unwrap();
         }

@@ -1,7 +1,10 @@
 //! How a message that is encoded already reaches its recipients: found by room ([`Rooms`]), posted to each
 //! connection's [`Mailbox`].
 
+mod excess;
 mod hub;
+mod keyed;
+mod mail;
 mod mailbox;
 mod questions;
 mod recovery;
@@ -10,7 +13,8 @@ mod sessions;
 mod watch;
 
 pub(crate) use hub::Hub;
-pub(crate) use mailbox::{Control, Mail, Mailbox, Overflowed};
+pub(crate) use mail::{Control, Mail};
+pub(crate) use mailbox::{Mailbox, Overflowed};
 pub(crate) use rooms::{Member, Rooms};
 pub(crate) use sessions::{Claim, Sessions};
 pub use watch::RoomEvent;

@@ -65,6 +65,8 @@ impl Hub {
         let to = Recipients::Rooms { rooms: &selector.rooms, except: &selector.except };
         self.tell_listeners(to, &Draft::remote(self.nsp(), packet));
         let asker = Arc::new(asker);
+        // Whatever a node says: an answer is awaited from each.
+        let flags = Flags { coalesce: None, ..flags };
         let mut clients = 0;
         for member in self.rooms().select(selector) {
             let (cluster, asker) = (cluster.clone(), Arc::clone(&asker));
@@ -73,7 +75,7 @@ impl Hub {
                 Ok(id) => {
                     // What cannot be written for this client is missing in the end, too.
                     if let Ok(outgoing) = self.remote_event(packet, Some(id)) {
-                        member.mailbox.post(&outgoing.volatile(flags.volatile).shared());
+                        member.mailbox.post(&self.marked(outgoing, &flags).shared());
                     }
                     clients += 1;
                 }

@@ -271,6 +271,7 @@ impl Seat {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::config::MailboxExcess;
     use crate::handshake::Handshake;
     use bytes::Bytes;
     use sockeye_proto::engine::{Protocol, Transport};
@@ -355,7 +356,7 @@ mod tests {
             let profile = Arc::new(Profile::new(handshake));
             rooms.add(Member {
                 id: *id,
-                mailbox: Mailbox::new(1000, Protocol::V4, Transport::Polling),
+                mailbox: Mailbox::new(1000, MailboxExcess::Close, Protocol::V4, Transport::Polling),
                 profile,
             });
         }

@@ -7,7 +7,7 @@ use crate::cluster::now;
 use crate::payload::EmitError;
 use parking_lot::ReentrantMutex;
 use sockeye_cluster::recovery::{Config, Store};
-use sockeye_cluster::{Flags, Packet, Pid, Selector};
+use sockeye_cluster::{Packet, Pid, Selector};
 use sockeye_proto::sid::Sid;
 use std::cell::RefCell;
 use std::time::{Duration, SystemTime};
@@ -48,12 +48,12 @@ impl Sessions {
     pub(super) fn deliver(
         &self,
         selector: &Selector,
-        flags: Flags,
+        volatile: bool,
         packet: &Packet,
         post: impl FnOnce(&Packet) -> Result<(), EmitError>,
     ) -> Result<(), EmitError> {
         let store = self.store.lock();
-        let packet = if flags.volatile {
+        let packet = if volatile {
             store.borrow().stamp(packet)
         } else {
             store.borrow_mut().append(selector, packet, now())

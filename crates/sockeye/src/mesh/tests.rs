@@ -215,8 +215,8 @@ async fn members_answer_each_other_and_who_does_not_is_named() {
     let packet = || Packet::text(r#"["e"]"#);
     let requests = || {
         [
-            (Request::FetchSockets { selector: selector.clone(), flags }, 2),
-            (Request::Broadcast { selector: selector.clone(), flags, packet: packet() }, 2),
+            (Request::FetchSockets { selector: selector.clone(), flags: flags.clone() }, 2),
+            (Request::Broadcast { selector: selector.clone(), flags: flags.clone(), packet: packet() }, 2),
             (Request::ServerSideEmit { packet: packet(), timeout: None }, 1),
         ]
     };
@@ -228,7 +228,7 @@ async fn members_answer_each_other_and_who_does_not_is_named() {
     // Bytes, too.
     let binary =
         Packet::binary(r#"["b",{"_placeholder":true,"num":0}]"#, vec![Bytes::from_static(&[0, 255])]);
-    let request = Request::Broadcast { selector: selector.clone(), flags, packet: binary };
+    let request = Request::Broadcast { selector: selector.clone(), flags: flags.clone(), packet: binary };
     let told = members[1].mesh.request(&"/".into(), request).unwrap();
     assert!(tokio::time::timeout(PATIENCE, told).await.unwrap().unwrap().is_complete());
 

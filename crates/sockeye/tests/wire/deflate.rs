@@ -1,13 +1,14 @@
 //! permessage-deflate on both ways in: handshakes, messages in and out, one frame for all.
 
-use crate::harness::{Host, WEBSOCKET, handshake_head, read_head, within};
+use crate::harness::{Host, Log, WEBSOCKET, handshake_head, heard, read_head, within};
 use axum::Router;
 use bytes::Bytes;
 use sockeye::deflate::{DeflateConfig, Limit, Window};
-use sockeye::{Config, Server};
+use sockeye::{Config, Server, Socket};
 use sockeye_proto::ws::deflate::{Agreement, Deflater};
 use sockeye_proto::ws::encoder::{header, masked_frame};
 use sockeye_proto::ws::{Decoder, Message, Opcode};
+use std::time::Duration;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 
@@ -121,6 +122,34 @@ async fn a_broadcast_reaches_each_client_as_it_reads_it() {
             assert_eq!(client.next().await, (text(4000).into_bytes(), *agreed && compress));
             assert_eq!(client.next().await, (b"short".to_vec(), false));
         }
+    }
+}
+
+#[tokio::test]
+async fn an_event_for_one_socket_and_one_that_wants_an_ack_go_as_they_are_told_to() {
+    let (sockets, mut entered) = Log::new();
+    let mut server =
+        Server::new(Config { per_message_deflate: Some(DeflateConfig::default()), ..Config::default() });
+    let main = server.namespace("/").on_connect(move |socket: Socket| {
+        sockets.add(socket);
+        async {}
+    });
+    let main = main.handle();
+    let host = Host::of(server).await;
+    let mut client = Client::over(&host, OFFER, &DeflateConfig::default()).await;
+    client.send(Opcode::Text, b"40", false).await;
+    assert!(client.next().await.0.starts_with(b"40{"));
+    let socket = heard(&mut entered).await;
+    let payload = text(3000);
+    for compress in [true, false] {
+        socket.compress(compress).emit("e", &payload).unwrap();
+        assert_eq!(client.next().await.1, compress);
+        let asked = socket.compress(compress).timeout(Duration::ZERO);
+        asked.emit_with_ack::<u64>("e", &payload).await.unwrap_err();
+        assert_eq!(client.next().await.1, compress);
+        let asked = main.local().compress(compress).timeout(Duration::ZERO);
+        drop(asked.emit_with_ack::<u64>("e", &payload).await);
+        assert_eq!(client.next().await.1, compress);
     }
 }
 

@@ -23,6 +23,7 @@ mod limits;
 mod recovery;
 mod rooms;
 mod service;
+mod slow_clients;
 mod socket_io_acks;
 mod socket_io_ends;
 mod socket_io_v5;

@@ -5,7 +5,22 @@
 //! writes the format of the official one for its backplane, so that servers in Node.js hear it.
 //!
 //! One [`Adapter`] a server, one [`Channel`] a namespace. What comes in goes to the channel's [`Inbox`].
+//!
+//! Every adapter passes one suite: the crate `sockeye-adapter-suite`, which also has an adapter without a backplane, for tests.
+//!
+//! # One order
+//!
+//! Where a backplane has offsets ([`Traits::offsets`]) a client goes on from the last one that it met, so that every server has to
+//! deliver such events in the order of the backplane, its own among them. An own event therefore **comes back** by the inbox, at its place
+//! and with its offset, like those of others; the driver delivers it then. Without offsets own messages need not come back, and those
+//! that do are ignored.
+//!
+//! # Replies without a name
+//!
+//! Some official formats do not say who answers (classic Redis). The `uid` of such a reply is empty ([`Uid::is_nameless`]): each is counted for
+//! somebody else.
 
+use std::cmp::Ordering;
 use std::fmt;
 use std::future::Future;
 use std::pin::Pin;
@@ -28,6 +43,11 @@ pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;
 pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     /// What this adapter can do; the same for all of its channels, at all times.
     fn traits(&self) -> Traits;
+
+    /// Where the backplane is, for people: `redis://10.0.0.7:6379`. Without a password.
+    fn place(&self) -> String {
+        "the backplane".into()
+    }
 
     /// Joins the servers of a namespace. When this returns, whatever others publish comes to the inbox, in the order of its
     /// sender. It goes on doing so across lost connections until the channel is dropped or closed.
@@ -53,7 +73,8 @@ pub trait Channel: Send + Sync + 'static {
     fn publish(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>>;
 
     /// Takes note that this server has a first member in a room, so that what is said to it alone has to come here. The future ends
-    /// when messages to the room reach this server. Adapters that select nothing return at once.
+    /// when messages to the room reach this server. Adapters that select nothing return at once. A socket's own room, named by its id, is
+    /// such a room, too: an adapter that sends what is said to ids (20 characters) to all servers returns at once for these.
     fn listen(&self, room: Room) -> BoxFuture<'_, Result<(), AdapterError>> {
         drop(room);
         Box::pin(std::future::ready(Ok(())))
@@ -63,6 +84,12 @@ pub trait Channel: Send + Sync + 'static {
     fn unlisten(&self, room: Room) -> BoxFuture<'_, ()> {
         drop(room);
         Box::pin(std::future::ready(()))
+    }
+
+    /// The place after which events come to the inbox, where the backplane has offsets: known when [`Adapter::open`] has returned. Nothing up
+    /// to it comes in, everything after it does.
+    fn began(&self) -> Option<Position> {
+        None
     }
 
     /// How many servers the namespace has, this one included; asked where [`Traits::presence`] is [`Presence::Counted`].
@@ -111,6 +138,11 @@ pub trait Sessions: Send + Sync {
 
     /// Forgets a session.
     fn forget<'a>(&'a self, pid: &'a Pid) -> BoxFuture<'a, ()>;
+
+    /// Which of two places of this namespace comes first: [`Position::in_order_of_numbers`], unless the adapter's are written otherwise.
+    fn order(&self, one: &Position, other: &Position) -> Ordering {
+        one.in_order_of_numbers(other)
+    }
 }
 
 /// What joins a namespace.
@@ -131,7 +163,7 @@ pub type Inbox = Arc<dyn Fn(Arrival) + Send + Sync>;
 #[derive(Clone, Debug, PartialEq, Eq)]
 #[expect(clippy::large_enum_variant, reason = "nearly all that comes in are messages")]
 pub enum Arrival {
-    /// A message of another server or of an emitter. (One's own may come too; the node ignores it.)
+    /// A message of another server or of an emitter, or one's own: see *One order*.
     Message {
         /// What it says, and who.
         envelope: Envelope,
@@ -166,6 +198,25 @@ pub struct Published {
 /// Where an event stands on a backplane: what clients get as its offset, and hand back. Opaque to all but the adapter.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Position(pub Arc<str>);
+
+impl Position {
+    /// Compares two places as lists of numbers, `-` between them: `9-11` is before `10-2`. Parts that are no numbers compare as text.
+    pub fn in_order_of_numbers(&self, other: &Self) -> Ordering {
+        let parts = |place: &'_ Self| -> Vec<(Option<u128>, Box<str>)> {
+            place.0.split('-').map(|part| (part.parse().ok(), part.into())).collect()
+        };
+        for (one, other) in parts(self).iter().zip(&parts(other)) {
+            let order = match (one.0, other.0) {
+                (Some(one), Some(other)) => one.cmp(&other),
+                (None, _) | (_, None) => one.1.cmp(&other.1),
+            };
+            if order.is_ne() {
+                return order;
+            }
+        }
+        self.0.split('-').count().cmp(&other.0.split('-').count())
+    }
+}
 
 /// A session as it is written down.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -209,7 +260,7 @@ pub struct Missed {
 pub struct Traits {
     /// How one knows who else is there.
     pub presence: Presence,
-    /// Events have offsets, so that the sender delivers to its own sockets only when it knows the offset.
+    /// Events have offsets: broadcasts that want no ack and are not volatile. One's own come back by the inbox: see *One order*.
     pub offsets: bool,
     /// What is said to one room goes to servers that listen for it only.
     pub selects_rooms: bool,

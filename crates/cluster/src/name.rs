@@ -122,6 +122,13 @@ name! {
     Pid
 }
 
+impl Uid {
+    /// Whether it says nothing: the sender of a reply in a format that does not name it.
+    pub fn is_nameless(&self) -> bool {
+        self.is_empty()
+    }
+}
+
 /// Accepts text, and whole numbers as their digits: JavaScript programs use both as the names of rooms.
 struct TextOrNumber;
 

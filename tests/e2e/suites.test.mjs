@@ -12,7 +12,7 @@ import { describe, test } from "node:test";
 import { conformance, LONG } from "../harness/target.mjs";
 
 const SUITES = process.env.SOCKETIO_SUITES;
-const RUNS = LONG ? 4 : 1;
+const RUNS = LONG ? 5 : 1;
 const V4 = "engine.io-protocol/v4-test-suite";
 
 describe("official suites", { skip: SUITES ? false : "SOCKETIO_SUITES is not set" }, () => {

@@ -194,6 +194,44 @@ async fn a_handler_that_awaits_its_own_client_is_not_held_up_by_its_flood() {
 }
 
 #[tokio::test]
+async fn a_handler_waits_for_its_own_flooding_client_through_many_pings() {
+    const PINGS: usize = 20;
+    const EVENTS_A_PING: usize = 10;
+    let (log, mut answers) = Log::new();
+    let noise = Arc::new(AtomicUsize::new(0));
+    let config = Config { ping_interval: Duration::from_millis(50), ..Config::default() };
+    let counted = Arc::clone(&noise);
+    let host = Host::with(config, |main| {
+        main.on("ask", move |event: Event| {
+            let log = log.clone();
+            async move { log.add(event.socket().emit_with_ack::<Value>("q", ()).await.unwrap()) }
+        });
+        main.on("noise", move |_: Event| {
+            counted.fetch_add(1, Ordering::SeqCst);
+            async {}
+        });
+        main.on("mark", async |event: Event| event.ack(()));
+    })
+    .await;
+    let mut client = Client::enter(&host).await;
+    client.say(r#"42["ask"]"#).await;
+    client.hears(&[r#"420["q"]"#]).await;
+    // The next ping comes only when the pong to the last was read, behind the flood.
+    for _ in 0..PINGS {
+        for _ in 0..EVENTS_A_PING {
+            client.say(r#"42["noise"]"#).await;
+        }
+        assert_eq!(client.ws.text().await, "2");
+        client.say("3").await;
+    }
+    assert_eq!(noise.load(Ordering::SeqCst), 0, "events wait behind the one that waits");
+    client.say("430[7]").await;
+    assert_eq!(heard(&mut answers).await, 7);
+    client.hears_nothing().await;
+    assert_eq!(noise.load(Ordering::SeqCst), PINGS * EVENTS_A_PING);
+}
+
+#[tokio::test]
 async fn a_flood_while_an_ack_is_awaited_has_an_end() {
     let (log, mut reasons) = Log::new();
     let config = Config { events_waiting_max: NonZeroUsize::new(10).unwrap(), ..Config::default() };

@@ -13,6 +13,7 @@ mod deflate;
 mod dynamic_namespaces;
 mod engine_io_refusals;
 mod engine_io_upgrade;
+mod engine_io_v3;
 mod engine_io_v4;
 mod engine_io_websocket;
 mod engine_options;

@@ -55,7 +55,7 @@ pub(crate) fn questions() -> Vec<Message> {
         },
         Message::Broadcast {
             selector: selector(),
-            flags: patient,
+            flags: patient.clone(),
             packet: packet("?"),
             request_id: Some("aRequest".into()),
         },

@@ -23,7 +23,7 @@ use sockeye_proto::{Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 20] = [
+pub const TARGETS: [Target; 21] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -40,6 +40,7 @@ pub const TARGETS: [Target; 20] = [
     ("socket_msgpack", dialects::socket_msgpack),
     ("socket_client", dialects::socket_client),
     ("placeholder", placeholders),
+    ("cluster_classic", cluster::classic),
     ("cluster_envelope", cluster::envelope),
     ("cluster_msgpack", cluster::msgpack),
     ("mesh_frames", cluster::mesh_frames),

@@ -107,10 +107,7 @@ impl Source<'_> {
     }
 
     fn opts(&self, opts: Option<WireOpts>) -> Result<(Selector, Flags), Malformed> {
-        let opts = opts.ok_or_else(|| self.missing("opts"))?;
-        let selector =
-            Selector { rooms: opts.rooms.unwrap_or_default(), except: opts.except.unwrap_or_default() };
-        Ok((selector, opts.flags.unwrap_or_default().into()))
+        Ok(opts.ok_or_else(|| self.missing("opts"))?.read())
     }
 
     fn request_id(&self, id: Option<RequestId>) -> Result<RequestId, Malformed> {
@@ -171,11 +168,21 @@ struct WireData<'a> {
     client_count: Option<u64>,
 }
 
+/// Whom a message is for and how it is to be treated, as it is written.
 #[derive(Deserialize)]
-struct WireOpts {
+pub(super) struct WireOpts {
     rooms: Option<Vec<Room>>,
     except: Option<Vec<Room>>,
     flags: Option<WireFlags>,
+}
+
+impl WireOpts {
+    /// What is not said is empty.
+    pub(super) fn read(self) -> (Selector, Flags) {
+        let selector =
+            Selector { rooms: self.rooms.unwrap_or_default(), except: self.except.unwrap_or_default() };
+        (selector, self.flags.unwrap_or_default().into())
+    }
 }
 
 /// Every flag may be null: that is what `undefined` becomes on its way through msgpack.
@@ -291,7 +298,8 @@ fn data(out: &mut Vec<u8>, message: &Message) {
     object.close();
 }
 
-fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
+/// Writes `{"rooms":[…],"except":[…],"flags":{…}}`.
+pub(super) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
     let mut object = Object::open(out);
     rooms(object.key("rooms"), &selector.rooms);
     rooms(object.key("except"), &selector.except);
@@ -317,7 +325,8 @@ fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
     object.close();
 }
 
-fn rooms(out: &mut Vec<u8>, rooms: &[Room]) {
+/// Writes an array of names.
+pub(super) fn rooms(out: &mut Vec<u8>, rooms: &[Room]) {
     out.push(b'[');
     for (index, room) in rooms.iter().enumerate() {
         if index > 0 {
@@ -334,19 +343,19 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// An object in the making; it puts the commas.
-struct Object<'a> {
+pub(super) struct Object<'a> {
     out: &'a mut Vec<u8>,
     empty: bool,
 }
 
 impl<'a> Object<'a> {
-    fn open(out: &'a mut Vec<u8>) -> Self {
+    pub(super) fn open(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, empty: true }
     }
 
     /// Writes a key (which needs no escapes); the caller writes the value.
-    fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
+    pub(super) fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
         if !std::mem::replace(&mut self.empty, false) {
             self.out.push(b',');
         }
@@ -356,19 +365,19 @@ impl<'a> Object<'a> {
         self.out
     }
 
-    fn string(&mut self, key: &'static str, text: &str) {
+    pub(super) fn string(&mut self, key: &'static str, text: &str) {
         string(self.key(key), text);
     }
 
-    fn number(&mut self, key: &'static str, number: u64) {
+    pub(super) fn number(&mut self, key: &'static str, number: u64) {
         self.key(key).extend_from_slice(number.to_string().as_bytes());
     }
 
-    fn bool(&mut self, key: &'static str, value: bool) {
+    pub(super) fn bool(&mut self, key: &'static str, value: bool) {
         self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    fn close(self) {
+    pub(super) fn close(self) {
         self.out.push(b'}');
     }
 }

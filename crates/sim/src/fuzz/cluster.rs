@@ -3,6 +3,7 @@
 use bytes::Bytes;
 use serde_json::Value;
 use sockeye_cluster::mesh::{FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Hello, frame_header};
+use sockeye_cluster::wire::classic::{self, Asked, Place};
 use sockeye_cluster::{Envelope, Message, wire};
 
 /// An envelope that decodes encodes to one that decodes to the same.
@@ -43,6 +44,20 @@ pub fn msgpack(data: &[u8]) {
         wire::msgpack::to_json(&Bytes::from(packed)).expect("what we write we read");
     assert_eq!(String::from_utf8(text_again).as_deref(), Ok(&*text));
     assert_eq!(parts_again, parts);
+}
+
+/// Events and requests in Redis' classic format are written as what reads the same; responses are read or refused.
+pub fn classic(data: &[u8]) {
+    let bytes = Bytes::copy_from_slice(data);
+    let _ = classic::decode_response(&bytes);
+    if let Ok(first) = classic::decode_event(&bytes) {
+        check_classic(&first);
+    }
+    match classic::decode_request(&"/".into(), &bytes) {
+        Ok(Asked::Message(first)) => check_classic(&first),
+        // Answered, or an old form of what is written in another today.
+        Ok(Asked::Rooms { .. } | Asked::Ids { .. } | Asked::Single { .. }) | Err(_) => {}
+    }
 }
 
 /// A stream of frames is cut the same however it arrives, and the cut pieces make the stream again.
@@ -94,6 +109,28 @@ pub fn mesh_hello(data: &[u8]) {
 fn again(envelope: &Envelope) -> Envelope {
     let bytes = wire::encode(envelope).expect("what was read can be written");
     wire::decode(&bytes).unwrap_or_else(|error| panic!("{error}: {envelope:?} is {:?}", bytes.escape_ascii()))
+}
+
+fn check_classic(first: &Envelope) {
+    // Text that nests as deep as may be read is too deep for the other form.
+    let Some(second) = again_classic(first).filter(|_| !has_lookalikes(first)) else { return };
+    assert_eq!((&second.uid, &second.nsp), (&first.uid, &first.nsp));
+    assert_eq!(second.message.number(), first.message.number());
+    assert_eq!(again_classic(&second).as_ref(), Some(&second));
+}
+
+fn again_classic(envelope: &Envelope) -> Option<Envelope> {
+    let (place, bytes) = classic::encode(envelope).ok()?.expect("what was read has a form");
+    Some(match place {
+        Place::Events | Place::Room(_) => classic::decode_event(&bytes).expect("what we write we read"),
+        Place::Requests => match classic::decode_request(&envelope.nsp, &bytes)
+            .expect("what we write we read")
+        {
+            Asked::Message(envelope) => envelope,
+            asked @ (Asked::Rooms { .. } | Asked::Ids { .. } | Asked::Single { .. }) => panic!("{asked:?}"),
+        },
+        Place::Responses | Place::CommonResponses => panic!("{envelope:?} was no response"),
+    })
 }
 
 /// Whether the user's own data looks like a placeholder, which binary messages cannot tell from one (nor can the official encoders).

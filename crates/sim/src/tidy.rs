@@ -155,7 +155,8 @@ fn walk(folder: &Path, paths: &mut Vec<PathBuf>) {
     for path in entries.filter_map(|entry| entry.ok().map(|entry| entry.path())) {
         let name = path.file_name().unwrap_or_default().to_string_lossy().into_owned();
         if path.is_dir() {
-            if !["target", "node_modules", "peers"].contains(&&*name) && !name.starts_with('.') {
+            if !["target", "node_modules", "peers", "rust-client"].contains(&&*name) && !name.starts_with('.')
+            {
                 walk(&path, paths);
             }
         } else if name == "Cargo.toml" || path.extension().is_some_and(|extension| extension == "rs") {

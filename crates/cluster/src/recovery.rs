@@ -15,6 +15,8 @@
 //! - A volatile event that ends in a string (`["tick"]`, `["news","hello"]`) would make "tick" the client's offset, and its
 //!   recovery fail. [`Store::stamp`] appends the offset of the last event that was stored, which is true: one connection is in
 //!   order. Events that end in anything else stay as they are.
+//! - What a guard says to a client before its session goes on comes before what was missed: an offset would be a lie, and
+//!   [`without_offset`] keeps the client from taking one.
 //! - An event that wants an ack needs no care: the client puts the ack's function behind the arguments before it looks. Stamping
 //!   it would only show handlers one more argument.
 //! - The client never forgets an offset, also not when it is given a new `pid`: a fresh session that has met no event comes back with
@@ -147,6 +149,17 @@ pub struct Stats {
     pub incomplete: u64,
 }
 
+/// What a store keeps at the moment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Held {
+    /// Sessions that wait for their clients.
+    pub away: usize,
+    /// Events.
+    pub packets: usize,
+    /// Bytes of these, with what it costs to keep them.
+    pub bytes: usize,
+}
+
 /// The last events of a namespace and its sessions.
 #[derive(Debug)]
 pub struct Store {
@@ -202,6 +215,11 @@ impl Store {
     /// Returns an event that is not stored as it is to be sent: one that ends in a string ends in an offset instead.
     pub fn stamp(&self, packet: &Packet) -> Packet {
         if ends_in_string(&packet.data) { with_offset(packet, self.log.last()) } else { packet.clone() }
+    }
+
+    /// What is kept at the moment.
+    pub fn held(&self) -> Held {
+        Held { away: self.away.len(), packets: self.log.len(), bytes: self.log.bytes() }
     }
 
     /// Begins a session, in these rooms. What was said before does not concern it.
@@ -273,6 +291,21 @@ impl Store {
         Some(Restored { sid: session.sid, rooms: session.rooms(), data: absence.data, missed })
     }
 
+    /// Goes on once more with a session that was given out by [`Store::restore`] and not used yet: what was said meanwhile was missed, too.
+    pub fn restore_again(
+        &mut self,
+        pid: &Pid,
+        data: Bytes,
+        offset: Option<&str>,
+        now: Instant,
+    ) -> Option<Restored> {
+        self.close(pid, data, now);
+        let restored = self.restore(pid, offset, now)?;
+        // It is one and the same client.
+        self.stats.restored -= 1;
+        Some(restored)
+    }
+
     /// Forgets what nobody can want any more.
     pub fn handle_timeout(&mut self, now: Instant) {
         self.log.prune(now);
@@ -335,15 +368,26 @@ impl Store {
 
 /// The event with an offset as its last argument.
 fn with_offset(packet: &Packet, offset: Offset) -> Packet {
+    with_last(packet, &format!("\"{offset}\""))
+}
+
+fn with_last(packet: &Packet, last: &str) -> Packet {
     let text = packet.data.trim_ascii_end();
     let inside = text.strip_suffix(b"]").unwrap_or(text);
-    let mut data = Vec::with_capacity(inside.len() + Offset::LEN + 4);
+    let mut data = Vec::with_capacity(inside.len() + last.len() + 2);
     data.extend_from_slice(inside);
     if inside.trim_ascii() != b"[" {
         data.push(b',');
     }
-    data.extend_from_slice(format!("\"{offset}\"]").as_bytes());
+    data.extend_from_slice(last.as_bytes());
+    data.push(b']');
     Packet { data: data.into(), attachments: packet.attachments.clone() }
+}
+
+/// Returns an event for a client that has no session yet (a guard has the word), as it is to be sent: one that ends in a string ends
+/// in `null` instead, which no client takes for an offset.
+pub fn without_offset(packet: &Packet) -> Packet {
+    if ends_in_string(&packet.data) { with_last(packet, "null") } else { packet.clone() }
 }
 
 /// Whether the last element of a JSON array is a string: nothing else ends in a quotation mark.

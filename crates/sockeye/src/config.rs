@@ -5,6 +5,7 @@ use crate::cookie::Cookie;
 use crate::cors::Cors;
 use crate::deflate::DeflateConfig;
 use crate::recovery::Recovery;
+use sockeye_cluster::recovery::Config as Store;
 use sockeye_proto::engine::Transport;
 use sockeye_proto::socket::Parser;
 use std::net::SocketAddr;
@@ -119,6 +120,25 @@ pub struct Config {
     pub metrics: Option<SocketAddr>,
     /// Threads that will run the server: how many shards the index of rooms has. Default: the machine's cores.
     pub threads: NonZeroUsize,
+}
+
+impl Config {
+    /// What a namespace keeps for clients that come back.
+    pub(crate) fn recovery_store(&self) -> Option<Store> {
+        let recovery = self.connection_state_recovery?;
+        let half = usize::try_from(self.mailbox_bytes_max / 2).unwrap_or(usize::MAX);
+        Some(Store {
+            max_disconnection_duration: recovery.max_disconnection_duration,
+            // A ping that is answered at the last moment, one that is not, and the one refresh that another packet brings.
+            detection_time: self.ping_interval.saturating_add(self.ping_timeout.saturating_mul(3)),
+            packets_max: recovery.packets_max,
+            packet_bytes_max: recovery.packet_bytes_max,
+            sessions_max: recovery.sessions_max,
+            data_bytes_max: recovery.data_bytes_max,
+            missed_bytes_max: recovery.missed_bytes_max.min(half),
+            ..Store::default()
+        })
+    }
 }
 
 /// What happens to a client whose events come too fast.

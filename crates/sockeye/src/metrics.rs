@@ -3,6 +3,7 @@
 //! Written by hand: the format is a line for each number, and a metrics crate would bring its own registry and its own atomics
 //! beside the counters that are there. The names are a promise; `docs/metrics.md` lists them.
 
+use crate::recovery::RecoveryStats;
 use crate::stats::Stats;
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
@@ -108,6 +109,7 @@ pub(crate) fn text(stats: &Stats) -> String {
     for (limit, count) in &stats.limits {
         page.line("sockeye_limits_total", &[("limit", limit.as_str())], count);
     }
+    stats.recovery.iter().for_each(|recovery| page.recovery(recovery));
     let traffic = &stats.traffic;
     for (name, help, count) in [
         ("sockeye_packets_in_total", "Engine.IO packets from clients.", traffic.packets_in),
@@ -138,6 +140,40 @@ pub(crate) fn text(stats: &Stats) -> String {
 struct Page(String);
 
 impl Page {
+    fn recovery(&mut self, recovery: &RecoveryStats) {
+        for (name, help, value) in [
+            ("sockeye_recovery_sessions_away", "Sessions that wait for their clients.", recovery.away),
+            (
+                "sockeye_recovery_packets",
+                "Events that are kept for clients that come back.",
+                recovery.packets,
+            ),
+            ("sockeye_recovery_packet_bytes", "Bytes of these.", recovery.packet_bytes),
+        ] {
+            self.family(name, "gauge", help);
+            self.line(name, &[], value);
+        }
+        let name = "sockeye_recoveries_total";
+        self.family(
+            name,
+            "counter",
+            "Clients that came back, and sessions that ended, by what became of them.",
+        );
+        for (outcome, count) in [
+            ("restored", recovery.restored),
+            ("expired", recovery.expired),
+            ("evicted", recovery.evicted),
+            ("unknown", recovery.unknown),
+            ("strange", recovery.strange),
+            ("incomplete", recovery.incomplete),
+        ] {
+            self.line(name, &[("outcome", outcome)], count);
+        }
+        let name = "sockeye_recovery_packets_cut_total";
+        self.family(name, "counter", "Events that were dropped before they were old.");
+        self.line(name, &[], recovery.cut);
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.0 += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }

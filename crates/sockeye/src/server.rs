@@ -16,6 +16,7 @@ use crate::namespace::Namespace;
 use crate::realms::{Matcher, OnNamespace, Parent as RealmParent, Realms, Rules};
 use crate::service::Service;
 use crate::site::Site;
+use crate::sweep::sweep;
 use crate::worker;
 use http::HeaderMap;
 use sockeye_cluster::Nsp;
@@ -95,12 +96,11 @@ impl Server {
         let name = if name.starts_with('/') { name.to_owned() } else { format!("/{name}") };
         let Config { threads, attachments_max, parser, .. } = self.config;
         let mesh = &self.mesh;
-        let recovery = self.config.connection_state_recovery;
-        let sessions = || recovery.map(|recovery| Sessions::new(recovery.max_disconnection_duration));
+        let store = self.config.recovery_store();
         self.namespaces.entry(name).or_insert_with_key(|name| Definition {
             hub: Arc::new(
                 Hub::new(Nsp::new(name), threads.get(), Arc::clone(mesh), attachments_max, parser)
-                    .recovering(sessions()),
+                    .recovering(store.map(Sessions::new)),
             ),
             handlers: Handlers::default(),
         })
@@ -153,8 +153,7 @@ impl Server {
         // The official name, which no client can ask for: it is no namespace.
         let nsp = Nsp::new(&format!("/_{}", self.parents.len()));
         let (threads, attachments_max) = (self.config.threads.get(), self.config.attachments_max);
-        let recovery = self.config.connection_state_recovery;
-        let sessions = recovery.map(|recovery| Sessions::new(recovery.max_disconnection_duration));
+        let sessions = self.config.recovery_store().map(Sessions::new);
         let hub = Hub::new(nsp, threads, Arc::clone(&self.mesh), attachments_max, self.config.parser);
         let hub = Arc::new(hub.recovering(sessions).parent());
         self.parents.push((matcher, Definition { hub, handlers: Handlers::default() }));
@@ -280,6 +279,10 @@ impl Server {
         };
         let core = Core::new(self.config, tag, application, self.mesh);
         self.handle.start(&core);
+        if core.config.connection_state_recovery.is_some() {
+            // Ends with the server: it only looks whether there still is one.
+            tokio::spawn(sweep(Arc::downgrade(&core)));
+        }
         Listening { site: Site::new(core, self.files, self.doors), handle: self.handle }
     }
 }

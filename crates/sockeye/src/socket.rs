@@ -14,7 +14,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
 use sockeye_cluster::{Flags, Pid, Room, Selector};
-use sockeye_proto::engine::Transport;
+use sockeye_proto::engine::{Protocol, Transport};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::DisconnectReason;
 use std::fmt;
@@ -175,7 +175,11 @@ impl Socket {
         if self.0.profile.pid.get().is_some() {
             return self.0.hub.keep_for(self.0.id, flags, event, payload);
         }
-        let outgoing = self.0.hub.event(self.0.id, event, payload, None)?;
+        let outgoing = match (self.0.hub.sessions(), self.0.mailbox.protocol()) {
+            // A guard has the word: nothing said before the session is to look as if it ended in an offset.
+            (Some(_), Protocol::V4) => self.0.hub.event_without_offset(self.0.id, event, payload)?,
+            (_, Protocol::V3 | Protocol::V4) => self.0.hub.event(self.0.id, event, payload, None)?,
+        };
         self.post(self.0.hub.marked(outgoing, &flags));
         Ok(())
     }

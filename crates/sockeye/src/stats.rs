@@ -3,6 +3,7 @@
 use crate::core::{Application, Core};
 use crate::counters::read;
 use crate::limit::Limit;
+use crate::recovery::RecoveryStats;
 use crate::traffic::Traffic;
 use sockeye_proto::socket::DisconnectReason;
 use std::sync::atomic::Ordering;
@@ -35,6 +36,9 @@ pub struct Stats {
     pub refusals: Vec<(u8, &'static str, u64)>,
     /// How often each limit was met.
     pub limits: Vec<(Limit, u64)>,
+    /// What became of clients that came back, where [`Config::connection_state_recovery`](crate::Config::connection_state_recovery)
+    /// is on. A namespace that has ended counts no more.
+    pub recovery: Option<RecoveryStats>,
     /// Messages and bytes.
     pub traffic: Traffic,
 }
@@ -64,6 +68,7 @@ impl Core {
             Application::Engine(_) => Vec::new(),
         };
         sockets.sort();
+        let recovery = self.config.connection_state_recovery.map(|_| self.recovery());
         Stats {
             sessions: counters.sessions.load(Ordering::Relaxed),
             sessions_opened: read(&counters.opened),
@@ -76,7 +81,20 @@ impl Core {
                 .map(|(refusal, count)| (refusal.code(), refusal.message(), count))
                 .collect(),
             limits: counters.limits().collect(),
+            recovery,
             traffic: self.traffic(),
         }
+    }
+
+    fn recovery(&self) -> RecoveryStats {
+        let mut sum = RecoveryStats::default();
+        if let Application::SocketIo(realms) = &self.application {
+            let realms = realms.all();
+            for sessions in realms.iter().filter_map(|realm| realm.hub.sessions()) {
+                let (counted, held) = sessions.stats();
+                sum.add(&counted, &held);
+            }
+        }
+        sum
     }
 }

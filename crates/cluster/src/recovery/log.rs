@@ -98,6 +98,16 @@ impl Log {
         Some((first.number().max(offset.next().number())..).map(Offset::new).zip(entries))
     }
 
+    /// How many events are kept.
+    pub(super) fn len(&self) -> usize {
+        self.entries.len()
+    }
+
+    /// What they cost.
+    pub(super) const fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     fn first(&self) -> Offset {
         Offset::new(self.last.number() + 1 - self.entries.len() as u64)
     }

@@ -143,9 +143,14 @@ impl Hub {
         payload: &impl Payload,
         ack: Option<u64>,
     ) -> Result<Outgoing, EmitError> {
+        self.draft(id, name, payload)?.seal_event(self.parser, ack)
+    }
+
+    /// Writes an event for one socket of this namespace, and tells who listens.
+    pub(super) fn draft(&self, id: Sid, name: &str, payload: &impl Payload) -> Result<Draft<'_>, EmitError> {
         let draft = Draft::event(&self.nsp, name, payload, self.attachments_max)?;
         self.tell_listeners(Recipients::Socket(SocketId::new(id)), &draft);
-        draft.seal_event(self.parser, ack)
+        Ok(draft)
     }
 
     /// Encodes an event that another node, or the whole cluster, is asked to deliver.
@@ -161,8 +166,7 @@ impl Hub {
         name: &str,
         payload: &impl Payload,
     ) -> Result<(), EmitError> {
-        let draft = Draft::event(&self.nsp, name, payload, self.attachments_max)?;
-        self.tell_listeners(Recipients::Socket(SocketId::new(id)), &draft);
+        let draft = self.draft(id, name, payload)?;
         self.post(&Selector::to(id.as_str()), flags, draft)
     }
 

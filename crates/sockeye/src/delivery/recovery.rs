@@ -3,6 +3,8 @@
 use super::{Claim, Hub, Member};
 use crate::cluster::now;
 use crate::outgoing::Outgoing;
+use crate::payload::{EmitError, Payload};
+use sockeye_cluster::recovery::without_offset;
 use sockeye_cluster::{Pid, Room};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::DisconnectReason;
@@ -13,6 +15,17 @@ impl Hub {
         let pid = Pid::new(pid);
         let restored = self.sessions()?.change(|store| store.restore(&pid, offset.as_deref(), now()))?;
         Some(Claim { pid, offset, sid: restored.sid, data: restored.data.to_vec() })
+    }
+
+    /// Encodes an event for a socket that has no session yet.
+    pub(crate) fn event_without_offset(
+        &self,
+        id: Sid,
+        name: &str,
+        payload: &impl Payload,
+    ) -> Result<Outgoing, EmitError> {
+        let draft = self.draft(id, name, payload)?;
+        self.remote_event(&without_offset(&draft.packet()), None)
     }
 
     /// Gives a claim up: the session is gone.
@@ -40,9 +53,8 @@ impl Hub {
         let held = sessions.store.lock();
         let restored = {
             let mut store = held.borrow_mut();
-            // Guards may have had the word: what came meanwhile was missed, too.
-            store.close(&claim.pid, claim.data.clone().into(), now());
-            store.restore(&claim.pid, claim.offset.as_deref(), now())
+            // Guards may have had the word.
+            store.restore_again(&claim.pid, claim.data.clone().into(), claim.offset.as_deref(), now())
         };
         let Some(restored) = restored else { return false };
         // A socket has one session.

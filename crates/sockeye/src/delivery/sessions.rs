@@ -6,16 +6,16 @@
 use crate::cluster::now;
 use crate::payload::EmitError;
 use parking_lot::ReentrantMutex;
-use sockeye_cluster::recovery::{Config, Store};
+use sockeye_cluster::recovery::{Config, Held, Stats, Store};
 use sockeye_cluster::{Packet, Pid, Selector};
 use sockeye_proto::sid::Sid;
 use std::cell::RefCell;
-use std::time::{Duration, SystemTime};
+use std::time::{Instant, SystemTime};
 
 /// The sessions of a namespace and its last events.
 pub(crate) struct Sessions {
     pub(super) store: ReentrantMutex<RefCell<Store>>,
-    away_max: Duration,
+    config: Config,
 }
 
 /// The session of a client that came back, while it is on its way in.
@@ -31,17 +31,16 @@ pub(crate) struct Claim {
 }
 
 impl Sessions {
-    /// Keeps nothing yet. Clients may be away for that long.
-    pub(crate) fn new(away_max: Duration) -> Self {
-        let config = Config { max_disconnection_duration: away_max, ..Config::default() };
+    /// Keeps nothing yet.
+    pub(crate) fn new(config: Config) -> Self {
         let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let start = u64::try_from(start.as_micros()).unwrap_or_default();
-        Self { store: ReentrantMutex::new(RefCell::new(Store::new(config, start))), away_max }
+        Self { store: ReentrantMutex::new(RefCell::new(Store::new(config, start))), config }
     }
 
     /// The same for another namespace.
     pub(crate) fn anew(&self) -> Self {
-        Self::new(self.away_max)
+        Self::new(self.config)
     }
 
     /// Numbers an event and has it posted.
@@ -59,6 +58,19 @@ impl Sessions {
             store.borrow_mut().append(selector, packet, now())
         };
         post(&packet)
+    }
+
+    /// Forgets what is too old, and says when that is to be done again.
+    pub(crate) fn prune(&self) -> Option<Instant> {
+        self.change(|store| {
+            store.handle_timeout(now());
+            store.poll_timeout()
+        })
+    }
+
+    /// What was counted, and what is kept.
+    pub(crate) fn stats(&self) -> (Stats, Held) {
+        self.change(|store| (store.stats(), store.held()))
     }
 
     /// Changes what is kept.

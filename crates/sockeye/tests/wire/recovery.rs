@@ -1,8 +1,8 @@
 //! Clients whose connection breaks, and who come back.
 
-use crate::harness::{Client, Frame, Host, Log, heard};
+use crate::harness::{Client, Frame, Host, Log, heard, until};
 use serde_json::{Value, json};
-use sockeye::{Config, DisconnectReason, Event, Recovery, Refusal, Socket};
+use sockeye::{Config, DisconnectReason, Event, Recovery, RecoveryStats, Refusal, Socket};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
@@ -135,6 +135,101 @@ async fn without_recovery_nothing_is_added() {
     assert_eq!(client.next().await, Frame::Text(r#"42["echo","a"]"#.to_owned()));
 }
 
+#[tokio::test]
+async fn what_a_guard_says_is_no_offset() {
+    let recovery = Recovery { skip_middlewares: false, ..Recovery::default() };
+    let (host, mut log) = host(recovery).await;
+    let connect = |auth: Value| format!("40{auth}");
+    let (mut ws, _) = Box::pin(crate::harness::Ws::session(&host)).await;
+    ws.send(&connect(json!({"greet": true}))).await;
+    // It ends in no string, and nothing else is added.
+    assert_eq!(ws.text().await, r#"42["hello","you",null]"#);
+    assert_eq!(ws.text().await, r#"42["number",1]"#);
+    let answer: Value = serde_json::from_str(ws.text().await.strip_prefix("40").unwrap()).unwrap();
+    let pid = answer["pid"].as_str().unwrap();
+    let socket = entered(&mut log, false).await;
+    socket.emit("n", 1).unwrap();
+    let offset = numbered(&ws.text().await, r#"42["n",1,"#);
+    drop(ws);
+    left(&mut log).await;
+    socket.emit("n", 2).unwrap();
+    let (mut ws, _) = Box::pin(crate::harness::Ws::session(&host)).await;
+    ws.send(&connect(json!({"pid": pid, "offset": offset, "greet": true}))).await;
+    assert_eq!(ws.text().await, r#"42["hello","you",null]"#);
+    assert_eq!(ws.text().await, r#"42["number",1]"#);
+    numbered(&ws.text().await, r#"42["n",2,"#);
+    entered(&mut log, true).await;
+}
+
+#[tokio::test]
+async fn each_limit_is_counted_by_what_became_of_the_client() {
+    let with = |change: fn(&mut Recovery)| {
+        let mut recovery = Recovery::default();
+        change(&mut recovery);
+        recovery
+    };
+    for (recovery, recovers, count) in [
+        (with(|_| {}), true, (|stats| stats.restored) as fn(RecoveryStats) -> u64),
+        (with(|recovery| recovery.packets_max = 2), false, |stats| stats.incomplete.min(stats.cut)),
+        (with(|recovery| recovery.packet_bytes_max = 300), false, |stats| {
+            stats.incomplete.min(stats.cut)
+        }),
+        (with(|recovery| recovery.sessions_max = 0), false, |stats| stats.evicted.min(stats.unknown)),
+        (with(|recovery| recovery.data_bytes_max = 5), false, |stats| stats.evicted.min(stats.unknown)),
+        (with(|recovery| recovery.missed_bytes_max = 20), false, |stats| stats.incomplete),
+    ] {
+        let (host, mut log) = host(recovery).await;
+        let client = Client::enter(&host).await;
+        let socket = entered(&mut log, false).await;
+        socket.set_data("longer").unwrap();
+        let pid = client.pid.clone();
+        drop(client);
+        left(&mut log).await;
+        for number in 0..3 {
+            socket.namespace().emit("n", number).unwrap();
+        }
+        let (_client, texts) = back(&host, &pid, None).await;
+        entered(&mut log, recovers).await;
+        assert_eq!(texts.len(), if recovers { 4 } else { 1 }, "{recovery:?}");
+        let stats = host.handle.stats().recovery.unwrap();
+        assert_eq!(count(stats), 1, "{recovery:?} {stats:?}");
+    }
+}
+
+#[tokio::test]
+async fn what_is_too_old_is_forgotten_though_nobody_comes() {
+    let short = Duration::from_millis(50);
+    let recovery = Recovery { max_disconnection_duration: short, ..Recovery::default() };
+    let config = Config {
+        connection_state_recovery: Some(recovery),
+        ping_interval: short,
+        ping_timeout: short,
+        ..Config::default()
+    };
+    let (sockets, mut entered) = Log::new();
+    let host = Host::with(config, |main| {
+        main.on_connect(move |socket: Socket| {
+            sockets.add(socket);
+            std::future::ready(())
+        });
+    })
+    .await;
+    let client = Client::enter(&host).await;
+    let main = heard(&mut entered).await.namespace();
+    drop(client);
+    until(|| host.handle.stats().recovery.unwrap().away == 1).await;
+    main.emit("n", "x").unwrap();
+    let stats = host.handle.stats().recovery.unwrap();
+    assert!(stats.packets == 1 && stats.packet_bytes > 0, "{stats:?}");
+    let text = host.handle.metrics_text();
+    assert!(text.contains("\nsockeye_recovery_sessions_away 1\n"), "{text}");
+    until(|| {
+        let stats = host.handle.stats().recovery.unwrap();
+        (stats.away, stats.packets, stats.packet_bytes, stats.expired) == (0, 0, 0, 1)
+    })
+    .await;
+}
+
 enum Entry {
     Entered(Socket),
     Left(DisconnectReason),
@@ -147,6 +242,10 @@ async fn host(recovery: Recovery) -> (Host, Receiver<Entry>) {
         let leaving = log.clone();
         main.guard(|socket: Socket| async move {
             let auth: Value = socket.handshake().auth()?;
+            if auth.get("greet").is_some() {
+                socket.emit("hello", "you").map_err(|error| error.to_string())?;
+                socket.emit("number", 1).map_err(|error| error.to_string())?;
+            }
             if auth.get("deny").is_some() { Err(Refusal::new("no")) } else { Ok(()) }
         })
         .on_connect(move |socket: Socket| {

@@ -33,8 +33,8 @@ use thiserror::Error;
 
 use crate::message::{Envelope, Message, Packet};
 use crate::name::{Nsp, Pid, Room, Uid};
-use crate::node::To;
 use crate::selector::{Flags, Selector};
+use crate::to::To;
 
 /// A future that an adapter returns.
 pub type BoxFuture<'a, T> = Pin<Box<dyn Future<Output = T> + Send + 'a>>;

@@ -17,6 +17,7 @@ mod request;
 mod requests;
 mod seen;
 mod selector;
+mod to;
 pub mod wire;
 
 pub use address::{Address, NoAddress};
@@ -26,6 +27,6 @@ pub use node::Node;
 pub use peers::{Peer, Peers};
 pub use request::{
     ANSWERERS_MAX, ANSWERS_BYTES_MAX, Answer, Missing, Outcome, REQUEST_TIMEOUT, REQUESTS_MAX, Refused,
-    Request, Why,
+    Request, UNKNOWN, Why,
 };
 pub use selector::{Flags, Selector};

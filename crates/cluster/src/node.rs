@@ -5,9 +5,9 @@
 //! [`Request`] is put to this server as to any other, so that a driver answers its own questions as it answers those of others,
 //! and there is one sum, one timeout and one account of what is missing. Requests work alone, too.
 //!
-//! Which peers exist is told by whoever knows: a [`Mesh`](crate::mesh::Mesh) by its connections, a backplane's adapter by
-//! heartbeats. A peer that leaves is waited for no more. Official servers have one uid for each namespace: an adapter that meets
-//! them has a node for each namespace too; a mesh has one for all. An emitter (uid `emitter`) is no peer: its events are
+//! Which peers exist is told by whoever knows: a [`Mesh`](crate::mesh::Mesh) by its connections. On a backplane ([`Node::on_backplane`]) they
+//! are heard, or counted. A peer that leaves is waited for no more. Official servers have one uid for each namespace: on a backplane there is
+//! a node for each namespace too; a mesh has one for all. An emitter (uid `emitter`) is no peer: its events are
 //! delivered, and it is never answered.
 //!
 //! What a bus may do: a reply that is lost costs a request its timeout and shows as missing. A request that is repeated is
@@ -96,6 +96,8 @@
 //! ```
 
 mod asker;
+mod backplane;
+mod roll;
 mod stats;
 mod step;
 
@@ -107,14 +109,19 @@ use sockeye_proto::sid::Tag;
 
 pub use asker::Asker;
 pub use stats::Stats;
-pub use step::{Output, Question, Step, To};
+pub use step::{Output, Question, Step};
+
+pub use crate::to::To;
+
+use self::roll::Roll;
+use crate::adapter::Letter;
 
 use crate::address::Address;
 use crate::message::{Envelope, Message, Packet};
 use crate::name::{Nsp, RequestId, Uid};
 use crate::peers::{Peer, Peers};
 use crate::request::{Outcome, REQUEST_TIMEOUT, REQUESTS_MAX, Refused, Request};
-use crate::requests::{Kind, Reply, Requests, Taken};
+use crate::requests::{Kind, Reply, Requests, Strangers, Taken};
 use crate::seen::Seen;
 use crate::selector::Flags;
 use crate::wire;
@@ -140,6 +147,7 @@ pub struct Node {
     requests: Requests,
     seen: Seen<(Uid, RequestId)>,
     steps: VecDeque<Step>,
+    roll: Roll,
     closed: bool,
     stats: Stats,
 }
@@ -153,6 +161,7 @@ impl Node {
             requests: Requests::default(),
             seen: Seen::new(REPEATS_MAX),
             steps: VecDeque::new(),
+            roll: Roll::Told,
             closed: false,
             stats: Stats::default(),
         }
@@ -163,7 +172,7 @@ impl Node {
     /// Without peers nothing is encoded; a broadcast flagged `local` goes nowhere.
     pub fn handle_publish(&mut self, nsp: &Nsp, message: Message) {
         let local = matches!(&message, Message::Broadcast { flags, .. } if flags.local);
-        if !local && !self.peers.is_empty() {
+        if !local && self.has_hearers() {
             self.send(To::All, nsp, message);
         }
     }
@@ -188,7 +197,8 @@ impl Node {
         let others = self.peers.iter().filter(|_| everywhere).map(|peer| peer.uid.clone());
         let uids: Vec<_> = others.chain(own.is_some().then(|| self.uid.clone())).collect();
         self.steps.extend(own.map(Step::Answer));
-        let over = self.requests.begin(&id, nsp.clone(), kind, uids, now + timeout);
+        let strangers = if everywhere { self.strangers() } else { Strangers::default() };
+        let over = self.requests.begin(&id, nsp.clone(), kind, uids, strangers, now + timeout);
         self.finish(over);
         if self.closed {
             let over = self.requests.close();
@@ -320,6 +330,7 @@ impl Node {
 
     /// Takes note that the server with this uid is gone: its heartbeats have ceased, say.
     pub fn handle_lost(&mut self, uid: &Uid) {
+        self.strike_off(uid);
         if let Some(peer) = self.peers.leave(uid) {
             self.left(peer);
         }
@@ -327,6 +338,7 @@ impl Node {
 
     /// Ends what is overdue.
     pub fn handle_timeout(&mut self, now: Instant) {
+        self.call_roll(now);
         let over = self.requests.expire(now);
         self.finish(over);
     }
@@ -336,7 +348,10 @@ impl Node {
         self.closed = true;
         let over = self.requests.close();
         self.finish(over);
-        self.handle_publish(&Nsp::new("/"), Message::AdapterClose);
+        // Where servers are counted, leaving is not being counted.
+        if !matches!(self.roll, Roll::Counted(_)) {
+            self.handle_publish(&Nsp::new("/"), Message::AdapterClose);
+        }
     }
 
     /// What to do next, until there is nothing.
@@ -346,7 +361,7 @@ impl Node {
 
     /// When [`Node::handle_timeout`] is due.
     pub fn poll_timeout(&self) -> Option<Instant> {
-        self.requests.deadline()
+        self.requests.deadline().into_iter().chain(self.roll.poll_timeout()).min()
     }
 
     /// The id under which the node signs.
@@ -414,7 +429,7 @@ impl Node {
                 (Kind::Value, flags, Message::ServerSideEmit { packet, request_id }, None)
             }
         };
-        if !flags.local && !self.peers.is_empty() && !self.send(To::All, nsp, message) {
+        if !flags.local && self.has_hearers() && !self.is_alone() && !self.send(To::All, nsp, message) {
             return Err(Refused::Unsendable);
         }
         Ok((kind, wait(flags.timeout), !flags.local, own))
@@ -469,6 +484,11 @@ impl Node {
 
     /// Sends a message; `false`: it cannot be written.
     fn send(&mut self, to: To, nsp: &Nsp, message: Message) -> bool {
+        if !matches!(self.roll, Roll::Told) {
+            self.stats.sent += 1;
+            self.steps.push_back(Step::Act(Output::Publish(Letter { to, message })));
+            return true;
+        }
         let envelope = Envelope { uid: self.uid.clone(), nsp: nsp.clone(), message };
         let Ok(frame) = wire::encode(&envelope) else {
             self.stats.unsendable += 1;

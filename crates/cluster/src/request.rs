@@ -21,6 +21,9 @@ pub const ANSWERS_BYTES_MAX: usize = 64 << 20;
 /// How many servers may answer one request; what further ones say is dropped as stray.
 pub const ANSWERERS_MAX: usize = 4096;
 
+/// The uid of a server that was counted and that nobody knows by name.
+pub const UNKNOWN: &str = "unknown";
+
 /// What a server may want to know from the cluster.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Request {
@@ -99,7 +102,7 @@ pub struct Answer {
 /// A server whose answer is missing.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Missing {
-    /// The server.
+    /// The server; [`UNKNOWN`] where it was counted and nobody knows its name.
     pub uid: Uid,
     /// What became of it.
     pub why: Why,
@@ -114,6 +117,8 @@ pub enum Why {
     Late,
     /// The server has left the cluster, or died.
     Gone,
+    /// It could not be asked: the backplane did not take the question.
+    Unasked,
     /// The answer did not fit into [`ANSWERS_BYTES_MAX`].
     TooLong,
     /// This server closes.

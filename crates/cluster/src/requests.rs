@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use crate::message::Packet;
 use crate::name::{Nsp, RequestId, Uid};
-use crate::request::{ANSWERERS_MAX, ANSWERS_BYTES_MAX, Answer, Missing, Outcome, Why};
+use crate::request::{ANSWERERS_MAX, ANSWERS_BYTES_MAX, Answer, Missing, Outcome, UNKNOWN, Why};
 
 /// What became of a reply.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,15 @@ pub(crate) struct Requests {
     deadlines: BTreeSet<(Instant, RequestId)>,
 }
 
+/// Servers that are waited for without being known: the backplane has counted them.
+#[derive(Debug, Default)]
+pub(crate) struct Strangers {
+    /// How many.
+    pub(crate) count: u64,
+    /// Names that they may have.
+    pub(crate) names: BTreeSet<Uid>,
+}
+
 #[derive(Debug)]
 struct Pending {
     nsp: Nsp,
@@ -61,6 +70,12 @@ struct Pending {
     parts: BTreeMap<Uid, Part>,
     /// How many of the parts are unsettled.
     open: usize,
+    /// Who has said nothing yet, of those that are not known.
+    strangers: Strangers,
+    /// Nobody could be asked but this server.
+    nobody_else: bool,
+    /// How many have answered that did not say who they are.
+    nameless: u64,
     answers: Vec<Answer>,
     bytes: usize,
 }
@@ -74,7 +89,11 @@ struct Part {
     answered: u64,
     kept: u64,
     gone: bool,
+    unasked: bool,
 }
+
+/// The uid of whoever does not say who it is.
+const NAMELESS: &str = "";
 
 impl Requests {
     pub(crate) fn len(&self) -> usize {
@@ -99,11 +118,24 @@ impl Requests {
         nsp: Nsp,
         kind: Kind,
         asked: impl IntoIterator<Item = Uid>,
+        strangers: Strangers,
         deadline: Instant,
     ) -> Option<Outcome> {
         let parts: BTreeMap<_, _> = asked.into_iter().map(|uid| (uid, Part::default())).collect();
         let open = parts.len();
-        let pending = Pending { nsp, kind, deadline, parts, open, answers: Vec::new(), bytes: 0 };
+        let mut pending = Pending {
+            nsp,
+            kind,
+            deadline,
+            parts,
+            open,
+            strangers,
+            nobody_else: false,
+            nameless: 0,
+            answers: Vec::new(),
+            bytes: 0,
+        };
+        pending.strangers.names.retain(|uid| !pending.parts.contains_key(uid));
         self.deadlines.insert((deadline, id.clone()));
         self.pending.insert(id.clone(), pending);
         self.end_if_over(id)
@@ -114,13 +146,17 @@ impl Requests {
         let Some(pending) = self.pending.get_mut(id).filter(|p| matches!(p.kind, Kind::Acks { .. })) else {
             return (Taken::Stray, None);
         };
-        let taken = pending.change(uid, |part, _| {
-            if part.clients.is_some() {
-                return Taken::Stray;
-            }
-            part.clients = Some(clients);
-            Taken::Counted
-        });
+        let taken = if uid.is_nameless() {
+            pending.count_nameless(uid, clients)
+        } else {
+            pending.change(uid, |part, _| {
+                if part.clients.is_some() {
+                    return Taken::Stray;
+                }
+                part.clients = Some(clients);
+                Taken::Counted
+            })
+        };
         pending.drop_surplus(uid);
         (taken, self.end_if_over(id))
     }
@@ -138,8 +174,12 @@ impl Requests {
         };
         let bytes = packet.bytes() + size_of::<Answer>();
         let fits = pending.bytes + bytes <= ANSWERS_BYTES_MAX;
-        let taken = pending.change(uid, |part, kind| {
-            if part.clients.unwrap_or(u64::MAX).min(kind.answers_max()) <= part.answered {
+        // Of the acks of servers without names nobody knows whose they are, until all have said how many there will be.
+        let open_end = uid.is_nameless() && pending.strangers.count > 0;
+        let part_of = pending.part_of(uid);
+        let taken = pending.change(&part_of, |part, kind| {
+            let clients = part.clients.filter(|_| !open_end);
+            if clients.unwrap_or(u64::MAX).min(kind.answers_max()) <= part.answered {
                 return Taken::Stray;
             }
             part.answered += 1;
@@ -151,6 +191,20 @@ impl Requests {
             pending.answers.push(Answer { uid: uid.clone(), packet });
         }
         (taken, self.end_if_over(id))
+    }
+
+    /// Takes note that nobody but this server was asked.
+    pub(crate) fn unasked(&mut self, id: &RequestId, own: &Uid) -> Option<Outcome> {
+        let pending = self.pending.get_mut(id)?;
+        let others: Vec<_> = pending.parts.keys().filter(|uid| *uid != own).cloned().collect();
+        for uid in others {
+            pending.change(&uid, |part, _| {
+                part.unasked = true;
+                Taken::Counted
+            });
+        }
+        pending.nobody_else = true;
+        self.end_if_over(id)
     }
 
     /// Takes note that nothing more comes from a server. Returns what is over by that.
@@ -196,13 +250,23 @@ impl Requests {
         let pending = self.pending.remove(id)?;
         self.deadlines.remove(&(pending.deadline, id.clone()));
         let enough = pending.has_enough();
-        let missing = pending.parts.into_iter().filter(|_| !enough);
-        Some(Outcome {
-            request_id: id.clone(),
-            nsp: pending.nsp,
-            answers: pending.answers,
-            missing: missing.filter_map(|(uid, part)| part.missing(uid, pending.kind, why)).collect(),
-        })
+        let why_stranger = if pending.nobody_else { Why::Unasked } else { why };
+        let strangers = pending.strangers.spelled().into_iter().filter(|_| !enough);
+        let strangers = strangers.map(|uid| Missing { uid, why: why_stranger, clients: None });
+        let parts = pending.parts.into_iter().filter(|_| !enough);
+        let parts = parts.filter_map(|(uid, part)| part.missing(uid, pending.kind, why));
+        let mut missing: Vec<_> = parts.chain(strangers).collect();
+        missing.sort_by(|one, other| one.uid.cmp(&other.uid));
+        Some(Outcome { request_id: id.clone(), nsp: pending.nsp, answers: pending.answers, missing })
+    }
+}
+
+impl Strangers {
+    /// By their names, where there is no doubt who they are.
+    fn spelled(self) -> Vec<Uid> {
+        let count = usize::try_from(self.count).unwrap_or(usize::MAX).min(ANSWERERS_MAX);
+        let names = Some(self.names).filter(|names| names.len() <= count).unwrap_or_default();
+        names.into_iter().chain(std::iter::repeat(UNKNOWN.into())).take(count).collect()
     }
 }
 
@@ -232,6 +296,10 @@ impl Pending {
             }
             self.parts.insert(uid.clone(), Part::default());
             self.open += 1;
+            self.strangers.names.remove(uid);
+            if *uid != NAMELESS {
+                self.strangers.count = self.strangers.count.saturating_sub(1);
+            }
         }
         let Some(part) = self.parts.get_mut(uid) else { return Taken::Stray };
         let before = part.is_settled(self.kind);
@@ -244,10 +312,33 @@ impl Pending {
         taken
     }
 
+    /// Notes how many clients a server has that does not say who it is; all of them are one part.
+    fn count_nameless(&mut self, uid: &Uid, clients: u64) -> Taken {
+        let taken = self.change(uid, |part, _| {
+            part.clients = Some(part.clients.unwrap_or(0).saturating_add(clients));
+            Taken::Counted
+        });
+        self.strangers.count = self.strangers.count.saturating_sub(1);
+        taken
+    }
+
+    /// Whose part an answer is: each that says no name is somebody else's, but for acks, which are all one part.
+    fn part_of(&mut self, uid: &Uid) -> Uid {
+        match self.kind {
+            Kind::Sockets | Kind::Value if uid.is_nameless() => {
+                self.nameless += 1;
+                Uid::from(format!("{UNKNOWN} {}", self.nameless))
+            }
+            Kind::Sockets | Kind::Value | Kind::Acks { .. } => uid.clone(),
+        }
+    }
+
     /// Forgets acks that came before their count and are more than it: the bus has repeated some.
     fn drop_surplus(&mut self, uid: &Uid) {
         let Some(part) = self.parts.get_mut(uid) else { return };
-        let Some(clients) = part.clients else { return };
+        let Some(clients) = part.clients.filter(|_| !uid.is_nameless() || self.strangers.count == 0) else {
+            return;
+        };
         while part.kept > clients
             && let Some(at) = self.answers.iter().rposition(|answer| answer.uid == *uid)
         {
@@ -257,7 +348,8 @@ impl Pending {
     }
 
     fn is_over(&self) -> bool {
-        self.open == 0 || self.has_enough()
+        let strangers = self.strangers.count > 0 && !self.nobody_else;
+        self.open == 0 && !strangers || self.has_enough()
     }
 
     fn has_enough(&self) -> bool {
@@ -267,7 +359,7 @@ impl Pending {
 
 impl Part {
     fn is_settled(&self, kind: Kind) -> bool {
-        self.gone || self.is_answered(kind)
+        self.gone || self.unasked || self.is_answered(kind)
     }
 
     fn is_answered(&self, kind: Kind) -> bool {
@@ -282,10 +374,12 @@ impl Part {
         let whole = answered && self.kept >= self.clients.unwrap_or(1);
         let why = match (answered, self.gone) {
             (true, _) => Why::TooLong,
+            (false, _) if self.unasked => Why::Unasked,
             (false, true) => Why::Gone,
             (false, false) => why,
         };
         let clients = self.clients.map(|clients| clients.saturating_sub(self.kept));
+        let uid = if uid.is_nameless() { UNKNOWN.into() } else { uid };
         (!whole).then_some(Missing { uid, why, clients })
     }
 }

@@ -340,7 +340,12 @@ impl World {
                     self.bus.send(at, number(&uid), frame, self.now);
                 }
                 Step::Act(Output::Deliver { packet, .. }) => self.deliver(at, &packet),
-                Step::Act(Output::Join { .. } | Output::Leave { .. } | Output::Disconnect { .. }) => {
+                Step::Act(
+                    Output::Join { .. }
+                    | Output::Leave { .. }
+                    | Output::Disconnect { .. }
+                    | Output::Publish(_),
+                ) => {
                     panic!("nobody said so")
                 }
                 Step::Act(Output::PeerJoined(_) | Output::PeerLeft(_)) => {}

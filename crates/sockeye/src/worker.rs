@@ -204,6 +204,6 @@ fn obey(core: &Weak<Core>, output: Output) {
         }
         Output::PeerJoined(peer) => tracing::debug!(?peer, "node joined"),
         Output::PeerLeft(peer) => tracing::debug!(?peer, "node left"),
-        Output::Send { .. } => {}
+        Output::Send { .. } | Output::Publish(_) => {}
     }
 }

@@ -3,11 +3,13 @@
 use bytes::Bytes;
 
 use super::asker::Asker;
+use crate::adapter::Letter;
 use crate::message::Packet;
-use crate::name::{Nsp, Room, Uid};
+use crate::name::{Nsp, Room};
 use crate::peers::Peer;
 use crate::request::Outcome;
 use crate::selector::{Flags, Selector};
+use crate::to::To;
 
 /// What the driver hears, in order.
 #[derive(Debug, PartialEq, Eq)]
@@ -20,20 +22,13 @@ pub enum Step {
     Finish(Outcome),
 }
 
-/// Who is to get a frame.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum To {
-    /// Every other server.
-    All,
-    /// The one that signs with this uid. Where nobody of that name can be reached, the frame is dropped; where a bus cannot
-    /// address one, all may get it.
-    One(Uid),
-}
-
 /// What the driver has to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Output {
-    /// Send these bytes to other servers.
+    /// Publish a message on the backplane; only of a node that is on one. What became of it goes to
+    /// [`Node::handle_published`](crate::Node::handle_published) or [`Node::handle_unpublished`](crate::Node::handle_unpublished).
+    Publish(Letter),
+    /// Send these bytes to other servers; of any other node.
     Send {
         /// To whom.
         to: To,

@@ -271,6 +271,8 @@ impl Machines {
                     self.post(tag, frame.clone());
                 }
             }
+            // A node of a mesh speaks in frames.
+            node::Output::Publish(_) => {}
             node::Output::PeerJoined(_) | node::Output::PeerLeft(_) => {
                 turn.peers_changed = true;
                 self.leave_chore(Chore::Tell(output));

@@ -332,7 +332,11 @@ impl Member {
         match self.hears().await {
             Output::Deliver { packet, .. } => String::from_utf8(packet.data.into()).unwrap(),
             Output::PeerJoined(peer) | Output::PeerLeft(peer) => panic!("heard of {peer:?}"),
-            Output::Send { .. } | Output::Join { .. } | Output::Leave { .. } | Output::Disconnect { .. } => {
+            Output::Send { .. }
+            | Output::Publish(_)
+            | Output::Join { .. }
+            | Output::Leave { .. }
+            | Output::Disconnect { .. } => {
                 panic!("heard no event")
             }
         }

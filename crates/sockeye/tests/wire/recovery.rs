@@ -171,9 +171,7 @@ async fn each_limit_is_counted_by_what_became_of_the_client() {
     for (recovery, recovers, count) in [
         (with(|_| {}), true, (|stats| stats.restored) as fn(RecoveryStats) -> u64),
         (with(|recovery| recovery.packets_max = 2), false, |stats| stats.incomplete.min(stats.cut)),
-        (with(|recovery| recovery.packet_bytes_max = 300), false, |stats| {
-            stats.incomplete.min(stats.cut)
-        }),
+        (with(|recovery| recovery.packet_bytes_max = 300), false, |stats| stats.incomplete.min(stats.cut)),
         (with(|recovery| recovery.sessions_max = 0), false, |stats| stats.evicted.min(stats.unknown)),
         (with(|recovery| recovery.data_bytes_max = 5), false, |stats| stats.evicted.min(stats.unknown)),
         (with(|recovery| recovery.missed_bytes_max = 20), false, |stats| stats.incomplete),

@@ -1,39 +1,28 @@
 // A stock client whose line is cut hears what it missed: once, and in order. The server is the library's example `recovery`.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
-import { existsSync } from "node:fs";
 import { io } from "socket.io-client";
 import parser from "socket.io-msgpack-parser";
-import { binary, freePort, REFERENCE } from "../harness/target.mjs";
+import { skipped, start } from "../harness/examples.mjs";
 
-const PROGRAM = process.env.SOCKEYE_RECOVERY_EXAMPLE ?? binary("examples/recovery");
-const SKIP = REFERENCE ? "the server is an example of ours" : existsSync(PROGRAM) ? false : `${PROGRAM} is not built`;
 const COUNT = 200;
 
 for (const [kind, environment, options] of [
   ["text", {}, {}],
   ["msgpack", { PARSER: "msgpack" }, { parser }],
 ])
-describe(`a client whose line is cut, by ${kind}`, { skip: SKIP }, () => {
-  let port;
+describe(`a client whose line is cut, by ${kind}`, { skip: skipped("recovery") }, () => {
   let server;
   before(async () => {
-    port = await freePort();
-    server = spawn(PROGRAM, { env: { ...process.env, ...environment, PORT: String(port) }, stdio: "inherit" });
-    for (let tries = 0; tries < 200; tries += 1) {
-      if (await fetch(`http://127.0.0.1:${port}/health`).then((answer) => answer.ok, () => false)) return;
-      await sleep(25);
-    }
-    throw new Error("the server does not come up");
+    server = await start("recovery", environment);
   });
-  after(() => server?.kill());
+  after(() => server?.stop());
 
   for (const transports of [["websocket"], ["polling"]]) {
     test(`hears each number once and in order by ${transports}`, async () => {
-      const socket = io(`http://127.0.0.1:${port}`, { transports, reconnectionDelay: 50, forceNew: true, ...options });
+      const socket = io(server.url, { transports, reconnectionDelay: 50, forceNew: true, ...options });
       const numbers = [];
       const ids = [];
       let cuts = 0;

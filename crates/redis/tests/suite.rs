@@ -1,0 +1,83 @@
+//! The suite that every adapter passes, against a real redis-server.
+
+mod harness;
+
+use std::sync::Arc;
+
+use harness::RedisServer;
+use sockeye_adapter_suite::Backend;
+use sockeye_cluster::Nsp;
+use sockeye_cluster::adapter::{Adapter, BoxFuture};
+use sockeye_redis::{Classic, ClassicOptions, Mode, Server, Sharded, ShardedOptions};
+
+struct Redis<F> {
+    server: RedisServer,
+    adapter: F,
+    /// What is published where to be no message: `PUBLISH` or `SPUBLISH`, and what the channel begins and ends with.
+    scribble: (&'static str, &'static str, &'static str),
+}
+
+impl<F: Fn(Server) -> Arc<dyn Adapter> + Sync> Backend for Redis<F> {
+    fn adapter(&self) -> BoxFuture<'_, Arc<dyn Adapter>> {
+        Box::pin(async { (self.adapter)(Server::single("127.0.0.1", self.server.port)) })
+    }
+
+    fn scribble<'a>(&'a self, nsp: &'a Nsp) -> BoxFuture<'a, bool> {
+        Box::pin(async move {
+            let client = redis::Client::open(self.server.url("")).expect("it is an address");
+            let mut connection = client.get_multiplexed_async_connection().await.expect("it connects");
+            let (word, before, after) = self.scribble;
+            let channel = format!("{before}{nsp}{after}");
+            redis::cmd(word)
+                .arg(channel)
+                .arg(&b"\xc1nonsense"[..])
+                .exec_async(&mut connection)
+                .await
+                .expect("it is published");
+            true
+        })
+    }
+
+    fn interrupt(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async {
+            self.server.kill();
+            self.server.start_again();
+            true
+        })
+    }
+}
+
+#[tokio::test]
+async fn classic_is_an_adapter() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let adapter = |server| Arc::new(Classic::new(server, ClassicOptions::default())) as Arc<dyn Adapter>;
+    let scribble = ("PUBLISH", "socket.io-request#", "#");
+    sockeye_adapter_suite::run(&Redis { server, adapter, scribble }).await;
+}
+
+#[tokio::test]
+async fn classic_with_answers_to_one_is_an_adapter() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let adapter = |server| {
+        let options = ClassicOptions { channel_prefix: "a*b?[c]".into(), specific_responses: true };
+        Arc::new(Classic::new(server, options)) as Arc<dyn Adapter>
+    };
+    let scribble = ("PUBLISH", "a*b?[c]-response#", "#");
+    sockeye_adapter_suite::run(&Redis { server, adapter, scribble }).await;
+}
+
+#[tokio::test]
+async fn sharded_is_an_adapter_in_each_mode() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let mut server = Some(server);
+    for mode in [Mode::Static, Mode::Dynamic, Mode::DynamicPrivate] {
+        let adapter = |server| {
+            let options = ShardedOptions { mode, ..ShardedOptions::default() };
+            Arc::new(Sharded::new(server, options)) as Arc<dyn Adapter>
+        };
+        let scribble = ("SPUBLISH", "socket.io#", "#");
+        let backend = Redis { server: server.take().expect("it is put back"), adapter, scribble };
+        sockeye_adapter_suite::run(&backend).await;
+        server = Some(backend.server);
+    }
+}

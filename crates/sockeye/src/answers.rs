@@ -34,9 +34,18 @@ pub enum AskError {
     /// Too much is asked at a time, or the question is too long for the way to other nodes.
     #[error(transparent)]
     Refused(#[from] Refused),
-    /// The handle stands for all namespaces of a pattern, of which each has to be asked by itself.
-    #[error("expected one namespace to ask, got a pattern's")]
+    /// The handle stands for all namespaces of a pattern, of which each has to be asked by itself, as with the official server.
+    #[error("asking is not supported on parent namespaces: ask each child by itself")]
     ManyNamespaces,
+    /// The one socket that was asked did not answer in time. The official words.
+    #[error("operation has timed out")]
+    TimedOut,
+    /// The one socket that was asked is on no node.
+    #[error("the socket disconnected before it was asked")]
+    Disconnected,
+    /// The one answer is not of the awaited type.
+    #[error("unexpected answer: {0}")]
+    Answer(#[from] serde_json::Error),
     /// The server ends.
     #[error("the server closed before the answers came")]
     Closed,
@@ -64,6 +73,15 @@ impl<T> Answers<T> {
     /// Whether everybody answered.
     pub fn is_complete(&self) -> bool {
         self.missing == Missing::default()
+    }
+}
+
+/// Reads the answer of the one socket that was asked.
+pub(crate) fn only<T: FromArgs>(outcome: &Outcome) -> Result<T, AskError> {
+    match outcome.answers.first() {
+        Some(answer) => Ok(T::from_args(&answer.packet.data, &answer.packet.attachments)?),
+        None if outcome.clients_missing() == 0 && outcome.missing.is_empty() => Err(AskError::Disconnected),
+        None => Err(AskError::TimedOut),
     }
 }
 

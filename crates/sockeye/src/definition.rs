@@ -36,7 +36,7 @@ impl Definition {
         self
     }
 
-    /// Sets what happens when a client has entered. Its events wait until the handler is done.
+    /// Adds what happens when a client has entered. Its events wait until that is done. Several handlers run one after the other.
     pub fn on_connect<F, R>(&mut self, handler: F) -> &mut Self
     where
         F: Fn(Socket) -> R + Send + Sync + 'static,
@@ -46,8 +46,8 @@ impl Definition {
         self
     }
 
-    /// Sets what happens at the moment in which a client leaves: its rooms are still set, and it is still connected. Called at
-    /// once, even while a handler of the socket works, so it cannot wait.
+    /// Adds what happens at the moment in which a client leaves: its rooms are still set, and it is still connected. Called at
+    /// once, even while a handler of the socket works, so it cannot wait. Several hooks are called in their order.
     ///
     /// ```
     /// # use sockeye::{Config, DisconnectReason, Server, Socket};
@@ -64,11 +64,12 @@ impl Definition {
         F: Fn(Socket, DisconnectReason) -> O + Send + Sync + 'static,
         O: Outcome,
     {
-        self.handlers.on_disconnecting = Some(Arc::new(move |socket, reason| hook(socket, reason).failure()));
+        self.handlers.on_disconnecting.push(Arc::new(move |socket, reason| hook(socket, reason).failure()));
         self
     }
 
-    /// Sets what happens when a client has left, whatever the reason. The socket is in no room any more.
+    /// Adds what happens when a client has left, whatever the reason. The socket is in no room any more. Several handlers run one
+    /// after the other.
     pub fn on_disconnect<F, R>(&mut self, handler: F) -> &mut Self
     where
         F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
@@ -78,7 +79,7 @@ impl Definition {
         self
     }
 
-    /// Sets what happens shortly before the credential of a socket ends (`Config::expiry_notice`): the place to ask the client for
+    /// Adds what happens shortly before the credential of a socket ends (`Config::expiry_notice`): the place to ask the client for
     /// another one. See [`Socket::expire_at`].
     pub fn on_expiring<F, R>(&mut self, handler: F) -> &mut Self
     where
@@ -131,7 +132,12 @@ impl Definition {
         })
     }
 
-    /// Sets the handler of an event; the last one set counts.
+    /// Adds a handler of an event. Several handlers of one event run one after the other, in the order in which they were added,
+    /// each when the one before it is done; the first answer to the client's ack counts. A handler belongs to the namespace for
+    /// good: there is no `off` and no `once`; what is for one time or one client is a matter of that socket's data.
+    ///
+    /// # Panics
+    /// The name is one of the protocol's own (`connect`, `disconnect`, …), which no client can send.
     pub fn on<F, R>(&mut self, event: &str, handler: F) -> &mut Self
     where
         F: Fn(Event) -> R + Send + Sync + 'static,
@@ -144,6 +150,9 @@ impl Definition {
     /// Sets the handler of an event that other servers send with
     /// [`server_side_emit`](Namespace::server_side_emit). Each runs in a task of its own, up to 1024 at a time in a
     /// process; in which order they run is not promised.
+    ///
+    /// # Panics
+    /// The event has a handler already.
     pub fn on_server_event<F, R>(&mut self, event: &str, handler: F) -> &mut Self
     where
         F: Fn(ServerEvent) -> R + Send + Sync + 'static,
@@ -153,7 +162,7 @@ impl Definition {
         self
     }
 
-    /// Sets the handler of every event that has none of its own.
+    /// Adds a handler of every event that has none of its own. Several run one after the other.
     pub fn on_any_other<F, R>(&mut self, handler: F) -> &mut Self
     where
         F: Fn(Event) -> R + Send + Sync + 'static,
@@ -221,14 +230,14 @@ impl Definition {
     }
 
     /// Sets who hears of what handlers, listeners and guards of events fail with (the official `error` event). Where nobody does,
-    /// it is logged.
+    /// it is logged. The last one set counts.
     pub fn on_error(&mut self, hook: impl Fn(&Socket, HandlerError) + Send + Sync + 'static) -> &mut Self {
         self.handlers.on_error = Some(Arc::new(hook));
         self
     }
 
     /// Sets who hears of rooms that come and go on this node. What one thread does is told in order. Rooms of a namespace with
-    /// such a listener are counted under one lock more; without one it costs nothing.
+    /// such a listener are counted under one lock more; without one it costs nothing. The last one set counts.
     ///
     /// ```
     /// # use sockeye::{Config, RoomEvent, Server};

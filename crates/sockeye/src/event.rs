@@ -24,12 +24,35 @@ pub struct Event {
     name: Arc<str>,
     args: Args,
     ack: Option<u64>,
-    answered: AtomicBool,
+    answered: Answered,
+}
+
+/// Whether the client was answered. Handlers of one event share it.
+#[derive(Debug)]
+enum Answered {
+    Own(AtomicBool),
+    Shared(Arc<AtomicBool>),
 }
 
 impl Event {
     pub(crate) fn new(socket: Socket, name: Arc<str>, args: Args, ack: Option<u64>) -> Self {
-        Self { socket, name, args, ack, answered: AtomicBool::new(false) }
+        Self { socket, name, args, ack, answered: Answered::Own(AtomicBool::new(false)) }
+    }
+
+    /// The same event for a further handler.
+    pub(crate) fn twin(&mut self) -> Self {
+        let shared = match &self.answered {
+            Answered::Own(answered) => Arc::new(AtomicBool::new(answered.load(Ordering::Acquire))),
+            Answered::Shared(answered) => Arc::clone(answered),
+        };
+        self.answered = Answered::Shared(Arc::clone(&shared));
+        Self {
+            socket: self.socket.clone(),
+            name: Arc::clone(&self.name),
+            args: self.args.clone(),
+            ack: self.ack,
+            answered: Answered::Shared(shared),
+        }
     }
 
     /// Who sent it.
@@ -71,11 +94,15 @@ impl Event {
     /// [`EmitError`]: the payload cannot be sent as it is.
     pub fn ack(&self, payload: impl Payload) -> Result<(), EmitError> {
         let Some(id) = self.ack else { return Ok(()) };
-        if self.answered.load(Ordering::Acquire) {
+        let answered = match &self.answered {
+            Answered::Own(answered) => answered,
+            Answered::Shared(answered) => answered,
+        };
+        if answered.load(Ordering::Acquire) {
             return Ok(());
         }
         let outgoing = self.socket.hub().ack(id, &payload)?;
-        if !self.answered.swap(true, Ordering::AcqRel) {
+        if !answered.swap(true, Ordering::AcqRel) {
             self.socket.post(outgoing);
         }
         Ok(())

@@ -11,6 +11,7 @@ use crate::server_event::ServerEvent;
 use crate::socket::Socket;
 use serde::Serialize;
 use serde_json::value::RawValue;
+use sockeye_proto::socket::event::RESERVED;
 use sockeye_proto::socket::{Dialect, DisconnectReason};
 use std::collections::HashMap;
 use std::fmt;
@@ -55,7 +56,7 @@ pub(crate) struct Handlers {
     pub(crate) guards: Vec<Guard>,
     pub(crate) on_connect: Option<OnSocket>,
     pub(crate) on_expiring: Option<OnSocket>,
-    pub(crate) on_disconnecting: Option<OnDisconnecting>,
+    pub(crate) on_disconnecting: Vec<OnDisconnecting>,
     pub(crate) on_disconnect: Option<OnDisconnect>,
     pub(crate) on_error: Option<OnError>,
     pub(crate) on_any: Vec<OnAny>,
@@ -114,7 +115,16 @@ impl Handlers {
         F: Fn(Event) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.events.insert(name.into(), on_event(handler));
+        assert!(
+            !RESERVED.contains(&name),
+            "no client can send the event {name:?}: expected a name that is not reserved (on_connect, on_disconnect, … are methods)"
+        );
+        let next = on_event(handler);
+        let handler = match self.events.remove(name) {
+            Some(first) => both(first, next),
+            None => next,
+        };
+        self.events.insert(name.into(), handler);
     }
 
     /// The handler of an event of other servers.
@@ -135,7 +145,8 @@ impl Handlers {
                 }
             })
         });
-        self.server_events.insert(name.into(), handler);
+        let before = self.server_events.insert(name.into(), handler);
+        assert!(before.is_none(), "expected one handler of the server event {name:?}, got another one");
     }
 
     pub(crate) fn set_fallback<F, R>(&mut self, handler: F)
@@ -143,7 +154,11 @@ impl Handlers {
         F: Fn(Event) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.fallback = Some(on_event(handler));
+        let next = on_event(handler);
+        self.fallback = Some(match self.fallback.take() {
+            Some(first) => both(first, next),
+            None => next,
+        });
     }
 
     pub(crate) fn set_connect<F, R>(&mut self, handler: F)
@@ -151,7 +166,7 @@ impl Handlers {
         F: Fn(Socket) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.on_connect = Some(Arc::new(move |socket| Box::pin(failure(handler(socket)))));
+        self.on_connect = Some(after(self.on_connect.take(), on_socket(handler)));
     }
 
     pub(crate) fn set_expiring<F, R>(&mut self, handler: F)
@@ -159,7 +174,7 @@ impl Handlers {
         F: Fn(Socket) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.on_expiring = Some(Arc::new(move |socket| Box::pin(failure(handler(socket)))));
+        self.on_expiring = Some(after(self.on_expiring.take(), on_socket(handler)));
     }
 
     pub(crate) fn set_disconnect<F, R>(&mut self, handler: F)
@@ -167,7 +182,14 @@ impl Handlers {
         F: Fn(Socket, DisconnectReason) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        self.on_disconnect = Some(Arc::new(move |socket, reason| Box::pin(failure(handler(socket, reason)))));
+        let next: OnDisconnect = Arc::new(move |socket, reason| Box::pin(failure(handler(socket, reason))));
+        self.on_disconnect = Some(match self.on_disconnect.take() {
+            None => next,
+            Some(first) => Arc::new(move |socket, reason| {
+                let first = first(socket.clone(), reason);
+                in_turn(first, Arc::clone(&next), move |next| next(socket, reason))
+            }),
+        });
     }
 
     pub(crate) fn add_guard<F, R>(&mut self, guard: F)
@@ -256,6 +278,48 @@ where
     R: Future<Output: Outcome> + Send + 'static,
 {
     Arc::new(move |event| Box::pin(failure(handler(event))))
+}
+
+fn on_socket<F, R>(handler: F) -> OnSocket
+where
+    F: Fn(Socket) -> R + Send + Sync + 'static,
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    Arc::new(move |socket| Box::pin(failure(handler(socket))))
+}
+
+fn after(first: Option<OnSocket>, next: OnSocket) -> OnSocket {
+    let Some(first) = first else { return next };
+    Arc::new(move |socket| {
+        let first = first(socket.clone());
+        in_turn(first, Arc::clone(&next), move |next| next(socket))
+    })
+}
+
+fn both(first: OnEvent, next: OnEvent) -> OnEvent {
+    Arc::new(move |mut event| {
+        let first = first(event.twin());
+        in_turn(first, Arc::clone(&next), move |next| next(event))
+    })
+}
+
+/// One handler after the other, whatever becomes of the first. Of two failures the first one counts, and the other is logged.
+fn in_turn<H>(
+    first: Running<Failure>,
+    next: H,
+    call: impl FnOnce(H) -> Running<Failure> + Send + 'static,
+) -> Running<Failure>
+where
+    H: Send + 'static,
+{
+    Box::pin(async move {
+        let first = first.await;
+        let next = call(next).await;
+        if let (Some(_), Some(error)) = (&first, &next) {
+            tracing::warn!(%error, "a further handler of the same event failed as well");
+        }
+        first.or(next)
+    })
 }
 
 async fn failure(work: impl Future<Output: Outcome>) -> Failure {

@@ -45,6 +45,7 @@ mod profile;
 mod realms;
 mod recovery;
 mod redacted;
+mod remote_ask;
 mod remote_handshake;
 mod remote_socket;
 mod route;

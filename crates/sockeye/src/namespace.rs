@@ -8,6 +8,7 @@ use crate::remote_socket::RemoteSocket;
 use sockeye_cluster::{Request, Room, Selector};
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 /// A handle to a namespace: all of its sockets, on every node. Cheap to clone, usable from any task.
 ///
@@ -96,8 +97,31 @@ impl Namespace {
         event: &str,
         payload: impl Payload,
     ) -> Result<Answers<T>, AskError> {
+        self.ask_servers(None, event, payload).await
+    }
+
+    /// The same with a timeout of its own.
+    ///
+    /// # Errors
+    /// As [`Namespace::server_side_emit_with_ack`].
+    pub async fn server_side_emit_with_ack_within<T: FromArgs>(
+        &self,
+        timeout: Duration,
+        event: &str,
+        payload: impl Payload,
+    ) -> Result<Answers<T>, AskError> {
+        self.ask_servers(Some(timeout), event, payload).await
+    }
+
+    async fn ask_servers<T: FromArgs>(
+        &self,
+        timeout: Option<Duration>,
+        event: &str,
+        payload: impl Payload,
+    ) -> Result<Answers<T>, AskError> {
         let packet = self.0.server_packet(event, &payload)?;
-        let outcome = self.0.ask(Request::ServerSideEmit { packet, timeout: None }).await?;
+        drop(payload);
+        let outcome = self.0.ask(Request::ServerSideEmit { packet, timeout }).await?;
         Ok(Answers::of(&outcome))
     }
 

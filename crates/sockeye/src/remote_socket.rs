@@ -89,7 +89,11 @@ impl RemoteSocket {
         self.hub.disconnect(self.selector(), true);
     }
 
-    fn selector(&self) -> Selector {
+    pub(crate) fn hub(&self) -> &Arc<Hub> {
+        &self.hub
+    }
+
+    pub(crate) fn selector(&self) -> Selector {
         Selector::to(self.told.id.clone())
     }
 }

@@ -249,7 +249,7 @@ impl Slot {
             State::Entered => {
                 self.state = State::Left;
                 counters.count_disconnect(reason);
-                if let Some(hook) = &self.realm.handlers.on_disconnecting {
+                for hook in &self.realm.handlers.on_disconnecting {
                     let failure = unharmed(|| hook(self.socket.clone(), reason)).flatten();
                     failure.into_iter().for_each(|error| self.fail(error));
                 }

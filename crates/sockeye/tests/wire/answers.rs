@@ -2,7 +2,7 @@
 
 use crate::harness::{Client, Host, Log, heard};
 use serde_json::{Value, json};
-use sockeye::{Answers, Config, Event, Missing, Namespace, RemoteSocket, Socket};
+use sockeye::{Answers, AskError, Config, Event, Missing, Namespace, RemoteSocket, Server, Socket};
 use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
 
@@ -97,6 +97,48 @@ async fn sockets_are_fetched_with_what_is_known_of_them() {
     remote.disconnect();
     client.hears(&["41"]).await;
     assert_eq!(main.fetch_sockets().await.unwrap().len(), 2);
+}
+
+#[tokio::test]
+async fn a_socket_that_was_fetched_answers() {
+    let (host, mut entered) = host().await;
+    let (mut clients, sockets) = crowd(&host, &mut entered, 2).await;
+    let main = sockets[0].namespace();
+    let found = main.to(clients[1].id.as_str()).fetch_sockets().await.unwrap();
+    let remote = found[0].clone();
+    let asking = tokio::spawn(async move { remote.emit_with_ack::<u8>("q", "x").await });
+    clients[1].hears(&[r#"420["q","x"]"#]).await;
+    clients[1].say("430[5]").await;
+    assert_eq!(asking.await.unwrap().unwrap(), 5);
+    clients[0].hears_nothing().await;
+
+    let remote = found[0].clone();
+    let late = Duration::from_millis(20);
+    let error = remote.emit_with_ack_within::<u8>(late, "q", ()).await.unwrap_err();
+    assert_eq!(error.to_string(), "operation has timed out");
+    let asking = tokio::spawn(async move { remote.emit_with_ack::<u8>("q", ()).await });
+    clients[1].hears(&[r#"421["q"]"#, r#"422["q"]"#]).await;
+    clients[1].say(r#"432["no number"]"#).await;
+    assert!(matches!(asking.await.unwrap(), Err(AskError::Answer(_))));
+    sockets[1].disconnect();
+    clients[1].hears(&["41"]).await;
+    let error = found[0].emit_with_ack::<u8>("q", ()).await.unwrap_err();
+    assert!(matches!(error, AskError::Disconnected), "{error}");
+}
+
+#[tokio::test]
+async fn a_parent_namespace_is_asked_nothing() {
+    let mut server = Server::new(Config::default());
+    let parent = server.dynamic_namespace("/room-*").handle();
+    let host = Host::of(server).await;
+    let _client = Client::enter_with(&host, "40/room-1").await;
+    let words = "asking is not supported on parent namespaces: ask each child by itself";
+    assert_eq!(parent.fetch_sockets().await.unwrap_err().to_string(), words);
+    let asked = parent.everybody().emit_with_ack::<Value>("q", ()).await;
+    assert_eq!(asked.unwrap_err().to_string(), words);
+    let within = Duration::from_millis(10);
+    let asked = parent.server_side_emit_with_ack_within::<Value>(within, "q", ()).await;
+    assert_eq!(asked.unwrap_err().to_string(), words);
 }
 
 #[tokio::test]

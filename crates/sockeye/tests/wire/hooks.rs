@@ -1,8 +1,77 @@
 //! Who hears what beside an event's handler: catch-all listeners, guards of events, errors, rooms, the moment of leaving.
 
 use crate::harness::{Client, Host, Log, heard};
-use sockeye::{Config, Emitted, Event, HandlerError, Recipients, RoomEvent, Socket};
+use sockeye::{Config, Emitted, Event, HandlerError, Recipients, RoomEvent, Server, ServerEvent, Socket};
+use std::time::Duration;
 use tokio::sync::mpsc::Receiver;
+
+#[tokio::test]
+async fn several_handlers_of_one_event_run_one_after_the_other() {
+    let (log, mut entries) = Log::new();
+    let (errors, mut failures) = Log::new();
+    let host = Host::with(Config::default(), |main| {
+        for number in 1..=3 {
+            let [connecting, handling, other, leaving, left] = std::array::from_fn(|_| log.clone());
+            main.on_connect(move |_: Socket| {
+                connecting.add(format!("connect {number}"));
+                std::future::ready(())
+            })
+            .on("e", move |event: Event| {
+                let log = handling.clone();
+                async move {
+                    // The first takes longest.
+                    tokio::time::sleep(Duration::from_millis(10 - 3 * number)).await;
+                    log.add(format!("e {number}"));
+                    event.ack((number, event.data::<u64>()?))?;
+                    if number == 1 { Err(HandlerError::new("one")) } else { Ok(()) }
+                }
+            })
+            .on_any_other(move |_: Event| {
+                other.add(format!("other {number}"));
+                std::future::ready(())
+            })
+            .on_disconnecting(move |_: Socket, _| leaving.add(format!("disconnecting {number}")))
+            .on_disconnect(move |_: Socket, _| {
+                left.add(format!("disconnect {number}"));
+                std::future::ready(())
+            });
+        }
+        main.on_error(move |_, error| errors.add(error.to_string()));
+    })
+    .await;
+    let mut client = Client::enter(&host).await;
+    client.say(r#"427["e",5]"#).await;
+    client.say(r#"42["x"]"#).await;
+    // One answer.
+    client.hears(&["437[1,5]"]).await;
+    let each = |what: &str| [1, 2, 3].map(|number| format!("{what} {number}"));
+    for what in ["connect", "e", "other"] {
+        for expected in each(what) {
+            assert_eq!(heard(&mut entries).await, expected);
+        }
+    }
+    client.say("41").await;
+    for what in ["disconnecting", "disconnect"] {
+        for expected in each(what) {
+            assert_eq!(heard(&mut entries).await, expected);
+        }
+    }
+    assert_eq!(heard(&mut failures).await, "one");
+}
+
+#[test]
+#[should_panic(expected = "no client can send the event \"disconnect\"")]
+fn a_handler_that_could_never_run_is_named_where_it_is_written() {
+    Server::new(Config::default()).namespace("/").on("disconnect", async |_: Event| {});
+}
+
+#[test]
+#[should_panic(expected = "expected one handler of the server event \"e\"")]
+fn a_second_handler_of_a_server_event_is_named() {
+    let mut server = Server::new(Config::default());
+    let main = server.namespace("/");
+    main.on_server_event("e", async |_: ServerEvent| {}).on_server_event("e", async |_: ServerEvent| {});
+}
 
 #[tokio::test]
 async fn an_event_meets_listeners_then_guards_then_its_handler() {

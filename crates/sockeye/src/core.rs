@@ -2,7 +2,7 @@
 
 use crate::config::Config;
 use crate::counters::Counters;
-use crate::delivery::{Control, Mailbox};
+use crate::delivery::{Carriers, Control, Mailbox};
 use crate::gate::{Gate, Rules};
 use crate::mesh::Mesh;
 use crate::realms::{Realm, Realms};
@@ -52,6 +52,8 @@ pub(crate) struct Core {
     pub(crate) strangers: Strangers,
     /// Who may open a session; `None` lets everybody.
     pub(crate) gate: Option<Mutex<Gate>>,
+    /// Who brings mail to sockets.
+    pub(crate) carriers: Carriers,
     sessions: Sessions,
     telling: Mutex<()>,
     closing: AtomicBool,
@@ -86,6 +88,7 @@ impl Core {
         Arc::new(Self {
             gate: (!rules.are_none()).then(|| Mutex::new(Gate::new(rules))),
             deflate_budget: Budget::new(deflate_bytes),
+            carriers: Carriers::new(config.threads.get()),
             config,
             tag,
             application,

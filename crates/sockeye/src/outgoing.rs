@@ -112,6 +112,14 @@ impl Outgoing {
         self.frames.iter().map(Frame::bytes)
     }
 
+    /// The frame, where there is one alone.
+    pub(crate) fn only_frame(&self) -> Option<&[u8]> {
+        match &self.frames[..] {
+            [frame] => Some(frame.bytes()),
+            _ => None,
+        }
+    }
+
     /// Appends the message as polling wants it: Engine.IO v4 packets separated by `\x1e`, binary as `b` and base64.
     pub(crate) fn append_to_payload(&self, payload: &mut Vec<u8>) {
         for frame in &self.frames {
@@ -143,8 +151,8 @@ impl Outgoing {
     }
 
     /// The message with its bytes as a client takes them on a WebSocket.
-    pub(crate) fn framed(self: &Arc<Self>, framing: Framing) -> Arc<Self> {
-        let Some(index) = framing.index().filter(|_| self.has_binary()) else { return Arc::clone(self) };
+    pub(crate) fn framed(self: Arc<Self>, framing: Framing) -> Arc<Self> {
+        let Some(index) = framing.index().filter(|_| self.has_binary()) else { return self };
         let variant = self.variants.get_or_init(Box::default).framed[index].get_or_init(|| {
             let frames = self.frames.iter().map(|frame| frame.framed(framing)).collect();
             Self::of(frames).volatile(self.volatile).compress(self.compress).shared()
@@ -312,12 +320,12 @@ mod tests {
             (Framing::Typed, &[0x82, 4, 4, 1, 2, 3]),
             (Framing::TypedBase64, b"\x81\x06b4AQID"),
         ] {
-            let framed = packet.framed(framing);
+            let framed = Arc::clone(&packet).framed(framing);
             assert_eq!(frames(&framed), [b"\x81\x06451-[]", frame], "{framing:?}");
-            assert!(Arc::ptr_eq(&framed, &packet.framed(framing)), "made once: {framing:?}");
+            assert!(Arc::ptr_eq(&framed, &Arc::clone(&packet).framed(framing)), "made once: {framing:?}");
         }
         let text = Outgoing::text(&[b"2"]).shared();
-        assert!(Arc::ptr_eq(&text, &text.framed(Framing::Typed)), "text is the same for all");
+        assert!(Arc::ptr_eq(&text, &Arc::clone(&text).framed(Framing::Typed)), "text is the same for all");
     }
 
     #[test]

@@ -72,7 +72,7 @@ impl Arrival {
             websocket = websocket.deflating(answer, config.threshold);
         }
         if let Some(head) = self.head {
-            websocket.outbox.queue(&Outgoing::raw(head).shared());
+            websocket.outlet.queue(&Outgoing::raw(head).shared());
         }
         websocket
     }
@@ -109,7 +109,7 @@ impl Opening {
 /// Opens a session on a WebSocket and starts its task.
 pub(crate) fn start_websocket(
     core: &Arc<Core>,
-    mut websocket: WebSocket,
+    websocket: WebSocket,
     query: &Query,
     handshake: Handshake,
     seat: Seat,
@@ -119,7 +119,7 @@ pub(crate) fn start_websocket(
         return;
     };
     let packet = core.open_packet(&opening, Transport::WebSocket);
-    websocket.outbox.queue(&Outgoing::raw(frame(Opcode::Text, packet.as_bytes())).shared());
+    websocket.outlet.queue(&Outgoing::raw(frame(Opcode::Text, packet.as_bytes())).shared());
     let span = opening.span();
     let Opening { sid, mailbox, seat } = opening;
     let connection = Connection::websocket(core, sid, mailbox, handshake, seat, websocket);

@@ -5,7 +5,7 @@ use super::upper::Fault;
 use super::{Connection, Wire};
 use crate::limit::Limit;
 use crate::outgoing::Outgoing;
-use crate::transport::{Format, Outbox, Polling, PostRequest, WebSocket, with_scratch};
+use crate::transport::{Format, Outlet, Polling, PostRequest, WebSocket, with_scratch};
 use sockeye_proto::engine::session::Leg;
 use sockeye_proto::engine::{Packet, PacketError, Protocol, Transport, v3};
 use sockeye_proto::socket::DisconnectReason;
@@ -79,27 +79,38 @@ impl Connection {
         moved
     }
 
-    /// Reads once and takes every message of it. `true` when there was something.
+    /// Reads and takes every message of it. `true` when there may be more, or when it ended.
     fn read_websocket(&mut self, websocket: &mut WebSocket, cx: &mut Context<'_>) -> bool {
         if self.paused || self.session.is_closed() {
             return false;
         }
-        with_scratch(|buffer| match websocket.poll_read(cx, buffer) {
-            Poll::Pending => false,
-            Poll::Ready(Ok(length)) if length > 0 => {
-                self.mailbox.tally().count_bytes_in(length);
-                self.take_bytes(websocket, &mut buffer[..length], cx);
-                true
+        with_scratch(|buffer| {
+            // What was read is answered before much more is read. Yet after a short read the next attempt is no system call but leaves word
+            // to be woken, and saves a round.
+            for _ in 0..2 {
+                match websocket.poll_read(cx, buffer) {
+                    Poll::Pending => return false,
+                    Poll::Ready(Ok(length)) if length > 0 => {
+                        self.mailbox.tally().count_bytes_in(length);
+                        let congested = self.take_bytes(websocket, &mut buffer[..length], cx);
+                        if congested || length == buffer.len() || self.session.is_closed() {
+                            return true;
+                        }
+                    }
+                    Poll::Ready(end) => {
+                        // 0 is an end; the official server calls it `transport close` whether or not a close frame came first.
+                        self.session.handle_websocket_ended(self.leg(), end.is_ok());
+                        return true;
+                    }
+                }
             }
-            Poll::Ready(end) => {
-                // 0 is an end; the official server calls it `transport close` whether or not a close frame came first.
-                self.session.handle_websocket_ended(self.leg(), end.is_ok());
-                true
-            }
+            true
         })
     }
 
-    fn take_bytes(&mut self, websocket: &mut WebSocket, mut input: &mut [u8], cx: &mut Context<'_>) {
+    /// Takes messages until no handler is free to take more; `true`: that is so.
+    fn take_bytes(&mut self, websocket: &mut WebSocket, mut input: &mut [u8], cx: &mut Context<'_>) -> bool {
+        let mut congested = false;
         let now = Instant::now();
         let limit = self.core.config.events_waiting_max.get();
         // Taken out so that a message may borrow from it while the session works.
@@ -107,30 +118,26 @@ impl Connection {
         loop {
             match decoder.decode(&mut input) {
                 Ok(None) => break,
-                Ok(Some(message)) => self.take_message(message, &mut websocket.outbox, now, cx),
+                Ok(Some(message)) => self.take_message(message, &websocket.outlet, now, cx),
                 Err(error) => {
                     let too_big = matches!(error, ProtocolError::TooBig { .. });
                     self.cause = Some(if too_big { self.limited(Limit::MaxPayload) } else { "broken frame" });
-                    websocket.outbox.finish(&close(error.close_code(), ""));
+                    websocket.outlet.finish(&close(error.close_code(), ""));
                     self.session.handle_websocket_ended(self.leg(), false);
                     break;
                 }
             }
-            if self.upper.is_congested(limit) {
+            congested = self.upper.is_congested(limit);
+            if congested {
                 websocket.unread(input);
                 break;
             }
         }
         websocket.decoder = decoder;
+        congested
     }
 
-    fn take_message(
-        &mut self,
-        message: Message<'_>,
-        outbox: &mut Outbox,
-        now: Instant,
-        cx: &mut Context<'_>,
-    ) {
+    fn take_message(&mut self, message: Message<'_>, outlet: &Outlet, now: Instant, cx: &mut Context<'_>) {
         let leg = self.leg();
         let packet = match message {
             Message::Text(text) => match self.session.protocol() {
@@ -142,12 +149,12 @@ impl Connection {
                 Protocol::V3 => v3::packet::decode_binary(bytes),
             },
             Message::Ping(payload) => {
-                return outbox.queue(&Outgoing::raw(frame(Opcode::Pong, payload)).shared());
+                return outlet.queue(&Outgoing::raw(frame(Opcode::Pong, payload)).shared());
             }
             Message::Pong(_) => return,
             Message::Close(reason) => {
                 let code = reason.map_or_else(Vec::new, |(code, _)| close_payload(code, ""));
-                outbox.finish(&frame(Opcode::Close, &code));
+                outlet.finish(&frame(Opcode::Close, &code));
                 return self.session.handle_websocket_ended(leg, true);
             }
         };

@@ -92,7 +92,7 @@ impl Connection {
         Self::new(core, sid, mailbox, handshake, seat, Wire::Polling(Polling { waiting: None, format }))
     }
 
-    /// Starts a session on a WebSocket whose handshake is queued in its outbox.
+    /// Starts a session on a WebSocket whose handshake is queued in its outlet.
     pub(crate) fn websocket(
         core: &Arc<Core>,
         sid: Sid,
@@ -117,6 +117,9 @@ impl Connection {
             Wire::Polling(_) => Transport::Polling,
             Wire::WebSocket(_) | Wire::Gone => Transport::WebSocket,
         };
+        if let Wire::WebSocket(websocket) = &wire {
+            mailbox.attach(&websocket.outlet, core.carriers.of(sid));
+        }
         let protocol = mailbox.protocol();
         if protocol == Protocol::V3 {
             // It cannot be gone yet.
@@ -146,56 +149,71 @@ impl Connection {
 
     /// One round. `true` when something moved, so that another may find more.
     fn round(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = self.take_mail(cx);
-        moved |= !self.upper.is_quiet() && self.upper.poll(cx);
+        let mut moved = false;
         if !self.read_blocked {
             self.read_blocked = !self.read(cx);
             moved |= !self.read_blocked;
         }
+        moved |= !self.upper.is_quiet() && self.upper.poll(cx);
         moved |= self.check_time(cx);
         moved |= self.check_congestion(cx);
-        self.obey();
+        moved |= self.obey();
+        // After the handlers: what they said leaves in the same round.
+        moved |= self.take_mail(cx);
         moved | self.flush(cx)
     }
 
+    /// Whether packets have to wait where they are, because nothing can be sent.
+    fn holds(&self) -> bool {
+        !match &self.wire {
+            Wire::Polling(polling) => polling.waiting.is_some() && self.session.is_writable(),
+            Wire::WebSocket(websocket) => self.session.is_writable() && websocket.outlet.is_empty(),
+            Wire::Gone => false,
+        }
+    }
+
+    /// Takes what came from other tasks. `true` when something changed by it.
     fn take_mail(&mut self, cx: &mut Context<'_>) -> bool {
         if self.over {
             return false;
         }
-        let hold = !match &self.wire {
-            Wire::Polling(polling) => polling.waiting.is_some() && self.session.is_writable(),
-            Wire::WebSocket(websocket) => websocket.outbox.is_empty() && self.session.is_writable(),
-            Wire::Gone => false,
+        let Ok(batch) = self.mailbox.take(self.holds()).map_err(|Overflowed(limit)| {
+            self.cause = Some(self.limited(limit));
+            self.session.discard(CloseReason::TransportClose);
+        }) else {
+            return true;
         };
-        match self.mailbox.poll_take(cx, hold) {
-            Poll::Pending => false,
-            Poll::Ready(Err(Overflowed(limit))) => {
-                self.cause = Some(self.limited(limit));
-                self.session.discard(CloseReason::TransportClose);
-                true
-            }
-            Poll::Ready(Ok(batch)) => {
-                let mut packets = SmallVec::<[Arc<Outgoing>; 4]>::new();
-                let mut controls = SmallVec::<[Box<Control>; 2]>::new();
-                for mail in batch {
-                    match mail {
-                        Mail::Packet(packet) => packets.push(packet),
-                        Mail::Control(control) => controls.push(control),
-                    }
-                }
-                self.send(&packets);
-                controls.into_iter().for_each(|control| self.control(*control, cx));
-                true
+        if batch.is_empty() {
+            return false;
+        }
+        let mut packets = SmallVec::<[Arc<Outgoing>; 4]>::new();
+        let mut controls = SmallVec::<[Box<Control>; 2]>::new();
+        for mail in batch {
+            match mail {
+                Mail::Packet(packet) => packets.push(packet),
+                Mail::Control(control) => controls.push(control),
             }
         }
+        if !packets.is_empty() {
+            self.send(packets);
+        }
+        let changed = !controls.is_empty();
+        if changed {
+            // A poll or a probe came perhaps: it has to be watched.
+            self.read_blocked = self.paused;
+        }
+        controls.into_iter().for_each(|control| self.control(*control, cx));
+        changed
     }
 
-    fn send(&mut self, packets: &[Arc<Outgoing>]) {
+    fn send(&mut self, packets: SmallVec<[Arc<Outgoing>; 4]>) {
         match &mut self.wire {
             Wire::WebSocket(websocket) => {
+                // Counted under this lock: the carrier counts there, too.
+                let mut sending = websocket.outlet.lock();
                 for packet in packets {
                     self.mailbox.tally().count_packet_out(packet.len());
-                    websocket.outbox.queue(packet);
+                    sending.queue(packet);
                 }
             }
             Wire::Polling(polling) => {
@@ -207,11 +225,11 @@ impl Connection {
                     Protocol::V3 => "3",
                     Protocol::V4 => "2",
                 });
-                for packet in packets {
+                for packet in &packets {
                     self.mailbox.tally().count_packet_out(packet.len());
                 }
                 self.session.handle_poll_answered();
-                reply.answer(polling.format.write(heartbeat, packets));
+                reply.answer(polling.format.write(heartbeat, &packets));
             }
             Wire::Gone => {}
         }
@@ -260,7 +278,7 @@ impl Connection {
                 self.session.handle_poll(now);
                 self.obey();
                 // A ping that was owed leaves with this poll.
-                self.send(&[]);
+                self.send(SmallVec::new());
             }
             Wire::Polling(_) => {
                 self.session.handle_poll(now);
@@ -330,18 +348,20 @@ impl Connection {
         !congested
     }
 
-    /// Does what the session says.
-    fn obey(&mut self) {
+    /// Does what the session says. `true` when that was anything.
+    fn obey(&mut self) -> bool {
+        let mut moved = false;
         while let Some(output) = self.session.poll_output() {
+            moved = true;
             match output {
                 Output::Ping => match &mut self.wire {
-                    Wire::WebSocket(websocket) => websocket.outbox.queue(match self.session.protocol() {
+                    Wire::WebSocket(websocket) => websocket.outlet.queue(match self.session.protocol() {
                         Protocol::V3 => &PONG,
                         Protocol::V4 => &PING,
                     }),
                     Wire::Polling(_) | Wire::Gone => {
                         self.ping_owed = true;
-                        self.send(&[]);
+                        self.send(SmallVec::new());
                     }
                 },
                 Output::AnswerPoll(answer) => {
@@ -358,13 +378,14 @@ impl Connection {
                 // The one who handed the request in answers it.
                 Output::RefuseRequest => {}
                 Output::AnswerProbe => {
-                    self.probe.iter_mut().for_each(|probe| probe.outbox.queue(&PROBE_ANSWER));
+                    self.probe.iter_mut().for_each(|probe| probe.outlet.queue(&PROBE_ANSWER));
                 }
                 Output::CloseProbe => {
                     self.probe.take().into_iter().for_each(|probe| self.core.farewell(*probe));
                 }
                 Output::Upgraded => {
                     if let Some(probe) = self.probe.take() {
+                        self.mailbox.attach(&probe.outlet, self.core.carriers.of(self.sid));
                         self.wire = Wire::WebSocket(*probe);
                     }
                 }
@@ -372,6 +393,7 @@ impl Connection {
                 Output::Closed(reason) => self.end(reason),
             }
         }
+        moved
     }
 
     /// Counts a limit that ends the session, and gives its name.
@@ -403,21 +425,18 @@ impl Connection {
         }
     }
 
+    /// Writes what waits. `true` when something ended by it.
     fn flush(&mut self, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
-        let probe = self.probe.as_deref_mut().map(|probe| (Leg::Probe, probe));
-        let current = match &mut self.wire {
-            Wire::WebSocket(websocket) => Some((Leg::Current, websocket)),
-            Wire::Polling(_) | Wire::Gone => None,
-        };
         let mut failed = None;
-        for (leg, websocket) in probe.into_iter().chain(current) {
-            let waiting = !websocket.outbox.is_empty();
-            match websocket.poll_flush(cx) {
-                Poll::Ready(Ok(())) => moved |= waiting,
-                Poll::Ready(Err(_)) => failed = Some(leg),
-                Poll::Pending => {}
-            }
+        if let Some(probe) = &mut self.probe
+            && let Poll::Ready(Err(_)) = probe.poll_flush(cx)
+        {
+            failed = Some(Leg::Probe);
+        }
+        if let Wire::WebSocket(websocket) = &mut self.wire
+            && let Poll::Ready(Err(_)) = websocket.poll_flush(cx)
+        {
+            failed = Some(Leg::Current);
         }
         if let Some(leg) = failed {
             self.session.handle_websocket_ended(leg, false);
@@ -433,12 +452,12 @@ impl Connection {
             self.obey();
             return true;
         }
-        moved
+        false
     }
 
     fn is_flushed(&self) -> bool {
         match &self.wire {
-            Wire::WebSocket(websocket) => websocket.outbox.is_empty(),
+            Wire::WebSocket(websocket) => websocket.outlet.is_empty(),
             Wire::Polling(_) | Wire::Gone => true,
         }
     }
@@ -450,12 +469,13 @@ impl Future for Connection {
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
         this.read_blocked = false;
+        this.mailbox.attend();
         for _ in 0..ROUNDS_MAX {
             let moved = this.round(cx);
             if this.over && this.upper.is_quiet() {
                 return Poll::Ready(());
             }
-            if !moved {
+            if !moved && this.mailbox.sleep(cx, this.holds()) {
                 return Poll::Pending;
             }
         }

@@ -1,8 +1,10 @@
 //! The door of a connection: everything that reaches it from another task comes through here.
 //!
-//! Bounded in bytes. What does not fit is decided at once: volatile mail is dropped, anything else makes room ([`excess`](super::excess))
-//! or closes the connection (`overflowed`), so nobody ever waits for a slow client.
+//! Packets for a WebSocket on a plain socket are brought there by a [`Carrier`]; anything else wakes the connection's task. Bounded in
+//! bytes. What does not fit is decided at once: volatile mail is dropped, anything else makes room ([`excess`](super::excess)) or closes the
+//! connection (`overflowed`), so nobody ever waits for a slow client.
 
+use super::carrier::{Carrier, Stop};
 use super::excess::drop_oldest;
 use super::keyed::Keyed;
 use super::mail::{Batch, Control, Mail};
@@ -10,11 +12,12 @@ use crate::config::MailboxExcess;
 use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::traffic::Tally;
-use parking_lot::Mutex;
+use crate::transport::{Flushed, Outlet};
+use parking_lot::{Mutex, MutexGuard};
 use sockeye_proto::engine::{Protocol, Transport};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::task::{Context, Poll, Waker};
+use std::sync::{Arc, OnceLock};
+use std::task::{Context, Waker};
 
 /// The bounded queue of one connection.
 #[derive(Debug)]
@@ -27,6 +30,16 @@ pub(crate) struct Mailbox {
     posting: AtomicBool,
     /// Whether plain requests with this session's id are in order.
     polling: AtomicBool,
+    /// The connection's task is at work and looks for mail before it sleeps.
+    awake: AtomicBool,
+    direct: OnceLock<Direct>,
+}
+
+/// The way to the socket that needs no task of the connection.
+#[derive(Debug)]
+struct Direct {
+    outlet: Arc<Outlet>,
+    carrier: Arc<Carrier>,
 }
 
 #[derive(Debug)]
@@ -35,6 +48,9 @@ struct Queue {
     bytes: u32,
     state: State,
     requests: u8,
+    controls: u32,
+    /// The carrier was called.
+    called: bool,
     /// Nothing can be sent at the moment: volatile packets are dropped.
     holding: bool,
     excess: MailboxExcess,
@@ -72,6 +88,8 @@ impl Mailbox {
                 bytes: 0,
                 state: State::Open,
                 requests: 0,
+                controls: 0,
+                called: false,
                 holding: false,
                 excess,
                 keyed: None,
@@ -82,11 +100,21 @@ impl Mailbox {
             protocol,
             posting: AtomicBool::new(false),
             polling: AtomicBool::new(transport == Transport::Polling),
+            awake: AtomicBool::new(false),
+            direct: OnceLock::new(),
         })
     }
 
+    /// Lets mail go to the socket by `carrier`, past the connection's task.
+    pub(crate) fn attach(&self, outlet: &Arc<Outlet>, carrier: &Arc<Carrier>) {
+        if outlet.is_direct() {
+            // Set once: a session has one WebSocket in its life.
+            drop(self.direct.set(Direct { outlet: Arc::clone(outlet), carrier: Arc::clone(carrier) }));
+        }
+    }
+
     /// Posts a packet. To a closed connection it is a no-op.
-    pub(crate) fn post(&self, packet: &Arc<Outgoing>) {
+    pub(crate) fn post(self: &Arc<Self>, packet: &Arc<Outgoing>) {
         let mut queue = self.queue.lock();
         if queue.state != State::Open {
             return;
@@ -101,14 +129,21 @@ impl Mailbox {
                 return self.tally.count_dropped();
             }
             self.place(&mut queue, packet);
+            if queue.state != State::Open {
+                return self.alert(queue);
+            }
         } else {
             queue.bytes = bytes;
             queue.mail.push(Mail::Packet(Arc::clone(packet)));
         }
-        let waker = queue.waker.take();
+        if queue.called || self.awake.load(Ordering::Acquire) {
+            return;
+        }
+        let Some(direct) = self.direct.get() else { return self.alert(queue) };
+        queue.called = true;
         drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
+        if !direct.carrier.call(Arc::<Self>::clone(self)) {
+            self.wake();
         }
     }
 
@@ -162,55 +197,72 @@ impl Mailbox {
             }
             queue.requests += 1;
         }
+        queue.controls += 1;
         queue.mail.push(Mail::Control(control));
-        let waker = queue.waker.take();
-        drop(queue);
-        if let Some(waker) = waker {
-            waker.wake();
-        }
+        self.alert(queue);
         Ok(())
     }
 
-    /// Takes all mail, or leaves word to be woken. With `hold` set, because nothing can be sent, packets stay where they are
-    /// and only control passes.
+    /// The connection's task is at work: until it sleeps, nobody needs to call it.
+    pub(crate) fn attend(&self) {
+        self.awake.store(true, Ordering::Release);
+    }
+
+    /// Takes all mail. With `hold` set, because nothing can be sent, packets stay where they are and only control passes.
     ///
     /// # Errors
-    /// Mail was refused since the last call: the connection has to close.
-    pub(crate) fn poll_take(&self, cx: &Context<'_>, hold: bool) -> Poll<Result<Batch, Overflowed>> {
+    /// Mail was refused: the connection has to close.
+    pub(crate) fn take(&self, hold: bool) -> Result<Batch, Overflowed> {
         let mut queue = self.queue.lock();
         queue.holding = hold;
         if let State::Overflowed(limit) = queue.state {
-            return Poll::Ready(Err(Overflowed(limit)));
+            return Err(Overflowed(limit));
         }
-        let ready = if hold {
-            queue.mail.iter().any(|mail| matches!(mail, Mail::Control(_)))
-        } else {
-            !queue.mail.is_empty() || queue.keyed.is_some()
+        queue.requests = 0;
+        if hold {
+            if queue.controls == 0 {
+                return Ok(Batch::new());
+            }
+            let Queue { mail, keyed, .. } = &mut *queue;
+            if let Some(keyed) = keyed {
+                keyed.forget_places(|place| matches!(mail[place], Mail::Control(_)));
+            }
+            let (controls, packets) = std::mem::take(&mut queue.mail)
+                .into_iter()
+                .partition(|mail| matches!(mail, Mail::Control(_)));
+            queue.mail = packets;
+            queue.controls = 0;
+            return Ok(controls);
+        }
+        Ok(queue.empty())
+    }
+
+    /// The connection's task is about to sleep, and leaves word to be woken. `false`: there is mail to take first.
+    pub(crate) fn sleep(&self, cx: &Context<'_>, hold: bool) -> bool {
+        let mut queue = self.queue.lock();
+        queue.holding = hold;
+        let ready = match queue.state {
+            State::Open => queue.controls > 0 || (!hold && !queue.is_empty()),
+            State::Overflowed(_) => true,
+            State::Closed => false,
         };
         if ready {
-            queue.requests = 0;
-            if hold {
-                let Queue { mail, keyed, .. } = &mut *queue;
-                if let Some(keyed) = keyed {
-                    keyed.forget_places(|place| matches!(mail[place], Mail::Control(_)));
-                }
-                let (controls, packets) = std::mem::take(&mut queue.mail)
-                    .into_iter()
-                    .partition(|mail| matches!(mail, Mail::Control(_)));
-                queue.mail = packets;
-                return Poll::Ready(Ok(controls));
-            }
-            queue.bytes = 0;
-            let mail = std::mem::take(&mut queue.mail);
-            return Poll::Ready(Ok(match queue.keyed.take() {
-                None => mail,
-                Some(keyed) => keyed.merge(mail),
-            }));
+            return false;
         }
         if !queue.waker.as_ref().is_some_and(|waker| waker.will_wake(cx.waker())) {
             queue.waker = Some(cx.waker().clone());
         }
-        Poll::Pending
+        self.awake.store(false, Ordering::Release);
+        true
+    }
+
+    /// Wakes the connection's task if it sleeps.
+    fn alert(&self, mut queue: MutexGuard<'_, Queue>) {
+        if !self.awake.load(Ordering::Acquire) {
+            let waker = queue.waker.take();
+            drop(queue);
+            waker.into_iter().for_each(Waker::wake);
+        }
     }
 
     /// What its connection counts.
@@ -228,6 +280,7 @@ impl Mailbox {
         let mut queue = self.queue.lock();
         queue.state = State::Closed;
         queue.bytes = 0;
+        queue.controls = 0;
         let mail = (std::mem::take(&mut queue.mail), queue.keyed.take());
         let waker = queue.waker.take();
         drop(queue);
@@ -260,6 +313,64 @@ impl Mailbox {
     }
 }
 
+impl Queue {
+    fn is_empty(&self) -> bool {
+        self.mail.is_empty() && self.keyed.is_none()
+    }
+
+    /// Takes all mail.
+    fn empty(&mut self) -> Batch {
+        self.bytes = 0;
+        self.controls = 0;
+        let mail = std::mem::take(&mut self.mail);
+        match self.keyed.take() {
+            None => mail,
+            Some(keyed) => keyed.merge(mail),
+        }
+    }
+}
+
+impl Stop for Mailbox {
+    fn deliver(&self) {
+        let Some(direct) = self.direct.get() else { return self.wake() };
+        let sending = direct.outlet.try_lock();
+        let mut queue = self.queue.lock();
+        queue.called = false;
+        // The connection's task is at it: it looks here before it sleeps.
+        let Some(mut sending) = sending else { return };
+        if queue.state != State::Open || queue.controls > 0 || !sending.is_empty() {
+            // As above, or the task waits for the socket and looks here when that takes more.
+            return;
+        }
+        let batch = queue.empty();
+        drop(queue);
+        for mail in batch {
+            match mail {
+                Mail::Packet(packet) => {
+                    self.tally.count_packet_out(packet.len());
+                    sending.queue(packet);
+                }
+                Mail::Control(_) => {}
+            }
+        }
+        match sending.try_flush() {
+            Flushed::Whole => {}
+            Flushed::Stuck => {
+                drop(sending);
+                self.wake();
+            }
+        }
+    }
+
+    fn wake(&self) {
+        let mut queue = self.queue.lock();
+        queue.called = false;
+        let waker = queue.waker.take();
+        drop(queue);
+        waker.into_iter().for_each(Waker::wake);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -271,13 +382,13 @@ mod tests {
         let mailbox = Mailbox::new(1000, MailboxExcess::Close, Protocol::V4, Transport::WebSocket);
         let (count, waker) = counting();
         let cx = Context::from_waker(&waker);
-        assert!(mailbox.poll_take(&cx, false).is_pending());
+        assert!(mailbox.sleep(&cx, false));
         mailbox.post(&packet(10));
         mailbox.post(&packet(10));
         assert_eq!(count.0.load(Ordering::SeqCst), 1);
-        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, false) else { panic!("mail waits") };
+        let batch = mailbox.take(false).unwrap();
         assert_eq!(batch.len(), 2);
-        assert!(mailbox.poll_take(&cx, false).is_pending());
+        assert!(mailbox.sleep(&cx, false));
     }
 
     #[test]
@@ -285,30 +396,25 @@ mod tests {
         let mailbox = Mailbox::new(300, MailboxExcess::Close, Protocol::V4, Transport::WebSocket);
         mailbox.post(&packet(100));
         mailbox.post(&Outgoing::text(&[&[b'x'; 200]]).volatile(true).shared());
-        let cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, false) else { panic!("mail waits") };
+        let batch = mailbox.take(false).unwrap();
         assert_eq!(batch.len(), 1);
         mailbox.post(&packet(200));
         mailbox.post(&packet(200));
-        assert!(matches!(
-            mailbox.poll_take(&cx, false),
-            Poll::Ready(Err(Overflowed(Limit::MailboxBytesMax)))
-        ));
+        assert_eq!(mailbox.take(false).err(), Some(Overflowed(Limit::MailboxBytesMax)));
     }
 
     #[test]
     fn one_packet_larger_than_the_limit_passes() {
         let mailbox = Mailbox::new(300, MailboxExcess::Close, Protocol::V4, Transport::WebSocket);
         mailbox.post(&packet(1000));
-        let cx = Context::from_waker(Waker::noop());
-        assert!(matches!(mailbox.poll_take(&cx, false), Poll::Ready(Ok(_))));
+        assert_eq!(mailbox.take(false).map(|batch| batch.len()).ok(), Some(1));
     }
 
     #[test]
     fn volatile_mail_is_dropped_while_nothing_can_be_sent() {
         let mailbox = Mailbox::new(300, MailboxExcess::Close, Protocol::V4, Transport::Polling);
         let cx = Context::from_waker(Waker::noop());
-        assert!(mailbox.poll_take(&cx, true).is_pending());
+        assert!(mailbox.sleep(&cx, true));
         mailbox.post(&Outgoing::text(&[b"x"]).volatile(true).shared());
         assert!(!mailbox.has_packets());
     }
@@ -318,11 +424,11 @@ mod tests {
         let mailbox = Mailbox::new(1000, MailboxExcess::Close, Protocol::V4, Transport::Polling);
         let cx = Context::from_waker(Waker::noop());
         mailbox.post(&packet(10));
-        assert!(mailbox.poll_take(&cx, true).is_pending());
+        assert!(mailbox.sleep(&cx, true));
         mailbox.control(Control::Shutdown).unwrap();
-        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, true) else { panic!("control waits") };
+        let batch = mailbox.take(true).unwrap();
         assert!(matches!(&batch[..], [Mail::Control(_)]));
-        let Poll::Ready(Ok(batch)) = mailbox.poll_take(&cx, false) else { panic!("the packet waits") };
+        let batch = mailbox.take(false).unwrap();
         assert!(matches!(&batch[..], [Mail::Packet(_)]));
     }
 
@@ -344,9 +450,7 @@ mod tests {
         // What the server says itself passes.
         mailbox.control(Control::Close).unwrap();
         mailbox.control(Control::BadRequest).unwrap_err();
-        let cx = Context::from_waker(Waker::noop());
-        let Poll::Ready(Err(overflowed)) = mailbox.poll_take(&cx, false) else { panic!("it overflowed") };
-        assert_eq!(overflowed, Overflowed(Limit::RequestsWaitingMax));
+        assert_eq!(mailbox.take(false).err(), Some(Overflowed(Limit::RequestsWaitingMax)));
     }
 
     fn packet(size: usize) -> Arc<Outgoing> {

@@ -1,6 +1,7 @@
 //! How a message that is encoded already reaches its recipients: found by room ([`Rooms`]), posted to each
 //! connection's [`Mailbox`].
 
+mod carrier;
 mod excess;
 mod hub;
 mod keyed;
@@ -12,6 +13,7 @@ mod rooms;
 mod sessions;
 mod watch;
 
+pub(crate) use carrier::Carriers;
 pub(crate) use hub::Hub;
 pub(crate) use mail::{Control, Mail};
 pub(crate) use mailbox::{Mailbox, Overflowed};

@@ -8,6 +8,7 @@ mod abuse;
 mod answers;
 mod auth;
 mod backpressure;
+mod carrier;
 mod cors;
 mod deflate;
 mod dynamic_namespaces;

@@ -4,8 +4,9 @@
 
 use super::binary::Attached;
 use bytes::Bytes;
-use serde::de::{DeserializeOwned, Deserializer, Error as _, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Error;
+use sockeye_proto::socket::event::Args as WireArgs;
 
 /// Something that can be heard: any [`DeserializeOwned`] type, or [`Args`](super::Args) as they came.
 ///
@@ -82,10 +83,25 @@ impl<'de> Deserializer<'de> for Arguments<'de> {
         visitor.visit_unit()
     }
 
-    fn deserialize_tuple<V: Visitor<'de>>(self, len: usize, visitor: V) -> Result<V::Value, Error> {
-        let array = [b"[", self.json, b"]"].concat();
-        let mut json = serde_json::Deserializer::from_reader(&array[..]);
-        Attached::new(&mut json, self.attachments).deserialize_tuple(len, visitor)
+    fn deserialize_tuple<V: Visitor<'de>>(self, _: usize, visitor: V) -> Result<V::Value, Error> {
+        let text = std::str::from_utf8(self.json).map_err(Error::custom)?;
+        visitor.visit_seq(OneByOne { items: WireArgs::new(text), attachments: self.attachments })
+    }
+}
+
+/// Arguments for a tuple: as many as it asks for. What a client sends beyond is nobody's, as with a function of JavaScript.
+struct OneByOne<'a> {
+    items: WireArgs<'a>,
+    attachments: &'a [Bytes],
+}
+
+impl<'de> SeqAccess<'de> for OneByOne<'de> {
+    type Error = Error;
+
+    fn next_element_seed<T: DeserializeSeed<'de>>(&mut self, seed: T) -> Result<Option<T::Value>, Error> {
+        let Some(item) = self.items.next() else { return Ok(None) };
+        let mut json = serde_json::Deserializer::from_str(item.get());
+        seed.deserialize(Attached::new(&mut json, self.attachments)).map(Some)
     }
 }
 
@@ -106,6 +122,7 @@ mod tests {
     fn a_tuple_takes_all_arguments_and_anything_else_the_first() {
         check(r#""a",1"#, "a".to_owned());
         check(r#""a",1"#, ("a".to_owned(), 1));
+        check(r#""a",1,{"b":[]}"#, ("a".to_owned(), 1));
         check("[1,2]", vec![1, 2]);
         check("[1,2]", (vec![1, 2],));
         check("", ());

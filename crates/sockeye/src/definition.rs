@@ -162,6 +162,16 @@ impl Definition {
         self
     }
 
+    /// Sets the handler of every event of other servers that has none of its own.
+    pub fn on_any_server_event<F, R>(&mut self, handler: F) -> &mut Self
+    where
+        F: Fn(ServerEvent) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        self.handlers.set_any_server_event(handler);
+        self
+    }
+
     /// Adds a handler of every event that has none of its own. Several run one after the other.
     pub fn on_any_other<F, R>(&mut self, handler: F) -> &mut Self
     where

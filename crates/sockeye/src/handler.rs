@@ -66,6 +66,7 @@ pub(crate) struct Handlers {
     events: HashMap<Arc<str>, OnEvent>,
     event_guards: Arc<Vec<EventGuard>>,
     server_events: HashMap<Arc<str>, OnServerEvent>,
+    any_server_event: Option<OnServerEvent>,
 }
 
 impl Handlers {
@@ -129,7 +130,10 @@ impl Handlers {
 
     /// The handler of an event of other servers.
     pub(crate) fn server_event(&self, name: &str) -> Option<(Arc<str>, OnServerEvent)> {
-        self.server_events.get_key_value(name).map(|(name, handler)| (Arc::clone(name), Arc::clone(handler)))
+        match self.server_events.get_key_value(name) {
+            Some((name, handler)) => Some((Arc::clone(name), Arc::clone(handler))),
+            None => self.any_server_event.as_ref().map(|handler| (name.into(), Arc::clone(handler))),
+        }
     }
 
     pub(crate) fn set_server_event<F, R>(&mut self, name: &str, handler: F)
@@ -137,16 +141,17 @@ impl Handlers {
         F: Fn(ServerEvent) -> R + Send + Sync + 'static,
         R: Future<Output: Outcome> + Send + 'static,
     {
-        let handler: OnServerEvent = Arc::new(move |event| {
-            let work = failure(handler(event));
-            Box::pin(async move {
-                if let Some(error) = work.await {
-                    tracing::warn!(%error, "a handler of a server's event failed");
-                }
-            })
-        });
-        let before = self.server_events.insert(name.into(), handler);
+        let before = self.server_events.insert(name.into(), on_server_event(handler));
         assert!(before.is_none(), "expected one handler of the server event {name:?}, got another one");
+    }
+
+    pub(crate) fn set_any_server_event<F, R>(&mut self, handler: F)
+    where
+        F: Fn(ServerEvent) -> R + Send + Sync + 'static,
+        R: Future<Output: Outcome> + Send + 'static,
+    {
+        let before = self.any_server_event.replace(on_server_event(handler));
+        assert!(before.is_none(), "expected one handler of any server event, got another one");
     }
 
     pub(crate) fn set_fallback<F, R>(&mut self, handler: F)
@@ -319,6 +324,21 @@ where
             tracing::warn!(%error, "a further handler of the same event failed as well");
         }
         first.or(next)
+    })
+}
+
+fn on_server_event<F, R>(handler: F) -> OnServerEvent
+where
+    F: Fn(ServerEvent) -> R + Send + Sync + 'static,
+    R: Future<Output: Outcome> + Send + 'static,
+{
+    Arc::new(move |event| {
+        let work = failure(handler(event));
+        Box::pin(async move {
+            if let Some(error) = work.await {
+                tracing::warn!(%error, "a handler of a server's event failed");
+            }
+        })
     })
 }
 

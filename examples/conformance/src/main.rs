@@ -1,10 +1,17 @@
-//! The server that the official black-box suites run against: `--engine` for Engine.IO, without it Socket.IO.
+//! The server that the official black-box suites run against: `--engine` for Engine.IO, without it Socket.IO. With `--control` a
+//! client can drive it as a node of a cluster.
+
+mod any;
+mod control;
 
 use clap::Parser;
 use sockeye::deflate::DeflateConfig;
 use sockeye::{Args, Config, Cors, Definition, EmitError, Event, Server, Socket, engine};
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
+
+/// The namespaces that are there from the beginning; any `/dynamic-*` begins with its first client.
+const NAMESPACES: [&str; 2] = ["/", "/custom"];
 
 /// Runs the server of the official conformance suites.
 #[derive(Parser)]
@@ -24,6 +31,9 @@ struct Flags {
     /// Write packets as socket.io-msgpack-parser does.
     #[arg(long)]
     msgpack: bool,
+    /// Serve the namespace `/control`, by which a client makes calls to the cluster; the timings are the official defaults.
+    #[arg(long, conflicts_with = "engine")]
+    control: bool,
     /// The address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -36,14 +46,21 @@ struct Flags {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    let server = if flags.engine { engine_server(config(&flags)) } else { socket_server(config(&flags)) };
+    let config = config(&flags);
+    let server = if flags.engine { engine_server(config) } else { socket_server(config, flags.control) };
     Ok(server.listen((flags.host, flags.port)).await?)
 }
 
 fn config(flags: &Flags) -> Config {
+    let official = Config::default();
+    let (ping_interval, ping_timeout) = if flags.control {
+        (official.ping_interval, official.ping_timeout)
+    } else {
+        (Duration::from_millis(300), Duration::from_millis(200))
+    };
     Config {
-        ping_interval: Duration::from_millis(300),
-        ping_timeout: Duration::from_millis(200),
+        ping_interval,
+        ping_timeout,
         max_payload: 1_000_000,
         cors: Some(Cors::any()),
         allow_eio3: flags.allow_eio3,
@@ -51,7 +68,7 @@ fn config(flags: &Flags) -> Config {
             .per_message_deflate
             .then(|| if flags.context_takeover { DeflateConfig::OFFICIAL } else { DeflateConfig::default() }),
         parser: if flags.msgpack { sockeye::Parser::Msgpack } else { sockeye::Parser::Text },
-        ..Config::default()
+        ..official
     }
 }
 
@@ -60,10 +77,17 @@ fn engine_server(config: Config) -> Server {
     Server::engine(config, |client: &engine::Client, message: engine::Message<'_>| client.send(message))
 }
 
-fn socket_server(config: Config) -> Server {
+fn socket_server(config: Config, control: bool) -> Server {
     let mut io = Server::new(Config { connect_timeout: Duration::from_secs(1), ..config });
-    echo(io.namespace("/"));
-    echo(io.namespace("/custom"));
+    for name in NAMESPACES {
+        echo(io.namespace(name));
+    }
+    let control = control.then(|| control::add(&mut io, &NAMESPACES));
+    let dynamic = io.dynamic_namespace("/dynamic-*");
+    echo(dynamic);
+    if let Some(control) = control {
+        control::show_server_events(dynamic, &control);
+    }
     io
 }
 

@@ -1,0 +1,253 @@
+//! The namespace `/control`: a client says what this node shall do in the cluster, and hears what came of it.
+//!
+//! Each event is the cluster call of its name. Options stand first: `{nsp, rooms, except, flags: {local, volatile, timeout}}`. An ack is
+//! `(error)` or `(error, result)`, the error null or its text. What other servers say to this one is shown as `server-side-event`.
+
+use crate::any::Any;
+use serde::{Deserialize, Serialize};
+use sockeye::{
+    Args, AskError, Broadcast, Definition, Event, HandlerError, Namespace, RemoteHandshake, RemoteSocket,
+    Server, ServerEvent,
+};
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+/// The namespaces that a client may name, those that began later included.
+type Known = Arc<Mutex<BTreeMap<String, Namespace>>>;
+
+/// Whom a call is for, and how.
+#[derive(Deserialize)]
+#[serde(default)]
+struct Options {
+    nsp: String,
+    rooms: Vec<String>,
+    except: Vec<String>,
+    flags: Flags,
+}
+
+#[derive(Default, Deserialize)]
+#[serde(default)]
+struct Flags {
+    local: bool,
+    volatile: bool,
+    /// In milliseconds.
+    timeout: Option<u64>,
+}
+
+/// A socket as it is told to the client.
+#[derive(Serialize)]
+struct Told<'a> {
+    id: &'a str,
+    rooms: Vec<&'a str>,
+    data: serde_json::Value,
+    handshake: &'a RemoteHandshake,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self { nsp: "/".to_owned(), rooms: Vec::new(), except: Vec::new(), flags: Flags::default() }
+    }
+}
+
+/// Adds the namespace, by which these and all that begin later can be spoken to. Returns its handle.
+pub(crate) fn add(io: &mut Server, shown: &[&str]) -> Namespace {
+    let known = Known::default();
+    for name in shown {
+        let namespace = io.namespace(name);
+        known.lock().unwrap_or_else(PoisonError::into_inner).insert((*name).to_owned(), namespace.handle());
+    }
+    let begun = Arc::clone(&known);
+    io.on_new_namespace(move |namespace| {
+        begun
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(namespace.name().to_owned(), namespace.clone());
+    });
+    let control = io.namespace("/control").handle();
+    for name in shown {
+        show_server_events(io.namespace(name), &control);
+    }
+    let definition = io.namespace("/control");
+    calls(definition, &known);
+    questions(definition, &known);
+    control
+}
+
+/// Shows what other servers say in a namespace, and answers with its first argument.
+pub(crate) fn show_server_events(definition: &mut Definition, control: &Namespace) {
+    let control = control.clone();
+    definition.on_any_server_event(move |event: ServerEvent| {
+        let control = control.clone();
+        async move {
+            let args = Any::list(event.args());
+            control.local().emit("server-side-event", (event.namespace().name(), event.name(), args))?;
+            event.ack(Any::first(event.args()))
+        }
+    });
+}
+
+/// What is said, and done at once.
+fn calls(definition: &mut Definition, known: &Known) {
+    on(definition, known, "emit", |known, event| {
+        let (_, name): (Options, String) = event.data()?;
+        chosen(known, event)?.emit(&name, event.args().skip(2))?;
+        Ok(())
+    });
+    on(definition, known, "sockets-join", |known, event| {
+        let (_, rooms): (Options, Vec<String>) = event.data()?;
+        chosen(known, event)?.sockets_join(rooms);
+        Ok(())
+    });
+    on(definition, known, "sockets-leave", |known, event| {
+        let (_, rooms): (Options, Vec<String>) = event.data()?;
+        chosen(known, event)?.sockets_leave(rooms);
+        Ok(())
+    });
+    on(definition, known, "disconnect-sockets", |known, event| {
+        let (_, close): (Options, Option<bool>) = event.data()?;
+        chosen(known, event)?.disconnect_sockets(close.unwrap_or(false));
+        Ok(())
+    });
+    on(definition, known, "server-side-emit", |known, event| {
+        let (options, name): (Options, String) = event.data()?;
+        namespace(known, &options)?.server_side_emit(&name, event.args().skip(2))?;
+        Ok(())
+    });
+}
+
+/// What is asked, and answered later.
+fn questions(definition: &mut Definition, known: &Known) {
+    ask(definition, known, "emit-ack", emit_with_ack);
+    ask(definition, known, "fetch-sockets", fetch_sockets);
+    ask(definition, known, "server-side-emit-ack", server_side_emit_with_ack);
+    ask(definition, known, "count", count);
+    ask(definition, known, "rooms", rooms);
+}
+
+async fn emit_with_ack(known: Known, event: Arc<Event>) -> sockeye::Result {
+    let (_, name): (Options, String) = event.data()?;
+    let answers = chosen(&known, &event)?.emit_with_ack::<Args>(&name, event.args().skip(2)).await?;
+    let error = (!answers.is_complete()).then_some("operation has timed out");
+    event.ack((error, answers.values.iter().map(Any::first).collect::<Vec<_>>()))?;
+    Ok(())
+}
+
+async fn server_side_emit_with_ack(known: Known, event: Arc<Event>) -> sockeye::Result {
+    let (options, name): (Options, String) = event.data()?;
+    let answers =
+        namespace(&known, &options)?.server_side_emit_with_ack::<Args>(&name, event.args().skip(2)).await?;
+    let missing = answers.missing.nodes;
+    let error = (missing > 0).then(|| format!("timeout reached: missing {missing} responses"));
+    event.ack((error, answers.values.iter().map(Any::first).collect::<Vec<_>>()))?;
+    Ok(())
+}
+
+async fn fetch_sockets(known: Known, event: Arc<Event>) -> sockeye::Result {
+    let (error, sockets) = fetched(chosen(&known, &event)?.fetch_sockets().await)?;
+    let told = sockets.iter().map(Told::of).collect::<Result<Vec<_>, _>>()?;
+    event.ack((error, told))?;
+    Ok(())
+}
+
+async fn count(known: Known, event: Arc<Event>) -> sockeye::Result {
+    let (error, sockets) = fetched(chosen(&known, &event)?.fetch_sockets().await)?;
+    event.ack((error, sockets.len()))?;
+    Ok(())
+}
+
+async fn rooms(known: Known, event: Arc<Event>) -> sockeye::Result {
+    let (error, sockets) = fetched(chosen(&known, &event)?.fetch_sockets().await)?;
+    let rooms: BTreeSet<&str> =
+        sockets.iter().flat_map(RemoteSocket::rooms).map(|room| room.as_str()).collect();
+    event.ack((error, rooms))?;
+    Ok(())
+}
+
+/// Answers a call when it is done: with null, or the error's text.
+fn on<F>(definition: &mut Definition, known: &Known, name: &str, call: F)
+where
+    F: Fn(&Known, &Event) -> sockeye::Result + Send + Sync + 'static,
+{
+    let known = Arc::clone(known);
+    definition.on(name, move |event: Event| {
+        let error = call(&known, &event).err().map(|error| error.to_string());
+        async move { event.ack(error) }
+    });
+}
+
+/// Lets a question be answered later, while other events go on; here only what has failed. The task ends with its question, which
+/// has a timeout.
+fn ask<F, R>(definition: &mut Definition, known: &Known, name: &str, question: F)
+where
+    F: Fn(Known, Arc<Event>) -> R + Send + Sync + 'static,
+    R: Future<Output = sockeye::Result> + Send + 'static,
+{
+    let known = Arc::clone(known);
+    definition.on(name, move |event: Event| {
+        let event = Arc::new(event);
+        let asked = question(Arc::clone(&known), Arc::clone(&event));
+        tokio::spawn(async move {
+            if let Err(error) = asked.await
+                && let Err(error) = event.ack(error.to_string())
+            {
+                tracing::warn!(%error, "an error cannot be told");
+            }
+        });
+        async { sockeye::Ok(()) }
+    });
+}
+
+/// The sockets that an event's options choose.
+fn chosen(known: &Known, event: &Event) -> sockeye::Result<Broadcast> {
+    let options: Options = event.data()?;
+    let mut broadcast = namespace(known, &options)?.everybody();
+    for room in options.rooms {
+        broadcast = broadcast.to(room);
+    }
+    for room in options.except {
+        broadcast = broadcast.except(room);
+    }
+    let Flags { local, volatile, timeout } = options.flags;
+    if local {
+        broadcast = broadcast.local();
+    }
+    if volatile {
+        broadcast = broadcast.volatile();
+    }
+    Ok(match timeout {
+        Some(timeout) => broadcast.timeout(Duration::from_millis(timeout)),
+        None => broadcast,
+    })
+}
+
+fn namespace(known: &Known, options: &Options) -> sockeye::Result<Namespace> {
+    let known = known.lock().unwrap_or_else(PoisonError::into_inner);
+    let found = known.get(&options.nsp).cloned();
+    found
+        .ok_or_else(|| HandlerError::new(format!("expected a namespace of this node, got {:?}", options.nsp)))
+}
+
+/// What came, though not of all nodes perhaps, and the official words for that.
+fn fetched(
+    result: Result<Vec<RemoteSocket>, AskError>,
+) -> Result<(Option<String>, Vec<RemoteSocket>), AskError> {
+    match result {
+        Ok(sockets) => Ok((None, sockets)),
+        Err(AskError::Incomplete { sockets, nodes }) => {
+            Ok((Some(AskError::Incomplete { sockets: Vec::new(), nodes }.to_string()), sockets))
+        }
+        Err(error) => Err(error),
+    }
+}
+
+impl<'a> Told<'a> {
+    fn of(socket: &'a RemoteSocket) -> Result<Self, serde_json::Error> {
+        Ok(Self {
+            id: socket.id().as_str(),
+            rooms: socket.rooms().iter().map(|room| room.as_str()).collect(),
+            data: socket.data()?.unwrap_or_else(|| serde_json::json!({})),
+            handshake: socket.handshake(),
+        })
+    }
+}

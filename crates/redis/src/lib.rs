@@ -11,8 +11,10 @@ mod place;
 mod routes;
 mod server;
 mod sharded;
+mod streams;
 mod subscriber;
 
 pub use classic::{Classic, ClassicOptions};
 pub use server::{Kind, Server, Tls};
 pub use sharded::{Mode, Sharded, ShardedOptions};
+pub use streams::{REPLAY_ENTRIES_MAX, Streams, StreamsOptions};

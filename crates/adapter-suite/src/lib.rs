@@ -28,6 +28,7 @@
 mod backend;
 mod checks;
 pub mod memory;
+pub mod official;
 mod run;
 mod samples;
 mod server;

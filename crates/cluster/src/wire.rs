@@ -25,7 +25,6 @@ pub mod classic;
 mod error;
 pub mod json;
 pub mod msgpack;
-pub mod stream;
 
 use bytes::Bytes;
 

@@ -6,14 +6,19 @@
 pub mod encoding;
 
 use std::borrow::Cow;
+use std::mem::MaybeUninit;
 
 pub use httparse::Status;
-use httparse::{EMPTY_HEADER, Header, Request};
+use httparse::{Header, Request};
+use smallvec::SmallVec;
 
-use crate::ws::handshake::is_key;
+use crate::ws::handshake;
 
 /// Most header fields a request may have.
 pub const HEADERS_MAX: usize = 100;
+
+/// Fields that a head holds without an allocation; browsers send some 15.
+const HEADERS_USUAL: usize = 16;
 
 /// A parsed request head.
 #[derive(Debug)]
@@ -21,7 +26,18 @@ pub struct Head<'a> {
     method: &'a str,
     target: &'a str,
     minor_version: u8,
-    headers: Vec<Header<'a>>,
+    headers: SmallVec<[Header<'a>; HEADERS_USUAL]>,
+}
+
+/// How the end of a request's body is found: RFC 9112 §6.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum BodyLength {
+    /// There is none.
+    None,
+    /// So many bytes follow.
+    Known(u64),
+    /// It tells its end itself (`Transfer-Encoding`), or claims more bytes than can be counted.
+    Unknown,
 }
 
 impl<'a> Head<'a> {
@@ -31,9 +47,9 @@ impl<'a> Head<'a> {
     ///
     /// What no server should guess at: see [`HeadError`]. Answer 400 and close.
     pub fn parse(bytes: &'a [u8]) -> Result<Status<(Self, usize)>, HeadError> {
-        let mut headers = [EMPTY_HEADER; HEADERS_MAX];
-        let mut request = Request::new(&mut headers);
-        let length = match request.parse(bytes) {
+        let mut headers = [const { MaybeUninit::uninit() }; HEADERS_MAX];
+        let mut request = Request::new(&mut []);
+        let length = match request.parse_with_uninit_headers(bytes, &mut headers) {
             Ok(Status::Complete(length)) => length,
             Ok(Status::Partial) => return Ok(Status::Partial),
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
@@ -43,7 +59,7 @@ impl<'a> Head<'a> {
             method: request.method.ok_or(HeadError::Malformed)?,
             target: request.path.ok_or(HeadError::Malformed)?,
             minor_version: request.version.ok_or(HeadError::Malformed)?,
-            headers: request.headers.to_vec(),
+            headers: SmallVec::from_slice(request.headers),
         };
         head.refuse_smuggling()?;
         Ok(Status::Complete((head, length)))
@@ -96,6 +112,31 @@ impl<'a> Head<'a> {
         self.minor_version == 1
     }
 
+    /// Whether the connection may carry another request after this one: RFC 9112 §9.3.
+    #[must_use]
+    pub fn keeps_alive(&self) -> bool {
+        self.is_http11() && !self.has_token("connection", "close")
+    }
+
+    /// How the end of the body is found.
+    #[must_use]
+    pub fn body_length(&self) -> BodyLength {
+        if self.values("transfer-encoding").next().is_some() {
+            return BodyLength::Unknown;
+        }
+        match self.header("content-length").map(str::parse) {
+            None => BodyLength::None,
+            Some(Ok(length)) => BodyLength::Known(length),
+            Some(Err(_)) => BodyLength::Unknown,
+        }
+    }
+
+    /// Whether the client wants a WebSocket, in order or not: RFC 6455 §4.1.
+    #[must_use]
+    pub fn asks_for_websocket(&self) -> bool {
+        self.is_http11() && handshake::is_asked(|name| self.values(name))
+    }
+
     /// Whether this is a WebSocket handshake that a server may answer with 101: RFC 6455 §4.2.1.
     #[must_use]
     pub fn is_websocket_upgrade(&self) -> bool {
@@ -105,24 +146,20 @@ impl<'a> Head<'a> {
     /// The `Sec-WebSocket-Key` of a valid WebSocket handshake.
     #[must_use]
     pub fn websocket_key(&self) -> Option<&'a str> {
-        let asked = self.method == "GET"
-            && self.is_http11()
-            && self.has_token("upgrade", "websocket")
-            && self.has_token("connection", "upgrade")
-            && self.header("sec-websocket-version") == Some("13")
+        let in_order = self.asks_for_websocket()
+            && handshake::check(self.method, |name| self.values(name)).is_ok()
             && self.values("sec-websocket-key").count() == 1;
-        self.header("sec-websocket-key").filter(|key| asked && is_key(key))
+        self.header("sec-websocket-key").filter(|_| in_order)
     }
 
     /// Whether the comma-separated list in the fields called `name` holds `token` (in any case).
     #[must_use]
     pub fn has_token(&self, name: &str, token: &str) -> bool {
-        self.values(name)
-            .flat_map(|value| value.split(|&byte| byte == b','))
-            .any(|item| item.trim_ascii().eq_ignore_ascii_case(token.as_bytes()))
+        handshake::has_token(self.values(name), token)
     }
 
-    fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
+    /// The values of all fields called `name` (in any case), in their order.
+    pub fn values(&self, name: &str) -> impl Iterator<Item = &'a [u8]> {
         self.headers
             .iter()
             .filter(move |header| header.name.eq_ignore_ascii_case(name))
@@ -165,6 +202,16 @@ pub enum HeadError {
     /// `Transfer-Encoding` beside `Content-Length`, or in HTTP/1.0.
     #[error("transfer-encoding contradicts content-length or the version")]
     AmbiguousLength,
+}
+
+/// Whether an empty line stands in `bytes`, the end of a head: of what came before, give at least the last three bytes. A bare
+/// line feed ends a line, too (RFC 9112 §2.2).
+#[must_use]
+pub fn ends_head(bytes: &[u8]) -> bool {
+    memchr::memchr_iter(b'\n', bytes).any(|end| {
+        let rest = &bytes[end + 1..];
+        rest.starts_with(b"\n") || rest.starts_with(b"\r\n")
+    })
 }
 
 /// The decoded value of the first pair called `name` in a query, as Node's `querystring` reads it.
@@ -272,6 +319,45 @@ mod tests {
     }
 
     #[test]
+    fn a_head_ends_with_an_empty_line_in_either_spelling() {
+        let rows: [(&[u8], bool); 7] = [
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r\n", true),
+            (b"GET / HTTP/1.1\nHost: x\n\n", true),
+            (b"GET / HTTP/1.1\nHost: x\n\r\n", true),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r\nbody", true),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n", false),
+            (b"GET / HTTP/1.1\r\nHost: x\r\n\r", false),
+            (b"", false),
+        ];
+        for (bytes, whole) in rows {
+            assert_eq!(ends_head(bytes), whole, "{}", bytes.escape_ascii());
+        }
+    }
+
+    #[test]
+    fn a_body_ends_where_its_head_says() {
+        for (line, fields, length, keeps_alive) in [
+            ("POST / HTTP/1.1", "", BodyLength::None, true),
+            ("POST / HTTP/1.1", "Content-Length: 0\r\n", BodyLength::Known(0), true),
+            (
+                "POST / HTTP/1.1",
+                "Content-Length: 007\r\nConnection: x, Close\r\n",
+                BodyLength::Known(7),
+                false,
+            ),
+            ("POST / HTTP/1.0", "Content-Length: 7\r\n", BodyLength::Known(7), false),
+            ("POST / HTTP/1.1", "Content-Length: 99999999999999999999\r\n", BodyLength::Unknown, true),
+            ("POST / HTTP/1.1", "Transfer-Encoding: chunked\r\n", BodyLength::Unknown, true),
+        ] {
+            let text = format!("{line}\r\n{fields}\r\n");
+            let Ok(Status::Complete((head, _))) = Head::parse(text.as_bytes()) else {
+                panic!("no head: {text}")
+            };
+            assert_eq!((head.body_length(), head.keeps_alive()), (length, keeps_alive), "{text}");
+        }
+    }
+
+    #[test]
     fn an_upgrade_needs_all_of_its_fields() {
         assert!(upgrades(UPGRADE));
         for (part, by) in [
@@ -282,7 +368,7 @@ mod tests {
             ("keep-alive, Upgrade", "not-upgrade"),
             ("Upgrade: WebSocket", "Upgrade: h2c, websocket"),
             ("Upgrade: WebSocket", "Upgrade: h2c"),
-            ("Version: 13", "Version: 8"),
+            ("Version: 13", "Version: 7"),
             ("Version: 13", "Version: 13, 8"),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZQ"),
             ("dGhlIHNhbXBsZSBub25jZQ==", "dGhlIHNhbXBsZSBub25jZWRk"),

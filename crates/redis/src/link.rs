@@ -9,7 +9,7 @@ use tokio::sync::Mutex;
 use tokio::time::{Duration, Instant};
 
 use crate::connection::{Command, Connection, adapter_error, is_lost};
-use crate::limits::{CONNECT_TIMEOUT, RECONNECT_MIN};
+use crate::limits::{CONNECT_TIMEOUT, RECONNECT_MIN, RESPONSE_TIMEOUT};
 use crate::server::{Push, Server};
 
 /// The connection over which commands go.
@@ -82,7 +82,8 @@ impl Link {
                 gone.store(true, Relaxed);
             }
         }));
-        match within(CONNECT_TIMEOUT, Box::pin(self.server.connect(self.whole, push))).await {
+        match within(CONNECT_TIMEOUT, Box::pin(self.server.connect(self.whole, push, RESPONSE_TIMEOUT))).await
+        {
             Ok(connection) => {
                 state.failed = None;
                 state.live = Some(Live { connection: connection.clone(), lost: Arc::clone(&lost) });

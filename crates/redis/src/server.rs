@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::Duration;
 
 use redis::aio::{AsyncPushSender, SendError};
 use redis::cluster::ClusterClientBuilder;
@@ -12,7 +13,7 @@ use redis::{
 };
 
 use crate::connection::Connection;
-use crate::limits::{CONNECT_TIMEOUT, RESPONSE_TIMEOUT};
+use crate::limits::CONNECT_TIMEOUT;
 
 /// Where Redis is and how to get in. It is never printed with its password.
 #[derive(Clone)]
@@ -65,18 +66,23 @@ impl Server {
         }
     }
 
-    /// Connects. Of a cluster, `whole` wants each server of it, else any will do.
-    pub(crate) async fn connect(&self, whole: bool, push: Push) -> RedisResult<Connection> {
+    /// Connects. Of a cluster, `whole` wants each server of it, else any will do. An answer that takes longer than `patience` does not come.
+    pub(crate) async fn connect(
+        &self,
+        whole: bool,
+        push: Push,
+        patience: Duration,
+    ) -> RedisResult<Connection> {
         if self.tls.is_some() {
             // Whoever came first has chosen; the client has to have any.
             let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
         }
         match &self.kind {
-            Kind::Cluster if whole => self.cluster(push).await,
+            Kind::Cluster if whole => self.cluster(push, patience).await,
             Kind::Single | Kind::Cluster => {
                 let mut last = None;
                 for address in &self.addresses {
-                    match connect_to(self.client(address)?, push.clone()).await {
+                    match connect_to(self.client(address)?, push.clone(), patience).await {
                         Ok(connection) => return Ok(connection),
                         Err(error) => last = Some(error),
                     }
@@ -85,7 +91,7 @@ impl Server {
             }
             Kind::Sentinel { service } => {
                 let mut sentinels = self.sentinels(service)?.build()?;
-                connect_to(sentinels.async_get_client().await?, push).await
+                connect_to(sentinels.async_get_client().await?, push, patience).await
             }
         }
     }
@@ -103,14 +109,14 @@ impl Server {
         }
     }
 
-    async fn cluster(&self, push: Push) -> RedisResult<Connection> {
+    async fn cluster(&self, push: Push, patience: Duration) -> RedisResult<Connection> {
         let infos =
             self.addresses.iter().map(|address| self.info(address)).collect::<RedisResult<Vec<_>>>()?;
         let mut builder = ClusterClientBuilder::new(infos)
             .use_protocol(ProtocolVersion::RESP3)
             .connection_timeout(CONNECT_TIMEOUT)
-            .response_timeout(RESPONSE_TIMEOUT)
-            .overall_response_timeout(Some(RESPONSE_TIMEOUT))
+            .response_timeout(patience)
+            .overall_response_timeout(Some(patience))
             .retries(2)
             .push_sender(push);
         if let Some(username) = &self.username {
@@ -202,10 +208,10 @@ impl AsyncPushSender for Push {
     }
 }
 
-async fn connect_to(client: Client, push: Push) -> RedisResult<Connection> {
+async fn connect_to(client: Client, push: Push, patience: Duration) -> RedisResult<Connection> {
     let config = AsyncConnectionConfig::new()
         .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(RESPONSE_TIMEOUT))
+        .set_response_timeout(Some(patience))
         .set_push_sender(push);
     client.get_multiplexed_async_connection_with_config(&config).await.map(Connection::Server)
 }

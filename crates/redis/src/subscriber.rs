@@ -14,7 +14,8 @@ use tracing::{info, warn};
 
 use crate::connection::{Command, Connection, adapter_error, is_lost};
 use crate::limits::{
-    CONNECT_TIMEOUT, ORDERS_MAX, PING_INTERVAL, RECONNECT_MAX, RECONNECT_MIN, SUBSCRIBE_TIMEOUT,
+    CONNECT_TIMEOUT, ORDERS_MAX, PING_INTERVAL, RECONNECT_MAX, RECONNECT_MIN, RESPONSE_TIMEOUT,
+    SUBSCRIBE_TIMEOUT,
 };
 use crate::link::within;
 use crate::routes::{Ear, Meaning, MemberId, Routes, Subscription};
@@ -291,7 +292,8 @@ impl Task {
             }
         }));
         self.routes.expect_nothing();
-        let connecting = within(CONNECT_TIMEOUT, Box::pin(self.server.connect(self.whole, push)));
+        let connecting =
+            within(CONNECT_TIMEOUT, Box::pin(self.server.connect(self.whole, push, RESPONSE_TIMEOUT)));
         let mut live = Live { connection: connecting.await?, signal };
         send(&mut live.connection, &self.routes.subscriptions(), true)
             .await

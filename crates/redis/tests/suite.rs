@@ -8,7 +8,9 @@ use harness::RedisServer;
 use sockeye_adapter_suite::Backend;
 use sockeye_cluster::Nsp;
 use sockeye_cluster::adapter::{Adapter, BoxFuture};
-use sockeye_redis::{Classic, ClassicOptions, Mode, Server, Sharded, ShardedOptions};
+use sockeye_redis::{
+    Classic, ClassicOptions, Mode, Server, Sharded, ShardedOptions, Streams, StreamsOptions,
+};
 
 struct Redis<F> {
     server: RedisServer,
@@ -80,4 +82,21 @@ async fn sharded_is_an_adapter_in_each_mode() {
         sockeye_adapter_suite::run(&backend).await;
         server = Some(backend.server);
     }
+}
+
+#[tokio::test]
+async fn streams_is_an_adapter() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let adapter = |server| Arc::new(Streams::new(server, StreamsOptions::default())) as Arc<dyn Adapter>;
+    sockeye_adapter_suite::run(&Redis { server, adapter, scribble: ("PUBLISH", "socket.io#", "#") }).await;
+}
+
+#[tokio::test]
+async fn streams_with_several_streams_and_sharded_requests_is_an_adapter() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let adapter = |server| {
+        let options = StreamsOptions { stream_count: 4, sharded_pub_sub: true, ..StreamsOptions::default() };
+        Arc::new(Streams::new(server, options)) as Arc<dyn Adapter>
+    };
+    sockeye_adapter_suite::run(&Redis { server, adapter, scribble: ("SPUBLISH", "socket.io#", "#") }).await;
 }

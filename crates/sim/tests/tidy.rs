@@ -24,6 +24,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye-edge", &["sockeye-relay", "sockeye-link", "sockeye-files", "sockeye-proto"]),
     ("sockeye-supervisor", &["sockeye-link"]),
     ("sockeye-redis", &["sockeye-cluster", "sockeye-proto"]),
+    ("sockeye-nats", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-postgres", &["sockeye-cluster", "sockeye-proto"]),
     // Floor 5.
     (

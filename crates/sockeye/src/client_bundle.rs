@@ -13,7 +13,7 @@ use std::sync::OnceLock;
 
 use bytes::Bytes;
 use http::header::{
-    CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
+    ACCEPT_ENCODING, CACHE_CONTROL, CONTENT_ENCODING, CONTENT_LENGTH, CONTENT_TYPE, ETAG, IF_NONE_MATCH, VARY,
 };
 use http::{HeaderMap, HeaderValue, Response, StatusCode};
 use serde::Deserialize;
@@ -103,7 +103,7 @@ impl ClientBundle {
             return Some(response);
         }
         headers.insert(CONTENT_TYPE, HeaderValue::from_static(content_type(file)));
-        let encoding = preferred(request);
+        let encoding = preferred(request.get_all(ACCEPT_ENCODING).iter().map(HeaderValue::as_bytes));
         if let Some(encoding) = encoding {
             headers.insert(CONTENT_ENCODING, HeaderValue::from_static(encoding.name()));
         }

@@ -4,8 +4,6 @@
 //! thread that serves other clients is never held up.
 
 use bytes::Bytes;
-use http::HeaderMap;
-use http::header::ACCEPT_ENCODING;
 use sockeye_proto::http::encoding::Encoding;
 use std::sync::Arc;
 use tokio::sync::Semaphore;
@@ -41,16 +39,25 @@ impl Press {
         Self { config, long: Arc::new(Semaphore::new(LONG_AT_ONCE_MAX)) }
     }
 
+    /// The encoding that a client prefers, by the values of its `Accept-Encoding`; `None` also where nothing is compressed.
+    pub(crate) fn preferred<'a>(&self, lines: impl Iterator<Item = &'a [u8]>) -> Option<Encoding> {
+        self.config.and_then(|_| preferred(lines))
+    }
+
     /// Makes the body small if it is worth it and the client whose request this is reads it.
     ///
     /// # Cancel safety
     /// Work that was handed over is finished and thrown away.
-    pub(crate) async fn compress(&self, body: Bytes, request: &HeaderMap) -> (Bytes, Option<Encoding>) {
+    pub(crate) async fn compress(
+        &self,
+        body: Bytes,
+        preferred: Option<Encoding>,
+    ) -> (Bytes, Option<Encoding>) {
         let plain = |body| (body, None);
         if self.config.is_none_or(|config| body.len() < config.threshold) {
             return plain(body);
         }
-        let Some(encoding) = preferred(request) else { return plain(body) };
+        let Some(encoding) = preferred else { return plain(body) };
         if body.len() <= INLINE_BYTES_MAX {
             return (encoding.compress(&body).into(), Some(encoding));
         }
@@ -69,9 +76,9 @@ impl Press {
     }
 }
 
-/// The encoding that a client prefers.
-pub(crate) fn preferred(request: &HeaderMap) -> Option<Encoding> {
-    let mut lines = request.get_all(ACCEPT_ENCODING).iter().filter_map(|line| line.to_str().ok());
+/// The encoding that a client prefers, by the values of its `Accept-Encoding`.
+pub(crate) fn preferred<'a>(lines: impl Iterator<Item = &'a [u8]>) -> Option<Encoding> {
+    let mut lines = lines.filter_map(|line| std::str::from_utf8(line).ok());
     let first = lines.next()?;
     match lines.next() {
         None => Encoding::preferred(first),

@@ -106,8 +106,12 @@ pub struct Config {
     pub expiry_notice: Duration,
     /// Bytes of a request head; more is answered by 431. Default 16 KiB.
     pub head_bytes_max: u32,
-    /// From the opening of a connection to the end of its first request head. Default 10 s.
+    /// From the opening of a connection to the end of its first request head, and from an answer to the end of the next one: how long
+    /// an idle connection is kept. Default 10 s.
     pub head_timeout: Duration,
+    /// How long [`Server::allow_request`](crate::Server::allow_request) may think about a request; then it is refused as forbidden.
+    /// Default 10 s.
+    pub allow_request_timeout: Duration,
     /// From the head of a POST to the end of its body; a slower client is answered by 408 and loses its session. Default 60 s.
     pub body_timeout: Duration,
     /// A directory with the official client bundle (`socket.io.js`, …), served below `path`. Default: looked for in
@@ -201,6 +205,7 @@ impl Default for Config {
             expiry_notice: Duration::from_secs(30),
             head_bytes_max: 16 << 10,
             head_timeout: Duration::from_secs(10),
+            allow_request_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(60),
             client_dir: None,
             serve_client: true,

@@ -22,12 +22,12 @@ use std::time::Duration;
 
 use http::header::{
     ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_HEADERS, ACCESS_CONTROL_ALLOW_METHODS,
-    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE,
-    ACCESS_CONTROL_REQUEST_HEADERS, CONTENT_LENGTH, ORIGIN, VARY,
+    ACCESS_CONTROL_ALLOW_ORIGIN, ACCESS_CONTROL_EXPOSE_HEADERS, ACCESS_CONTROL_MAX_AGE, VARY,
 };
-use http::{HeaderMap, HeaderValue, Response, StatusCode};
-use sockeye_relay::Body;
+use http::{HeaderMap, HeaderValue, StatusCode};
 use thiserror::Error;
+
+use crate::http_answer::HttpAnswer;
 
 /// The methods of the official default.
 const METHODS: [&str; 6] = ["GET", "HEAD", "PUT", "PATCH", "POST", "DELETE"];
@@ -148,8 +148,8 @@ impl Cors {
     }
 
     /// Adds to a response what tells the browser that the page may read it.
-    pub(crate) fn apply(&self, request: &HeaderMap, response: &mut HeaderMap) {
-        if let Some(origin) = self.allowed(request.get(ORIGIN)) {
+    pub(crate) fn apply(&self, origin: Option<&HeaderValue>, response: &mut HeaderMap) {
+        if let Some(origin) = self.allowed(origin) {
             response.insert(ACCESS_CONTROL_ALLOW_ORIGIN, origin.clone());
         }
         if self.depends_on_origin() {
@@ -163,12 +163,12 @@ impl Cors {
         }
     }
 
-    /// Answers a preflight, a request with the method OPTIONS.
-    pub(crate) fn preflight(&self, request: &HeaderMap) -> Response<Body> {
-        let mut response = Response::new(Body::empty());
-        *response.status_mut() = StatusCode::NO_CONTENT;
-        let headers = response.headers_mut();
-        self.apply(request, headers);
+    /// Answers a preflight, a request with the method OPTIONS that asks for these headers. Its `Content-Length` of 0, for which Safari
+    /// waits, is the connection's to add.
+    pub(crate) fn preflight(&self, origin: Option<&HeaderValue>, asked: Option<&HeaderValue>) -> HttpAnswer {
+        let mut answer = HttpAnswer::status(StatusCode::NO_CONTENT);
+        let headers = answer.more();
+        self.apply(origin, headers);
         if let Some(methods) = &self.methods {
             headers.insert(ACCESS_CONTROL_ALLOW_METHODS, methods.clone());
         }
@@ -176,7 +176,7 @@ impl Cors {
             Some(settled) => settled.as_ref(),
             None => {
                 vary(headers, "Access-Control-Request-Headers");
-                request.get(ACCESS_CONTROL_REQUEST_HEADERS).filter(|asked| !asked.is_empty())
+                asked.filter(|asked| !asked.is_empty())
             }
         };
         if let Some(names) = allowed_headers {
@@ -185,25 +185,7 @@ impl Cors {
         if let Some(max_age) = &self.max_age {
             headers.insert(ACCESS_CONTROL_MAX_AGE, max_age.clone());
         }
-        // Safari waits for a body without it.
-        headers.insert(CONTENT_LENGTH, HeaderValue::from_static("0"));
-        response
-    }
-
-    /// Writes the lines of [`Cors::apply`] for the head of a response that is written by hand.
-    pub(crate) fn header_lines(&self, origin: Option<&str>, out: &mut Vec<u8>) {
-        let mut request = HeaderMap::new();
-        if let Some(origin) = origin.and_then(|origin| HeaderValue::from_str(origin).ok()) {
-            request.insert(ORIGIN, origin);
-        }
-        let mut response = HeaderMap::new();
-        self.apply(&request, &mut response);
-        for (name, value) in &response {
-            out.extend_from_slice(title_case(name.as_str()).as_bytes());
-            out.extend_from_slice(b": ");
-            out.extend_from_slice(value.as_bytes());
-            out.extend_from_slice(b"\r\n");
-        }
+        answer
     }
 
     /// What the browser is told; `None`: nothing, and it refuses.
@@ -279,15 +261,4 @@ fn list_value(field: &'static str, names: &[String]) -> Result<Option<HeaderValu
         return Ok(None);
     }
     Ok(Some(HeaderValue::try_from(names.join(",")).expect("tokens and commas make a header value")))
-}
-
-/// Writes a header's name as the official server does: `Access-Control-Allow-Origin`.
-fn title_case(name: &str) -> String {
-    let mut upper = true;
-    let cased = |c: char| {
-        let c = if upper { c.to_ascii_uppercase() } else { c };
-        upper = c == '-';
-        c
-    };
-    name.chars().map(cased).collect()
 }

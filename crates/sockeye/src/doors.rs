@@ -35,15 +35,4 @@ impl Doors {
         }
         self.headers.iter().for_each(|hook| hook(headers, handshake));
     }
-
-    /// The same as lines, for a handshake that no HTTP library answers.
-    pub(crate) fn lines(&self, handshake: &Handshake, initial: bool, out: &mut Vec<u8>) {
-        let mut headers = HeaderMap::new();
-        self.apply(&mut headers, handshake, initial);
-        for (name, value) in &headers {
-            for part in [name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
-                out.extend_from_slice(part);
-            }
-        }
-    }
 }

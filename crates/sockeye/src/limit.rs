@@ -16,6 +16,8 @@ pub enum Limit {
     HeadBytesMax,
     /// A request head did not end in time: 408.
     HeadTimeout,
+    /// [`Server::allow_request`](crate::Server::allow_request) said nothing in time: the request was refused as forbidden.
+    AllowRequestTimeout,
     /// The body of a POST did not end in time: 408, and the session ended.
     BodyTimeout,
     /// A client entered no namespace in time: the connection was closed.
@@ -42,12 +44,13 @@ pub enum Limit {
 
 impl Limit {
     /// Every limit, in the order of their discriminants.
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::MailboxBytesMax,
         Self::EventsWaitingMax,
         Self::MaxPayload,
         Self::HeadBytesMax,
         Self::HeadTimeout,
+        Self::AllowRequestTimeout,
         Self::BodyTimeout,
         Self::ConnectTimeout,
         Self::SessionsMax,
@@ -69,6 +72,7 @@ impl Limit {
             Self::MaxPayload => "max_payload",
             Self::HeadBytesMax => "head_bytes_max",
             Self::HeadTimeout => "head_timeout",
+            Self::AllowRequestTimeout => "allow_request_timeout",
             Self::BodyTimeout => "body_timeout",
             Self::ConnectTimeout => "connect_timeout",
             Self::SessionsMax => "sessions_max",

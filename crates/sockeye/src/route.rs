@@ -82,6 +82,14 @@ impl Core {
         }
     }
 
+    /// Whether clients of that version are served; looked at when a program was asked whether they may come.
+    pub(crate) fn serves(&self, protocol: Protocol) -> bool {
+        match protocol {
+            Protocol::V3 => self.config.allow_eio3,
+            Protocol::V4 => true,
+        }
+    }
+
     fn unknown(&self, cause: Cause) -> Route {
         self.strangers.note(cause, Instant::now());
         Route::Refused(Refusal::UnknownSid)
@@ -91,12 +99,10 @@ impl Core {
         if ask.method != "GET" {
             return Route::Refused(Refusal::BadHandshakeMethod);
         }
-        if (transport == Transport::WebSocket) != ask.upgrade {
+        // A WebSocket for `transport=polling` is opened, and closed at once: as engine.io, `onWebSocket`.
+        if transport == Transport::WebSocket && !ask.upgrade {
             return Route::Refused(Refusal::BadRequest);
         }
-        match query.protocol {
-            Protocol::V3 if !self.config.allow_eio3 => Route::Refused(Refusal::UnsupportedProtocol),
-            Protocol::V3 | Protocol::V4 => Route::Open(transport, query),
-        }
+        Route::Open(transport, query)
     }
 }

@@ -162,7 +162,8 @@ impl Server {
     }
 
     /// Sets who decides whether a request may open a session (the official `allowRequest`). The refused hear the message, or
-    /// `Forbidden` where it is empty: by 403 on polling, by 400 on a WebSocket.
+    /// `Forbidden` where it is empty: by 403 on polling, by 400 on a WebSocket. So do those about whom it panics, or says nothing
+    /// within [`Config::allow_request_timeout`].
     ///
     /// ```
     /// # use sockeye::{Config, Handshake, Server};

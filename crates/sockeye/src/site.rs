@@ -4,9 +4,14 @@ use crate::client_bundle::ClientBundle;
 use crate::compression::Press;
 use crate::core::Core;
 use crate::doors::Doors;
+use crate::handshake::Handshake;
+use crate::limit::Limit;
+use futures_util::FutureExt;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use sockeye_files::Files;
+use sockeye_proto::engine::Refusal;
 use sockeye_relay::{Body, Relay};
+use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 
 /// One server as its listeners see it.
@@ -29,6 +34,29 @@ impl Site {
         let relay = Relay::new(sockeye_relay::Config::default());
         let press = Press::new(core.config.http_compression);
         Arc::new(Self { core, relay, doors, press, bundle, files })
+    }
+
+    /// Asks the program whether a request may open a session.
+    ///
+    /// # Errors
+    /// The message that the client gets: the program's own where it gave one. A program that panics or takes too long has not said yes.
+    pub(crate) async fn allows(&self, handshake: &Handshake) -> Result<(), String> {
+        let Some(allow) = &self.doors.allow else { return Ok(()) };
+        let official = || Refusal::Forbidden.message().to_owned();
+        let asked = AssertUnwindSafe(async { allow(handshake.clone()).await }).catch_unwind();
+        match tokio::time::timeout(self.core.config.allow_request_timeout, asked).await {
+            Ok(Ok(Ok(()))) => Ok(()),
+            Ok(Ok(Err(refusal))) if refusal.message().is_empty() => Err(official()),
+            Ok(Ok(Err(refusal))) => Err(refusal.message().to_owned()),
+            Ok(Err(_)) => {
+                tracing::error!("allow_request panicked; the request was refused");
+                Err(official())
+            }
+            Err(_) => {
+                self.core.counters.count_limit(Limit::AllowRequestTimeout);
+                Err(official())
+            }
+        }
     }
 
     /// Answers a request for a file of the browser client; `None` when it is not one.

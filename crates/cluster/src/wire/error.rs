@@ -47,6 +47,9 @@ pub enum Malformed {
     /// A marker byte or extension type that no known encoder writes.
     #[error("unknown msgpack marker {0:#04x}")]
     Marker(u8),
+    /// Text that is neither JSON nor base64.
+    #[error("expected JSON or base64")]
+    Base64,
     /// A map has a key that is neither text nor a whole number.
     #[error("expected a text key in a msgpack map")]
     Key,

@@ -248,7 +248,8 @@ fn data_len(message: &Message) -> usize {
     }
 }
 
-fn data(out: &mut Vec<u8>, message: &Message) {
+/// Writes the envelope's `data`; of a kind that has none, an empty object.
+pub(super) fn data(out: &mut Vec<u8>, message: &Message) {
     let mut object = Object::open(out);
     match message {
         Message::InitialHeartbeat | Message::Heartbeat | Message::AdapterClose => {}

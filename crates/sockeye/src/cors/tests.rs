@@ -50,15 +50,13 @@ fn a_preflight_gets_the_official_headers() {
     check_preflight(
         Cors::any(),
         &PAGE,
-        &format!(
-            "{methods}\naccess-control-allow-origin: *\ncontent-length: 0\nvary: Access-Control-Request-Headers"
-        ),
+        &format!("{methods}\naccess-control-allow-origin: *\nvary: Access-Control-Request-Headers"),
     );
     check_preflight(
         Cors::any(),
         &ASKS,
         &format!(
-            "access-control-allow-headers: x-a, x-b\n{methods}\naccess-control-allow-origin: *\ncontent-length: 0\n\
+            "access-control-allow-headers: x-a, x-b\n{methods}\naccess-control-allow-origin: *\n\
              vary: Access-Control-Request-Headers"
         ),
     );
@@ -67,13 +65,13 @@ fn a_preflight_gets_the_official_headers() {
         &ASKS,
         &format!(
             "access-control-allow-credentials: true\naccess-control-allow-headers: x-a, x-b\n{methods}\n\
-             access-control-allow-origin: http://a.test\ncontent-length: 0\nvary: Origin, Access-Control-Request-Headers"
+             access-control-allow-origin: http://a.test\nvary: Origin, Access-Control-Request-Headers"
         ),
     );
     check_preflight(
         cors(CorsOptions { origin: Origin::List(vec!["http://a.test".into()]), ..options() }),
         &EVIL,
-        &format!("{methods}\ncontent-length: 0\nvary: Origin, Access-Control-Request-Headers"),
+        &format!("{methods}\nvary: Origin, Access-Control-Request-Headers"),
     );
     check_preflight(
         full(),
@@ -84,7 +82,7 @@ fn a_preflight_gets_the_official_headers() {
          access-control-allow-origin: http://a.test\n\
          access-control-expose-headers: X-Out,X-More\n\
          access-control-max-age: 600\n\
-         content-length: 0\n\
+         \
          vary: Origin",
     );
     let empty = CorsOptions {
@@ -93,12 +91,12 @@ fn a_preflight_gets_the_official_headers() {
         allowed_headers: Some(Vec::new()),
         ..options()
     };
-    check_preflight(cors(empty), &ASKS, "content-length: 0\nvary: Origin");
+    check_preflight(cors(empty), &ASKS, "vary: Origin");
     check_preflight(
         cors(CorsOptions { max_age: Some(Duration::ZERO), ..options() }),
         &[],
         &format!(
-            "{methods}\naccess-control-allow-origin: *\naccess-control-max-age: 0\ncontent-length: 0\n\
+            "{methods}\naccess-control-allow-origin: *\naccess-control-max-age: 0\n\
              vary: Access-Control-Request-Headers"
         ),
     );
@@ -111,29 +109,8 @@ fn a_vary_that_is_there_is_kept() {
         [("Accept-Encoding", "Accept-Encoding, Origin"), ("accept, origin", "accept, origin"), ("*", "*")]
     {
         let mut response = headers(&[("vary", before)]);
-        cors.apply(&HeaderMap::new(), &mut response);
+        cors.apply(None, &mut response);
         assert_eq!(response[VARY], after);
-    }
-}
-
-#[test]
-fn a_head_that_is_written_by_hand_gets_lines() {
-    for (cors, origin, lines) in [
-        (Cors::any(), None, "Access-Control-Allow-Origin: *\r\n"),
-        (
-            full(),
-            Some("http://evil.test\r\nx: y"),
-            "Vary: Origin\r\nAccess-Control-Allow-Credentials: true\r\nAccess-Control-Expose-Headers: X-Out,X-More\r\n",
-        ),
-        (
-            cors(CorsOptions { origin: Origin::Mirror, ..options() }),
-            Some("http://a.test"),
-            "Access-Control-Allow-Origin: http://a.test\r\nVary: Origin\r\n",
-        ),
-    ] {
-        let mut out = Vec::new();
-        cors.header_lines(origin, &mut out);
-        assert_eq!(String::from_utf8(out).unwrap(), lines);
     }
 }
 
@@ -168,14 +145,16 @@ fn options_that_cannot_be_meant_say_what_to_write_instead() {
 
 fn check(cors: Cors, request: &[(&str, &str)], expected: &str) {
     let mut response = HeaderMap::new();
-    cors.apply(&headers(request), &mut response);
+    cors.apply(headers(request).get("origin"), &mut response);
     assert_eq!(lines(&response), expected, "{cors:?} {request:?}");
 }
 
 fn check_preflight(cors: Cors, request: &[(&str, &str)], expected: &str) {
-    let response = cors.preflight(&headers(request));
-    assert_eq!(response.status(), 204);
-    assert_eq!(lines(response.headers()), expected, "{cors:?} {request:?}");
+    let request = headers(request);
+    let asked = request.get("access-control-request-headers");
+    let mut answer = cors.preflight(request.get("origin"), asked);
+    assert_eq!(answer.status, 204);
+    assert_eq!(lines(answer.all()), expected, "{cors:?} {request:?}");
 }
 
 fn full() -> Cors {

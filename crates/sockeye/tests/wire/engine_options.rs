@@ -4,7 +4,8 @@ use crate::harness::{
     Answer, Frame, Host, POLLING, WEBSOCKET, Ws, handshake_head, read_to_end, sid_of, within,
 };
 use http::HeaderValue;
-use sockeye::{Config, Cookie, Handshake, SameSite, Server, Transport};
+use sockeye::{Config, Cookie, Handshake, Limit, SameSite, Server, Transport};
+use std::time::Duration;
 use tokio::io::AsyncWriteExt;
 
 /// The bytes with which a WebSocket is refused.
@@ -40,6 +41,50 @@ async fn whoever_is_not_allowed_hears_why() {
 }
 
 #[tokio::test]
+async fn a_program_that_does_not_say_yes_says_no() {
+    let allow_request_timeout = Duration::from_millis(50);
+    let mut server = Server::new(Config { allow_request_timeout, ..Config::default() });
+    server.allow_request(|request: Handshake| {
+        let word = request.header("x-word").unwrap_or_default();
+        assert!(word != "panic", "on purpose");
+        async move {
+            match &*word {
+                "late" => std::future::pending().await,
+                "panic later" => panic!("on purpose"),
+                _ => Ok(()),
+            }
+        }
+    });
+    let host = Host::of(server).await;
+    for word in ["panic", "panic later", "late"] {
+        let line = format!("X-Word: {word}\r\n");
+        let answer = host.request("GET", &host.target(POLLING), &line, "").await;
+        assert_eq!((answer.status, &*answer.body), (403, r#"{"code":4,"message":"Forbidden"}"#), "{word}");
+        assert_eq!(answer_of_upgrade(&host, WEBSOCKET, &line).await, refusal("Forbidden"), "{word}");
+    }
+    assert_eq!(host.handle.stats().limit(Limit::AllowRequestTimeout), 2);
+    host.open_polling().await;
+}
+
+#[tokio::test]
+async fn whether_a_client_may_come_is_asked_before_its_version_is_looked_at() {
+    let mut server = Server::new(Config::default());
+    server.allow_request(async |request: Handshake| match request.header("x-no") {
+        Some(_) => Err("no".into()),
+        None => Ok(()),
+    });
+    let host = Host::of(server).await;
+    let (polling, websocket) = ("EIO=3&transport=polling", "EIO=3&transport=websocket");
+    for (line, status) in [("X-No: 1\r\n", 403), ("", 400)] {
+        assert_eq!(host.request("GET", &host.target(polling), line, "").await.status, status, "{line}");
+    }
+    assert_eq!(answer_of_upgrade(&host, websocket, "X-No: 1\r\n").await, refusal("no"));
+    let switched = answer_of_upgrade(&host, websocket, "").await;
+    assert!(switched.starts_with("HTTP/1.1 101 "), "{switched}");
+    assert!(switched.ends_with(&refusal("Unsupported protocol version")), "{switched}");
+}
+
+#[tokio::test]
 async fn answers_bear_the_headers_of_the_program() {
     let mut server = Server::new(Config::default());
     server
@@ -60,7 +105,7 @@ async fn answers_bear_the_headers_of_the_program() {
     let switched = answer_of_upgrade(&host, WEBSOCKET, "X: y\r\n").await;
     assert!(
         switched.starts_with("HTTP/1.1 101 ")
-            && switched.contains("\r\nx-initial: 1\r\nx-each: localhost\r\n\r\n")
+            && switched.contains("\r\nX-Initial: 1\r\nX-Each: localhost\r\n\r\n")
     );
 }
 

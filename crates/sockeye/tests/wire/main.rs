@@ -30,3 +30,4 @@ mod socket_io_acks;
 mod socket_io_ends;
 mod socket_io_v5;
 mod stats;
+mod two_ways;

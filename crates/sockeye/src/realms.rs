@@ -11,7 +11,6 @@ use parking_lot::RwLock;
 use sockeye_cluster::Nsp;
 use std::collections::HashMap;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A namespace with its handlers settled.
 #[derive(Debug)]
@@ -52,8 +51,6 @@ pub(crate) struct Realms {
     parents: Box<[Parent]>,
     children: RwLock<HashMap<Nsp, Child>>,
     rules: Rules,
-    /// How many children there could not be.
-    refused: AtomicU64,
 }
 
 /// How children are treated.
@@ -116,7 +113,7 @@ impl Realms {
         let settled: HashMap<_, _> =
             settled.map(|(name, hub, handlers)| (name.into_boxed_str(), Realm::new(hub, handlers))).collect();
         let children = RwLock::default();
-        let realms = Self { settled, parents: parents.into(), children, rules, refused: AtomicU64::new(0) };
+        let realms = Self { settled, parents: parents.into(), children, rules };
         // The official server has `/` before anybody can listen.
         realms
             .settled
@@ -135,11 +132,6 @@ impl Realms {
             return None;
         }
         self.children.read().get(nsp).map(|child| Arc::clone(&child.realm))
-    }
-
-    /// How many namespaces could not begin, for there were as many as may be.
-    pub(crate) fn refused(&self) -> u64 {
-        self.refused.load(Ordering::Relaxed)
     }
 
     /// All of them.
@@ -213,7 +205,6 @@ impl Realms {
                 return Some(Entry { realm, stay });
             }
             if children.len() >= self.rules.children_max {
-                self.refused.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
             let child = Child { realm: Arc::clone(&realm), parent: Arc::clone(&parent.hub), stays: 1 };

@@ -26,7 +26,6 @@ use sockeye_proto::socket::packet::Kind;
 use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
 use std::num::NonZeroU32;
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -48,11 +47,7 @@ struct Search {
     nsp: Nsp,
     handshake: Handshake,
     work: Running<Option<Entry>>,
-    _searching: Searching,
 }
-
-/// A function that is being asked about a name, among those of all clients.
-struct Searching(Arc<Core>);
 
 /// What an event came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -68,9 +63,6 @@ pub(super) enum Taken {
 /// How many times the limit may wait while a handler awaits an ack of this very client.
 const EXCESS_FACTOR: usize = 4;
 
-/// What a client hears that wants to be in too many namespaces, or comes when too many are looked for.
-const TOO_MANY_NAMESPACES: &str = r#"{"message":"too many namespaces"}"#;
-
 impl Slots {
     /// Asks the guards of `nsp`; admits at once where there are none.
     pub(super) fn connect(
@@ -81,11 +73,6 @@ impl Slots {
         auth: &str,
         cx: &mut Context<'_>,
     ) {
-        let entered = self.slots.len() + self.searches.len();
-        if entered >= ground.core.config.namespaces_per_client_max.get() {
-            ground.core.counters.count_limit(Limit::NamespacesPerClientMax);
-            return refuse(ground, nsp, TOO_MANY_NAMESPACES);
-        }
         let handshake = ground.handshake.with_auth(auth);
         let found = match &ground.core.application {
             Application::SocketIo(realms) => realms.enter(nsp, || handshake.clone()),
@@ -94,11 +81,7 @@ impl Slots {
         match found {
             Found::Known(entry) => self.open(ground, id, nsp, handshake, entry, cx),
             Found::Asking(work) => {
-                let Some(searching) = Searching::begin(ground.core) else {
-                    ground.core.counters.count_limit(Limit::SearchesMax);
-                    return refuse(ground, nsp, TOO_MANY_NAMESPACES);
-                };
-                self.searches.push(Search { id, nsp: Nsp::new(nsp), handshake, work, _searching: searching });
+                self.searches.push(Search { id, nsp: Nsp::new(nsp), handshake, work });
                 self.poll(ground, cx);
             }
         }
@@ -114,7 +97,12 @@ impl Slots {
         cx: &mut Context<'_>,
     ) {
         let Some(Entry { realm, stay }) = entry else {
-            return refuse(ground, nsp, INVALID_NAMESPACE);
+            Counters::count(&ground.core.counters.connect_errors);
+            ground.client.refuse(nsp);
+            let answer =
+                protocol_packet(ground.core.config.parser, Kind::ConnectError, nsp, INVALID_NAMESPACE);
+            ground.mailbox.post(&answer.shared());
+            return;
         };
         let (hub, mailbox) = (Arc::clone(&realm.hub), Arc::clone(ground.mailbox));
         let config = &ground.core.config;
@@ -218,7 +206,7 @@ impl Slots {
                 Poll::Pending => index += 1,
                 Poll::Ready(found) => {
                     moved = true;
-                    let Search { id, nsp, handshake, work: _, _searching } = self.searches.remove(index);
+                    let Search { id, nsp, handshake, work: _ } = self.searches.remove(index);
                     self.open(ground, id, &nsp, handshake, found.flatten(), cx);
                 }
             }
@@ -286,30 +274,6 @@ impl Slots {
             .find(|slot| slot.state == State::Entered && slot.is_in(nsp))
             .map(|slot| &mut **slot)
     }
-}
-
-impl Searching {
-    /// `None` where as many are asked as may be.
-    fn begin(core: &Arc<Core>) -> Option<Self> {
-        let before = core.counters.searches.fetch_add(1, Ordering::Relaxed);
-        // Its end takes it back.
-        let searching = Self(Arc::clone(core));
-        (before < core.config.searches_max).then_some(searching)
-    }
-}
-
-impl Drop for Searching {
-    fn drop(&mut self) {
-        self.0.counters.searches.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
-/// Keeps a client out of a namespace.
-fn refuse(ground: &mut Ground<'_>, nsp: &str, message: &str) {
-    Counters::count(&ground.core.counters.connect_errors);
-    ground.client.refuse(nsp);
-    let answer = protocol_packet(ground.core.config.parser, Kind::ConnectError, nsp, message);
-    ground.mailbox.post(&answer.shared());
 }
 
 /// Takes the session that a client names in its `auth` payload, if it can go on.

@@ -22,7 +22,6 @@ mod harness;
 mod hooks;
 mod http_compression;
 mod limits;
-mod limits_table;
 mod recovery;
 mod rooms;
 mod service;

@@ -3,7 +3,8 @@
 // Every end-to-end scenario that makes sense for one process must pass against this server too
 // (`node run.mjs --reference`): what it does is right by definition. It is a test fixture and no part of the product.
 //
-//   node server.mjs --app chat|contract --port 3000      serves the page, the client and the app, as `sockeye up` does
+//   node server.mjs --app chat|contract|features|msgpack --port 3000
+//                                                        serves the page, the client and the app, as `sockeye up` does
 //                   [--client own]                       Sockeye's own small browser client instead of the official one
 //   node server.mjs --app conformance [--engine] --port  the test server of the official protocol suites
 //                   [--allow-eio3] [--msgpack]           clients of Engine.IO v3 as well; the other parser
@@ -16,7 +17,7 @@ import { parseArgs } from "node:util";
 import { Server as EngineServer } from "engine.io";
 import { Server } from "socket.io";
 import msgpack from "socket.io-msgpack-parser";
-import { chat, conformance, contract } from "./apps.mjs";
+import { chat, conformance, contract, features } from "./apps.mjs";
 
 const { values: flags } = parseArgs({
   options: {
@@ -50,8 +51,15 @@ if (flags.app === "conformance") {
     conformance(new Server(http, { ...timings, ...parser, connectTimeout: 1000 }));
   }
 } else {
-  const io = new Server(http, { serveClient: flags.client === "official" });
-  (flags.app === "contract" ? contract : chat)(io);
+  const all = { allowEIO3: true, cleanupEmptyChildNamespaces: true, cookie: true, cors: { origin: true, credentials: true }, pingInterval: 1000, pingTimeout: 3000 };
+  const [define, options] = {
+    chat: [chat, {}],
+    contract: [contract, {}],
+    features: [features, all],
+    msgpack: [features, { ...all, parser: msgpack }],
+  }[flags.app];
+  const io = new Server(http, { serveClient: flags.client === "official", ...options });
+  define(io);
   if (flags.client === "own") beforeEngine("/socket.io/socket.io.js", plain);
 }
 

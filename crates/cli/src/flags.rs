@@ -81,6 +81,10 @@ pub(crate) enum App {
     Chat,
     /// The server half of the end-to-end tests.
     Contract,
+    /// The same for what the contract leaves out.
+    Features,
+    /// That once more, with packets as socket.io-msgpack-parser writes them.
+    Msgpack,
 }
 
 impl App {
@@ -89,6 +93,8 @@ impl App {
         match self {
             Self::Chat => "chat",
             Self::Contract => "contract",
+            Self::Features => "features",
+            Self::Msgpack => "msgpack",
         }
     }
 }
@@ -225,7 +231,7 @@ mod tests {
             (&["worker"], "the following required arguments were not provided: <APP>, see sockeye --help"),
             (
                 &["--app", "x"],
-                "invalid value 'x' for '--app <APP>' [possible values: chat, contract], see sockeye --help",
+                "invalid value 'x' for '--app <APP>' [possible values: chat, contract, features, msgpack], see sockeye --help",
             ),
             (&["uq"], "unrecognized subcommand 'uq', see sockeye --help"),
             (&["upp"], "unrecognized subcommand 'upp', did you mean up?"),

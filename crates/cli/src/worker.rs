@@ -4,7 +4,7 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, bail};
-use sockeye::Config;
+use sockeye::{Config, Parser};
 
 use crate::flags::App;
 use crate::{log, runtime};
@@ -27,6 +27,8 @@ pub(crate) fn run(app: App) -> anyhow::Result<()> {
     let server = match app {
         App::Chat => chat::server(config),
         App::Contract => chat::contract(config),
+        App::Features => chat::features(config),
+        App::Msgpack => chat::features(Config { parser: Parser::Msgpack, ..config }),
     };
     let runtime = runtime::build(threads).context("cannot start threads")?;
     // The supervisor decides about addresses.

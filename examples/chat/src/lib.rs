@@ -1,14 +1,16 @@
 //! The chat that `sockeye up` serves: a welcome to each, messages to all, and the page, compiled in.
 //!
-//! Beside it stands [`contract`], the server half of the end-to-end tests. Absent: ports and processes (whoever runs the
+//! Beside it stand [`contract`] and [`features`], the server halves of the end-to-end tests. Absent: ports and processes (whoever runs the
 //! server has them).
 
 mod contract;
+mod features;
 
 use serde_json::json;
 use sockeye::{Config, DisconnectReason, Event, Files, Server, Socket};
 
 pub use contract::contract;
+pub use features::features;
 
 /// The page, its script and its style; a health check's empty file.
 const PAGE: &[(&str, &[u8])] = &[

@@ -56,6 +56,11 @@ pub struct Config {
     /// How many namespaces clients may bring to life; beyond it they hear `Invalid namespace`. Each costs some 100 bytes for
     /// each of `threads`. Default 100,000.
     pub child_namespaces_max: u32,
+    /// Namespaces that one client may be in or on its way into. A further one is refused: `too many namespaces`. Default 256.
+    pub namespaces_per_client_max: NonZeroUsize,
+    /// Names of namespaces, of all clients, that functions ([`dynamic_namespace_if`](crate::Server::dynamic_namespace_if)) may be asked
+    /// about at a time. A further client is refused: `too many namespaces`. Default 10,000.
+    pub searches_max: u32,
     /// How packets are written (the official `parser`); clients must have the same. Default text.
     pub parser: Parser,
     /// Whether clients whose connection broke go on where they were (the official `connectionStateRecovery`). Default: no.
@@ -185,6 +190,8 @@ impl Default for Config {
             allow_eio3: false,
             cleanup_empty_child_namespaces: false,
             child_namespaces_max: 100_000,
+            namespaces_per_client_max: const { NonZeroUsize::new(256).unwrap() },
+            searches_max: 10_000,
             parser: Parser::Text,
             connection_state_recovery: None,
             ack_timeout: Duration::from_secs(10),

@@ -43,6 +43,8 @@ pub(crate) struct Counters {
     pub(crate) connects: AtomicU64,
     /// Clients that a guard refused, or that asked for a namespace that does not exist.
     pub(crate) connect_errors: AtomicU64,
+    /// Functions that are being asked about names of namespaces.
+    pub(crate) searches: AtomicU32,
     disconnects: [AtomicU64; REASONS.len()],
     refusals: [AtomicU64; REFUSALS.len()],
     limits: [AtomicU64; Limit::ALL.len()],

@@ -40,11 +40,27 @@ pub enum Limit {
     RequestsWaitingMax,
     /// A credential expired: the socket was disconnected. Set by [`Socket::expire_at`](crate::Socket::expire_at).
     ExpireAt,
+    /// A client was silent for too long: the session ended.
+    PingTimeout,
+    /// A client did not complete its upgrade in time: the probing WebSocket was closed.
+    UpgradeTimeout,
+    /// A packet announced more attachments than one may have: the connection was closed.
+    AttachmentsMax,
+    /// A client did not answer in time what it was asked by itself: `AckError::TimedOut`.
+    AckTimeout,
+    /// More acks of one socket were awaited than may: it was not asked. Not settable: 1024.
+    AcksPendingMax,
+    /// As many namespaces were brought to life as may: a client heard `Invalid namespace`.
+    ChildNamespacesMax,
+    /// A client was in as many namespaces, or on its way in, as it may: it was refused one.
+    NamespacesPerClientMax,
+    /// As many functions were asked about names of namespaces as may at a time: a client was refused one.
+    SearchesMax,
 }
 
 impl Limit {
     /// Every limit, in the order of their discriminants.
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 25] = [
         Self::MailboxBytesMax,
         Self::EventsWaitingMax,
         Self::MaxPayload,
@@ -62,6 +78,14 @@ impl Limit {
         Self::EventsPerSecond,
         Self::RequestsWaitingMax,
         Self::ExpireAt,
+        Self::PingTimeout,
+        Self::UpgradeTimeout,
+        Self::AttachmentsMax,
+        Self::AckTimeout,
+        Self::AcksPendingMax,
+        Self::ChildNamespacesMax,
+        Self::NamespacesPerClientMax,
+        Self::SearchesMax,
     ];
 
     /// The name in counters, logs and documents.
@@ -84,6 +108,14 @@ impl Limit {
             Self::EventsPerSecond => "events_per_second",
             Self::RequestsWaitingMax => "requests_waiting_max",
             Self::ExpireAt => "expire_at",
+            Self::PingTimeout => "ping_timeout",
+            Self::UpgradeTimeout => "upgrade_timeout",
+            Self::AttachmentsMax => "attachments_max",
+            Self::AckTimeout => "ack_timeout",
+            Self::AcksPendingMax => "acks_pending_max",
+            Self::ChildNamespacesMax => "child_namespaces_max",
+            Self::NamespacesPerClientMax => "namespaces_per_client_max",
+            Self::SearchesMax => "searches_max",
         }
     }
 }

@@ -11,6 +11,7 @@ use parking_lot::RwLock;
 use sockeye_cluster::Nsp;
 use std::collections::HashMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
 /// A namespace with its handlers settled.
 #[derive(Debug)]
@@ -51,6 +52,8 @@ pub(crate) struct Realms {
     parents: Box<[Parent]>,
     children: RwLock<HashMap<Nsp, Child>>,
     rules: Rules,
+    /// How many children there could not be.
+    refused: AtomicU64,
 }
 
 /// How children are treated.
@@ -113,7 +116,7 @@ impl Realms {
         let settled: HashMap<_, _> =
             settled.map(|(name, hub, handlers)| (name.into_boxed_str(), Realm::new(hub, handlers))).collect();
         let children = RwLock::default();
-        let realms = Self { settled, parents: parents.into(), children, rules };
+        let realms = Self { settled, parents: parents.into(), children, rules, refused: AtomicU64::new(0) };
         // The official server has `/` before anybody can listen.
         realms
             .settled
@@ -132,6 +135,11 @@ impl Realms {
             return None;
         }
         self.children.read().get(nsp).map(|child| Arc::clone(&child.realm))
+    }
+
+    /// How many namespaces could not begin, for there were as many as may be.
+    pub(crate) fn refused(&self) -> u64 {
+        self.refused.load(Ordering::Relaxed)
     }
 
     /// All of them.
@@ -205,6 +213,7 @@ impl Realms {
                 return Some(Entry { realm, stay });
             }
             if children.len() >= self.rules.children_max {
+                self.refused.fetch_add(1, Ordering::Relaxed);
                 return None;
             }
             let child = Child { realm: Arc::clone(&realm), parent: Arc::clone(&parent.hub), stays: 1 };

@@ -10,6 +10,7 @@ use crate::namespace::Namespace;
 use crate::outgoing::Outgoing;
 use crate::payload::{EmitError, FromArgs, Payload};
 use crate::profile::Profile;
+use crate::traffic::Unanswered;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::value::RawValue;
@@ -192,7 +193,10 @@ impl Socket {
     ) -> Result<T, AckError> {
         let mut pending = match self.0.profile.acks.expect() {
             Some(pending) => pending,
-            None if self.is_connected() => return Err(AckError::TooManyPending),
+            None if self.is_connected() => {
+                self.0.mailbox.tally().count_ack(Unanswered::NotAsked);
+                return Err(AckError::TooManyPending);
+            }
             None => return Err(AckError::Disconnected),
         };
         let outgoing = self.0.hub.event(self.0.id, event, &payload, Some(pending.id))?;
@@ -201,7 +205,10 @@ impl Socket {
         match tokio::time::timeout(timeout, &mut pending.answer).await {
             Ok(Ok(args)) => Ok(args.data()?),
             Ok(Err(_)) => Err(AckError::Disconnected),
-            Err(_) => Err(AckError::TimedOut),
+            Err(_) => {
+                self.0.mailbox.tally().count_ack(Unanswered::Late);
+                Err(AckError::TimedOut)
+            }
         }
     }
 

@@ -69,6 +69,14 @@ impl Core {
         };
         sockets.sort();
         let recovery = self.config.connection_state_recovery.map(|_| self.recovery());
+        let traffic = self.traffic();
+        // These are counted where they are met.
+        let elsewhere = |limit| match (limit, &self.application) {
+            (Limit::AckTimeout, _) => traffic.acks_late,
+            (Limit::AcksPendingMax, _) => traffic.acks_not_asked,
+            (Limit::ChildNamespacesMax, Application::SocketIo(realms)) => realms.refused(),
+            _ => 0,
+        };
         Stats {
             sessions: counters.sessions.load(Ordering::Relaxed),
             sessions_opened: read(&counters.opened),
@@ -80,9 +88,9 @@ impl Core {
                 .refusals()
                 .map(|(refusal, count)| (refusal.code(), refusal.message(), count))
                 .collect(),
-            limits: counters.limits().collect(),
+            limits: counters.limits().map(|(limit, count)| (limit, count + elsewhere(limit))).collect(),
             recovery,
-            traffic: self.traffic(),
+            traffic,
         }
     }
 

@@ -25,6 +25,9 @@ pub struct Traffic {
     pub mail_dropped_oldest: u64,
     /// Messages that a later one of the same key replaced before they were sent.
     pub mail_coalesced: u64,
+    /// Told as limits.
+    pub(crate) acks_late: u64,
+    pub(crate) acks_not_asked: u64,
 }
 
 impl AddAssign for Traffic {
@@ -38,6 +41,8 @@ impl AddAssign for Traffic {
         self.mail_dropped += other.mail_dropped;
         self.mail_dropped_oldest += other.mail_dropped_oldest;
         self.mail_coalesced += other.mail_coalesced;
+        self.acks_late += other.acks_late;
+        self.acks_not_asked += other.acks_not_asked;
     }
 }
 
@@ -53,6 +58,17 @@ pub(crate) struct Tally {
     mail_dropped: AtomicU64,
     mail_dropped_oldest: AtomicU64,
     mail_coalesced: AtomicU64,
+    acks_late: AtomicU64,
+    acks_not_asked: AtomicU64,
+}
+
+/// Why one client's ack did not come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Unanswered {
+    /// Not in time.
+    Late,
+    /// Too many were awaited already.
+    NotAsked,
 }
 
 impl Tally {
@@ -92,6 +108,15 @@ impl Tally {
         add(&self.mail_coalesced, 1);
     }
 
+    /// An ack did not come. From any task, and rare.
+    pub(crate) fn count_ack(&self, unanswered: Unanswered) {
+        let counter = match unanswered {
+            Unanswered::Late => &self.acks_late,
+            Unanswered::NotAsked => &self.acks_not_asked,
+        };
+        counter.fetch_add(1, Ordering::Relaxed);
+    }
+
     /// What was counted so far.
     pub(crate) fn traffic(&self) -> Traffic {
         let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
@@ -105,6 +130,8 @@ impl Tally {
             mail_dropped: read(&self.mail_dropped),
             mail_dropped_oldest: read(&self.mail_dropped_oldest),
             mail_coalesced: read(&self.mail_coalesced),
+            acks_late: read(&self.acks_late),
+            acks_not_asked: read(&self.acks_not_asked),
         }
     }
 }

@@ -137,6 +137,13 @@ pub enum PacketError {
     NoPacket,
 }
 
+impl PacketError {
+    /// Whether the packet had more attachments than it may.
+    pub fn is_too_many_attachments(&self) -> bool {
+        matches!(self, Self::TooManyAttachments | Self::Msgpack(Malformed::Attachments(_)))
+    }
+}
+
 fn take_attachments(text: &str, max: u32) -> Result<(u32, &str), PacketError> {
     let (number, rest) = text.split_once('-').ok_or(PacketError::IllegalAttachments)?;
     let number = js_number(number).filter(|n| n.fract() == 0.0 && *n >= 1.0);

@@ -180,6 +180,10 @@ impl Connection {
                 self.cause = Some("broken packet");
                 self.session.close(now);
             }
+            Err(Fault::TooManyAttachments) => {
+                self.cause = Some(self.limited(Limit::AttachmentsMax));
+                self.session.close(now);
+            }
             Err(Fault::Misbehaved) => {
                 self.cause = Some("packet out of place");
                 self.session.close(now);

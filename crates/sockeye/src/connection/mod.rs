@@ -311,7 +311,11 @@ impl Connection {
             return false;
         }
         let now = Instant::now();
+        let upgrading = self.session.is_upgrading();
         self.session.handle_timeout(now);
+        if upgrading && self.session.is_open() && !self.session.is_upgrading() {
+            self.core.counters.count_limit(Limit::UpgradeTimeout);
+        }
         for nsp in self.upper.handle_timeout(now) {
             self.core.counters.count_limit(Limit::ExpireAt);
             tracing::debug!(sid = %Redacted(self.sid), %nsp, "disconnected: its credential expired");
@@ -404,6 +408,9 @@ impl Connection {
     }
 
     fn end(&mut self, reason: CloseReason) {
+        if reason == CloseReason::PingTimeout {
+            self.core.counters.count_limit(Limit::PingTimeout);
+        }
         // Once for each session, whatever ended it.
         match (self.cause, self.limited) {
             (Some(limit), true) => {

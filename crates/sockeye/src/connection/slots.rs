@@ -26,6 +26,7 @@ use sockeye_proto::socket::packet::Kind;
 use sockeye_proto::socket::{DisconnectReason, Event as WireEvent};
 use std::num::NonZeroU32;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::task::{Context, Poll};
 use std::time::{Duration, Instant};
 
@@ -47,7 +48,11 @@ struct Search {
     nsp: Nsp,
     handshake: Handshake,
     work: Running<Option<Entry>>,
+    _searching: Searching,
 }
+
+/// A function that is being asked about a name, among those of all clients.
+struct Searching(Arc<Core>);
 
 /// What an event came to.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -63,6 +68,9 @@ pub(super) enum Taken {
 /// How many times the limit may wait while a handler awaits an ack of this very client.
 const EXCESS_FACTOR: usize = 4;
 
+/// What a client hears that wants to be in too many namespaces, or comes when too many are looked for.
+const TOO_MANY_NAMESPACES: &str = r#"{"message":"too many namespaces"}"#;
+
 impl Slots {
     /// Asks the guards of `nsp`; admits at once where there are none.
     pub(super) fn connect(
@@ -73,6 +81,11 @@ impl Slots {
         auth: &str,
         cx: &mut Context<'_>,
     ) {
+        let entered = self.slots.len() + self.searches.len();
+        if entered >= ground.core.config.namespaces_per_client_max.get() {
+            ground.core.counters.count_limit(Limit::NamespacesPerClientMax);
+            return refuse(ground, nsp, TOO_MANY_NAMESPACES);
+        }
         let handshake = ground.handshake.with_auth(auth);
         let found = match &ground.core.application {
             Application::SocketIo(realms) => realms.enter(nsp, || handshake.clone()),
@@ -81,7 +94,11 @@ impl Slots {
         match found {
             Found::Known(entry) => self.open(ground, id, nsp, handshake, entry, cx),
             Found::Asking(work) => {
-                self.searches.push(Search { id, nsp: Nsp::new(nsp), handshake, work });
+                let Some(searching) = Searching::begin(ground.core) else {
+                    ground.core.counters.count_limit(Limit::SearchesMax);
+                    return refuse(ground, nsp, TOO_MANY_NAMESPACES);
+                };
+                self.searches.push(Search { id, nsp: Nsp::new(nsp), handshake, work, _searching: searching });
                 self.poll(ground, cx);
             }
         }
@@ -97,12 +114,7 @@ impl Slots {
         cx: &mut Context<'_>,
     ) {
         let Some(Entry { realm, stay }) = entry else {
-            Counters::count(&ground.core.counters.connect_errors);
-            ground.client.refuse(nsp);
-            let answer =
-                protocol_packet(ground.core.config.parser, Kind::ConnectError, nsp, INVALID_NAMESPACE);
-            ground.mailbox.post(&answer.shared());
-            return;
+            return refuse(ground, nsp, INVALID_NAMESPACE);
         };
         let (hub, mailbox) = (Arc::clone(&realm.hub), Arc::clone(ground.mailbox));
         let config = &ground.core.config;
@@ -206,7 +218,7 @@ impl Slots {
                 Poll::Pending => index += 1,
                 Poll::Ready(found) => {
                     moved = true;
-                    let Search { id, nsp, handshake, work: _ } = self.searches.remove(index);
+                    let Search { id, nsp, handshake, work: _, _searching } = self.searches.remove(index);
                     self.open(ground, id, &nsp, handshake, found.flatten(), cx);
                 }
             }
@@ -274,6 +286,30 @@ impl Slots {
             .find(|slot| slot.state == State::Entered && slot.is_in(nsp))
             .map(|slot| &mut **slot)
     }
+}
+
+impl Searching {
+    /// `None` where as many are asked as may be.
+    fn begin(core: &Arc<Core>) -> Option<Self> {
+        let before = core.counters.searches.fetch_add(1, Ordering::Relaxed);
+        // Its end takes it back.
+        let searching = Self(Arc::clone(core));
+        (before < core.config.searches_max).then_some(searching)
+    }
+}
+
+impl Drop for Searching {
+    fn drop(&mut self) {
+        self.0.counters.searches.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+/// Keeps a client out of a namespace.
+fn refuse(ground: &mut Ground<'_>, nsp: &str, message: &str) {
+    Counters::count(&ground.core.counters.connect_errors);
+    ground.client.refuse(nsp);
+    let answer = protocol_packet(ground.core.config.parser, Kind::ConnectError, nsp, message);
+    ground.mailbox.post(&answer.shared());
 }
 
 /// Takes the session that a client names in its `auth` payload, if it can go on.

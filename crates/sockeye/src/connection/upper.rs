@@ -38,6 +38,8 @@ pub(super) struct SocketIo {
 pub(super) enum Fault {
     /// It was no packet: the official server closes the engine (`forced close`).
     Malformed,
+    /// It announced more attachments than a packet may have; it closes as if it were no packet.
+    TooManyAttachments,
     /// It was not allowed: `forced server close`.
     Misbehaved,
     /// More events came than this limit allows.
@@ -243,6 +245,7 @@ impl From<Misbehaved> for Fault {
     fn from(misbehaved: Misbehaved) -> Self {
         match misbehaved {
             Misbehaved::InvalidState => Self::Misbehaved,
+            Misbehaved::Malformed(error) if error.is_too_many_attachments() => Self::TooManyAttachments,
             Misbehaved::Malformed(_)
             | Misbehaved::Placeholder(_)
             | Misbehaved::TextBetweenAttachments

@@ -3,7 +3,7 @@
 use crate::harness::{
     Answer, Client, Frame, Host, Log, WEBSOCKET, Ws, handshake_head, heard, read_to_end, until, within,
 };
-use sockeye::{Config, Event, EventsExcess, Limit};
+use sockeye::{AckError, Config, Event, EventsExcess, Limit, Server, Socket};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::{Duration, Instant};
 use tokio::io::AsyncWriteExt;
@@ -50,6 +50,95 @@ async fn a_handshake_too_many_is_refused_on_either_transport() {
         })
         .await;
     }
+}
+
+#[tokio::test]
+async fn what_takes_too_long_is_counted() {
+    let config = Config {
+        upgrade_timeout: Duration::from_millis(50),
+        ping_interval: Duration::from_millis(200),
+        ping_timeout: Duration::from_millis(50),
+        ack_timeout: Duration::from_millis(10),
+        ..Config::default()
+    };
+    let host = Host::with(config, |main| {
+        main.on_connect(async |socket: Socket| {
+            let error = socket.emit_with_ack::<u8>("q", ()).await.unwrap_err();
+            assert!(matches!(error, AckError::TimedOut));
+            for _ in 0..1024 {
+                let socket = socket.clone();
+                tokio::spawn(async move {
+                    drop(socket.timeout(Duration::from_secs(9)).emit_with_ack::<u8>("q", ()).await)
+                });
+            }
+            tokio::task::yield_now().await;
+            while !matches!(socket.emit_with_ack::<u8>("q", ()).await, Err(AckError::TooManyPending)) {}
+        });
+    })
+    .await;
+    let counted = |limit| host.handle.stats().limit(limit);
+    let sid = host.open_polling().await;
+    let _probe = Ws::probe(&host, &sid).await;
+    until(|| counted(Limit::UpgradeTimeout) == 1).await;
+    // Nobody polls, so no pong comes.
+    until(|| counted(Limit::PingTimeout) == 1).await;
+    let mut client = Client::enter(&host).await;
+    assert!(client.text().await.starts_with("420"));
+    until(|| counted(Limit::AckTimeout) == 1 && counted(Limit::AcksPendingMax) == 1).await;
+}
+
+#[tokio::test]
+async fn a_packet_with_too_many_attachments_closes_its_client() {
+    let host = Host::with(Config { attachments_max: 2, ..Config::default() }, |_| {}).await;
+    let mut client = Client::enter(&host).await;
+    client.say(r#"453-["e"]"#).await;
+    assert!(matches!(client.next().await, Frame::Close(_) | Frame::End));
+    assert_eq!(host.handle.stats().limit(Limit::AttachmentsMax), 1);
+}
+
+#[tokio::test]
+async fn namespaces_are_bounded_for_each_client_and_for_all() {
+    let (log, mut asked) = Log::new();
+    let mut server = Server::new(Config {
+        namespaces_per_client_max: const { NonZeroUsize::new(3).unwrap() },
+        child_namespaces_max: 2,
+        searches_max: 1,
+        ..Config::default()
+    });
+    server.dynamic_namespace("/known-*");
+    server.dynamic_namespace_if(move |name: String, _| {
+        log.add(name);
+        std::future::pending::<bool>()
+    });
+    let host = Host::of(server).await;
+    let counted = |limit| host.handle.stats().limit(limit);
+    let mut client = Client::enter(&host).await;
+    client.join("40/known-1").await;
+    client.join("40/known-2").await;
+    let refusal = |nsp: &str, message: &str| format!("44{nsp},{{\"message\":\"{message}\"}}");
+    client.say("40/known-1x").await;
+    client.hears(&[&refusal("/known-1x", "too many namespaces")]).await;
+    assert_eq!(counted(Limit::NamespacesPerClientMax), 1);
+    // A place becomes free, but not for a third child.
+    client.say("41/known-2,").await;
+    client.say("40/known-3").await;
+    client.hears(&[&refusal("/known-3", "Invalid namespace")]).await;
+    assert_eq!(counted(Limit::ChildNamespacesMax), 1);
+    // One name is being asked for, which counts as well.
+    client.say("40/slow").await;
+    assert_eq!(heard(&mut asked).await, "/slow");
+    client.say("40/x").await;
+    client.hears(&[&refusal("/x", "too many namespaces")]).await;
+    let mut other = Client::enter(&host).await;
+    other.say("40/slower").await;
+    other.hears(&[&refusal("/slower", "too many namespaces")]).await;
+    assert_eq!(counted(Limit::SearchesMax), 1);
+    assert_eq!(counted(Limit::NamespacesPerClientMax), 2);
+    // Whoever goes gives up what it asked for.
+    client.ws.close(None).await;
+    until(|| host.handle.stats().sessions == 1).await;
+    other.say("40/slower").await;
+    assert_eq!(heard(&mut asked).await, "/slower");
 }
 
 #[tokio::test]

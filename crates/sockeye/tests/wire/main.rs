@@ -22,6 +22,7 @@ mod harness;
 mod hooks;
 mod http_compression;
 mod limits;
+mod limits_table;
 mod recovery;
 mod rooms;
 mod service;

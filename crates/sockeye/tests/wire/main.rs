@@ -23,6 +23,7 @@ mod hooks;
 mod http_compression;
 mod limits;
 mod limits_table;
+mod protocol_table;
 mod recovery;
 mod rooms;
 mod service;

@@ -26,6 +26,8 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye-redis", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-nats", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-postgres", &["sockeye-cluster", "sockeye-proto"]),
+    // Floor 4.
+    ("sockeye-adapters", &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-cluster"]),
     // Floor 5.
     (
         "sockeye-cli",

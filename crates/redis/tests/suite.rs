@@ -1,15 +1,16 @@
-//! The suite that every adapter passes, against a real redis-server.
+//! The suite that every adapter passes, against a real redis-server and a real Redis Cluster.
 
 mod harness;
 
 use std::sync::Arc;
 
 use harness::RedisServer;
+use harness::cluster::RedisCluster;
 use sockeye_adapter_suite::Backend;
 use sockeye_cluster::Nsp;
 use sockeye_cluster::adapter::{Adapter, BoxFuture};
 use sockeye_redis::{
-    Classic, ClassicOptions, Mode, Server, Sharded, ShardedOptions, Streams, StreamsOptions,
+    Address, Classic, ClassicOptions, Mode, Server, Sharded, ShardedOptions, Streams, StreamsOptions,
 };
 
 struct Redis<F> {
@@ -99,4 +100,45 @@ async fn streams_with_several_streams_and_sharded_requests_is_an_adapter() {
         Arc::new(Streams::new(server, options)) as Arc<dyn Adapter>
     };
     sockeye_adapter_suite::run(&Redis { server, adapter, scribble: ("SPUBLISH", "socket.io#", "#") }).await;
+}
+
+struct Cluster {
+    cluster: RedisCluster,
+    scheme: &'static str,
+    query: &'static str,
+}
+
+impl Backend for Cluster {
+    fn adapter(&self) -> BoxFuture<'_, Arc<dyn Adapter>> {
+        let address = format!("{}://{}{}", self.scheme, self.cluster.hosts(), self.query);
+        Box::pin(async move { address.parse::<Address>().expect("it is an address").into_adapter() })
+    }
+
+    fn interrupt(&self) -> BoxFuture<'_, bool> {
+        Box::pin(async {
+            self.cluster.kill();
+            self.cluster.start_again();
+            true
+        })
+    }
+}
+
+#[tokio::test]
+async fn a_cluster_carries_classic() {
+    let Some(cluster) = RedisCluster::start() else { return };
+    sockeye_adapter_suite::run(&Cluster { cluster, scheme: "redis", query: "" }).await;
+}
+
+#[tokio::test]
+async fn a_cluster_carries_sharded() {
+    let Some(cluster) = RedisCluster::start() else { return };
+    sockeye_adapter_suite::run(&Cluster { cluster, scheme: "redis+sharded", query: "?mode=dynamic-private" })
+        .await;
+}
+
+#[tokio::test]
+async fn a_cluster_carries_streams() {
+    let Some(cluster) = RedisCluster::start() else { return };
+    let query = "?stream_count=3&sharded_pub_sub=true";
+    sockeye_adapter_suite::run(&Cluster { cluster, scheme: "redis+streams", query }).await;
 }

@@ -22,7 +22,10 @@ pub(crate) async fn heard(backend: &dyn Backend) {
         event_to(Selector::to("kitchen").and_to("attic"), "two rooms"),
     ])
     .await;
-    assert_eq!([next(&b).await, next(&b).await], ["but the cook", "two rooms"]);
+    // A room of its own may be another way, with an order of its own: another shard of a Redis Cluster.
+    let mut both = [next(&b).await, next(&b).await];
+    both.sort();
+    assert_eq!(both, ["but the cook", "two rooms"]);
     patient("a room to be left", b.channel.unlisten("kitchen".into())).await;
     a.publish(vec![event_to(Selector::to("kitchen"), "nobody there"), event("all")]).await;
     let mut heard = next(&b).await;

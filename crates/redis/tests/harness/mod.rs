@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses a part of it")]
 
+pub(crate) mod cluster;
 pub(crate) mod node;
 
 use std::net::{TcpListener, TcpStream};
@@ -39,6 +40,22 @@ impl RedisServer {
         panic!("redis-server does not start");
     }
 
+    /// Starts a sentinel that watches a master.
+    pub(crate) fn start_sentinel(master: u16) -> Self {
+        let dir = TempDir::new().expect("a directory");
+        let port = free_port();
+        let file = dir.path().join("sentinel.conf");
+        let conf = format!(
+            "port {port}\nbind 127.0.0.1\nsentinel monitor mymaster 127.0.0.1 {master} 1\n\
+             sentinel down-after-milliseconds mymaster 500\nsentinel failover-timeout mymaster 3000\n"
+        );
+        std::fs::write(&file, conf).expect("it can be written");
+        let args = vec![file.to_string_lossy().into_owned(), "--sentinel".to_owned()];
+        let mut child = spawn(port, &dir, &args);
+        assert!(answers(port, &mut child), "the sentinel starts");
+        Self { port, dir, args, child: Mutex::new(child) }
+    }
+
     pub(crate) fn kill(&self) {
         let mut child = self.child.lock().expect("nobody panics under it");
         child.kill().expect("it can be killed");
@@ -56,6 +73,12 @@ impl RedisServer {
         let pid = self.child.lock().expect("nobody panics under it").id();
         let status = Command::new("kill").args([format!("-{name}"), pid.to_string()]).status();
         assert!(status.expect("kill runs").success());
+    }
+
+    /// What `redis-cli` says to a command.
+    pub(crate) fn cli(&self, words: &[&str]) -> String {
+        let output = Command::new("redis-cli").args(["-p", &self.port.to_string()]).args(words).output();
+        String::from_utf8_lossy(&output.expect("redis-cli runs").stdout).into_owned()
     }
 
     pub(crate) fn url(&self, rest: &str) -> String {
@@ -83,15 +106,22 @@ pub(crate) fn free_port() -> u16 {
 
 fn spawn(port: u16, dir: &TempDir, args: &[String]) -> Child {
     let mut command = Command::new("redis-server");
-    if !args.iter().any(|arg| arg == "--sentinel") {
-        command
-            .args(["--save", "", "--appendonly", "no", "--bind", "127.0.0.1", "--port"])
-            .arg(port.to_string());
+    if args.iter().any(|arg| arg == "--sentinel") {
+        command.args(args);
+    } else {
+        command.args([
+            "--save",
+            "",
+            "--appendonly",
+            "no",
+            "--bind",
+            "127.0.0.1",
+            "--port",
+            &port.to_string(),
+            "--dir",
+        ]);
+        command.arg(dir.path()).args(args.iter().map(|arg| arg.replace("{port}", &port.to_string())));
     }
-    let args = args
-        .iter()
-        .map(|arg| arg.replace("{dir}", &dir.path().to_string_lossy()).replace("{port}", &port.to_string()));
-    command.args(args).arg("--dir").arg(dir.path());
     command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(Stdio::null());
     command.spawn().expect("redis-server runs")
 }

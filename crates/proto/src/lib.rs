@@ -12,6 +12,7 @@
 
 pub mod engine;
 pub mod http;
+mod json;
 pub mod msgpack;
 pub mod sid;
 pub mod socket;

@@ -144,7 +144,6 @@ impl Drop for Pending<'_> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use bytes::Bytes;
 
     #[test]
     fn an_answer_finds_its_question_once() {
@@ -194,6 +193,6 @@ mod tests {
     }
 
     fn args(json: &'static str) -> Args {
-        Args::new(Bytes::from_static(json.as_bytes()), Vec::new())
+        Args::new(json.as_bytes(), Vec::new())
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Where the server has another parser the JSON becomes one message of that.
 //!
-//! One buffer from the first byte to the socket: how many attachments there are, and so how the header reads, is known only
-//! after the payload.
+//! One buffer for both: how many attachments there are, and so how the header reads, is known only after the payload. It is the thread's:
+//! what is short is copied out of it into the message.
 
 use crate::outgoing::{Frame, Outgoing};
 use crate::payload::{EmitError, Payload};
@@ -14,6 +14,7 @@ use sockeye_proto::socket::packet::{Kind, encode_header};
 use sockeye_proto::socket::{Parser, msgpack};
 use sockeye_proto::ws::Opcode;
 use sockeye_proto::ws::encoder::HEADER_MAX;
+use std::cell::Cell;
 
 /// Bytes of the longest header but for the namespace: the frame's, `4`, the kind, `4294967295-`, a comma, an id.
 const HEAD_MAX: usize = HEADER_MAX + 1 + 1 + 11 + 1 + 20;
@@ -26,6 +27,11 @@ const ATTACHMENTS_BETWEEN_SERVERS_MAX: u32 = 1024;
 
 /// What most packets need.
 const JSON_TYPICAL: usize = 112;
+
+thread_local! {
+    /// Where a packet is written; it stays small, since a long packet keeps its buffer.
+    static BUFFER: Cell<Vec<u8>> = const { Cell::new(Vec::new()) };
+}
 
 /// A packet in the making.
 pub(crate) struct Draft<'a> {
@@ -71,7 +77,13 @@ impl<'a> Draft<'a> {
     ) -> Result<Self, EmitError> {
         let mut draft = Self::new(nsp);
         draft.buffer.push(b'[');
-        serde_json::to_writer(&mut draft.buffer, name)?;
+        if name.bytes().all(|byte| matches!(byte, b' '..=b'~') && byte != b'"' && byte != b'\\') {
+            draft.buffer.push(b'"');
+            draft.buffer.extend_from_slice(name.as_bytes());
+            draft.buffer.push(b'"');
+        } else {
+            serde_json::to_writer(&mut draft.buffer, name)?;
+        }
         draft.buffer.push(b',');
         if !draft.append(payload, attachments_max)? {
             draft.buffer.pop();
@@ -130,7 +142,9 @@ impl<'a> Draft<'a> {
         let payload = self.json - (self.buffer.len() - end);
         self.buffer.copy_within(end.., payload);
         self.buffer.truncate(end);
-        Outgoing::new(Frame::around(Opcode::Text, self.buffer, payload), &self.attachments)
+        let (frame, buffer) = Frame::around(Opcode::Text, self.buffer, payload);
+        BUFFER.set(buffer);
+        Outgoing::new(frame, &self.attachments)
     }
 
     /// Seals it as an event.
@@ -153,7 +167,9 @@ impl<'a> Draft<'a> {
 
     fn new(nsp: &'a Nsp) -> Self {
         let json = HEAD_MAX + nsp.len();
-        let mut buffer = Vec::with_capacity(json + JSON_TYPICAL);
+        // A draft inside of a draft (a payload that emits while it is serialized) gets a buffer of its own.
+        let mut buffer = BUFFER.take();
+        buffer.reserve(json + JSON_TYPICAL);
         buffer.resize(json, 0);
         Self { nsp, buffer, json, attachments: Vec::new() }
     }

@@ -9,6 +9,8 @@ use crate::error::HandlerError;
 use crate::event::Event;
 use crate::server_event::ServerEvent;
 use crate::socket::Socket;
+use foldhash::fast::RandomState;
+use futures_util::FutureExt;
 use serde::Serialize;
 use serde_json::value::RawValue;
 use sockeye_proto::socket::event::RESERVED;
@@ -63,7 +65,8 @@ pub(crate) struct Handlers {
     pub(crate) on_emit: Vec<OnEmit>,
     pub(crate) on_room: Option<OnRoom>,
     fallback: Option<OnEvent>,
-    events: HashMap<Arc<str>, OnEvent>,
+    /// Nobody but the application adds to it, so its hash needs no key against clients.
+    events: HashMap<Arc<str>, OnEvent, RandomState>,
     event_guards: Arc<Vec<EventGuard>>,
     server_events: HashMap<Arc<str>, OnServerEvent>,
     any_server_event: Option<OnServerEvent>,
@@ -342,8 +345,9 @@ where
     })
 }
 
-async fn failure(work: impl Future<Output: Outcome>) -> Failure {
-    work.await.failure()
+// No `async fn`: that would hold its argument twice.
+fn failure(work: impl Future<Output: Outcome> + Send) -> impl Future<Output = Failure> + Send {
+    work.map(Outcome::failure)
 }
 
 /// Runs a user's code; a panic is reported, and takes nobody along.

@@ -5,7 +5,7 @@
 
 use crate::framing::Framing;
 use bytes::Bytes;
-use smallvec::{SmallVec, smallvec};
+use smallvec::SmallVec;
 use sockeye_proto::engine::packet::encode_base64;
 use sockeye_proto::engine::payload::SEPARATOR;
 use sockeye_proto::engine::v3::payload::Form;
@@ -18,7 +18,8 @@ use std::sync::{Arc, OnceLock};
 /// One engine message, or a Socket.IO packet with its attachments: frames that stay together.
 #[derive(Debug)]
 pub(crate) struct Outgoing {
-    frames: SmallVec<[Frame; 1]>,
+    first: Frame,
+    attachments: Box<[Frame]>,
     variants: OnceLock<Box<Variants>>,
     cost: u32,
     volatile: bool,
@@ -37,14 +38,37 @@ struct Variants {
     deflated: [OnceLock<Arc<Outgoing>>; WINDOWS],
 }
 
-/// One WebSocket frame. Its bytes may begin behind room that a header did not need.
-#[derive(Debug)]
+/// One WebSocket frame. A short one needs no allocation of its own.
+#[derive(Debug, Clone)]
 pub(crate) struct Frame {
-    buffer: Vec<u8>,
-    start: usize,
-    payload: usize,
+    buffer: Buffer,
+    /// How long the header is.
+    payload: u8,
     binary: bool,
 }
+
+/// The bytes of a frame.
+#[derive(Debug, Clone)]
+enum Buffer {
+    Short {
+        length: u8,
+        bytes: [u8; SHORT],
+    },
+    /// They may begin behind room that the header did not need.
+    Long {
+        bytes: Vec<u8>,
+        start: usize,
+    },
+}
+
+/// Bytes of a frame that stand in the message itself.
+const SHORT: usize = 62;
+
+// What is moved more than this is moved by a call.
+const _: () = assert!(size_of::<Outgoing>() <= 128);
+
+/// Bytes of a frame that is copied out of the buffer in which it was written; a longer one takes the buffer.
+const COPIED_MAX: usize = 4 << 10;
 
 /// How many windows there are.
 const WINDOWS: usize = (Window::MAX.bits() - Window::MIN.bits()) as usize + 1;
@@ -55,25 +79,24 @@ const COST_BASE: usize = 64;
 impl Outgoing {
     /// Puts frames together: a text frame, and a binary one for each attachment.
     pub(crate) fn new(text: Frame, attachments: &[Bytes]) -> Self {
-        let binary = attachments.iter().map(|bytes| Frame::new(Opcode::Binary, &[bytes]));
-        Self::of(std::iter::once(text).chain(binary).collect())
+        Self::of(text, attachments.iter().map(|bytes| Frame::new(Opcode::Binary, &[bytes])).collect())
     }
 
     /// Frames the parts of a text message of the engine.
     pub(crate) fn text(parts: &[&[u8]]) -> Self {
         let parts: SmallVec<[&[u8]; 8]> = std::iter::once(&b"4"[..]).chain(parts.iter().copied()).collect();
-        Self::of(smallvec![Frame::new(Opcode::Text, &parts)])
+        Self::of(Frame::new(Opcode::Text, &parts), Box::default())
     }
 
     /// Frames a binary message of the engine.
     pub(crate) fn binary(bytes: &[u8]) -> Self {
-        Self::of(smallvec![Frame::new(Opcode::Binary, &[bytes])])
+        Self::of(Frame::new(Opcode::Binary, &[bytes]), Box::default())
     }
 
     /// Takes bytes that go out as they are: a handshake, a control frame, a packet of the engine's own.
     pub(crate) fn raw(bytes: impl Into<Vec<u8>>) -> Self {
-        Self::of(smallvec![Frame { buffer: bytes.into(), start: 0, payload: 0, binary: false }])
-            .compress(false)
+        let buffer = Buffer::Long { bytes: bytes.into(), start: 0 };
+        Self::of(Frame { buffer, payload: 0, binary: false }, Box::default()).compress(false)
     }
 
     /// Makes it one that is dropped where it would have to wait.
@@ -109,20 +132,17 @@ impl Outgoing {
 
     /// The frames, in order, for a vectored write.
     pub(crate) fn frames(&self) -> impl Iterator<Item = &[u8]> {
-        self.frames.iter().map(Frame::bytes)
+        self.every_frame().map(Frame::bytes)
     }
 
     /// The frame, where there is one alone.
     pub(crate) fn only_frame(&self) -> Option<&[u8]> {
-        match &self.frames[..] {
-            [frame] => Some(frame.bytes()),
-            _ => None,
-        }
+        self.attachments.is_empty().then(|| self.first.bytes())
     }
 
     /// Appends the message as polling wants it: Engine.IO v4 packets separated by `\x1e`, binary as `b` and base64.
     pub(crate) fn append_to_payload(&self, payload: &mut Vec<u8>) {
-        for frame in &self.frames {
+        for frame in self.every_frame() {
             if !payload.is_empty() {
                 payload.push(SEPARATOR);
             }
@@ -141,7 +161,7 @@ impl Outgoing {
 
     /// Appends the message as polling wants it in v3.
     pub(crate) fn append_to_v3_payload(&self, form: Form, payload: &mut Vec<u8>) {
-        for frame in &self.frames {
+        for frame in self.every_frame() {
             if frame.binary {
                 form.push_binary(frame.payload(), payload);
             } else {
@@ -154,15 +174,14 @@ impl Outgoing {
     pub(crate) fn framed(self: Arc<Self>, framing: Framing) -> Arc<Self> {
         let Some(index) = framing.index().filter(|_| self.has_binary()) else { return self };
         let variant = self.variants.get_or_init(Box::default).framed[index].get_or_init(|| {
-            let frames = self.frames.iter().map(|frame| frame.framed(framing)).collect();
-            Self::of(frames).volatile(self.volatile).compress(self.compress).shared()
+            self.map(|frame| frame.framed(framing)).volatile(self.volatile).compress(self.compress).shared()
         });
         Arc::clone(variant)
     }
 
     /// Whether any frame may be compressed and has such a size.
     pub(crate) fn is_worth_deflating(&self, sizes: &RangeInclusive<usize>) -> bool {
-        self.compress && self.frames.iter().any(|frame| sizes.contains(&frame.payload().len()))
+        self.compress && self.every_frame().any(|frame| sizes.contains(&frame.payload().len()))
     }
 
     /// The message with frames of such sizes compressed, written once for all clients with that window.
@@ -183,19 +202,15 @@ impl Outgoing {
         sizes: &RangeInclusive<usize>,
         mut deflate: impl FnMut(&[u8], &mut Vec<u8>),
     ) -> Self {
-        let frames = self.frames.iter().map(|frame| {
-            if sizes.contains(&frame.payload().len()) {
-                frame.deflated(&mut deflate)
-            } else {
-                Frame { buffer: frame.buffer.clone(), ..*frame }
-            }
+        let deflated = self.map(|frame| {
+            if sizes.contains(&frame.payload().len()) { frame.deflated(&mut deflate) } else { frame.clone() }
         });
-        Self::of(frames.collect()).volatile(self.volatile)
+        deflated.volatile(self.volatile)
     }
 
     /// Whether any of it is bytes.
     pub(crate) fn has_binary(&self) -> bool {
-        self.frames.iter().any(|frame| frame.binary)
+        self.every_frame().any(|frame| frame.binary)
     }
 
     /// What the message counts in a mailbox, in bytes.
@@ -223,10 +238,20 @@ impl Outgoing {
         self.compress
     }
 
-    fn of(frames: SmallVec<[Frame; 1]>) -> Self {
-        let cost = frames.iter().map(|frame| COST_BASE + frame.buffer.len()).sum::<usize>();
+    fn every_frame(&self) -> impl Iterator<Item = &Frame> {
+        std::iter::once(&self.first).chain(&*self.attachments)
+    }
+
+    fn map(&self, mut map: impl FnMut(&Frame) -> Frame) -> Self {
+        Self::of(map(&self.first), self.attachments.iter().map(map).collect())
+    }
+
+    fn of(first: Frame, attachments: Box<[Frame]>) -> Self {
+        let cost = |frame: &Frame| COST_BASE + frame.bytes().len();
+        let cost = cost(&first) + attachments.iter().map(cost).sum::<usize>();
         Self {
-            frames,
+            first,
+            attachments,
             variants: OnceLock::new(),
             cost: u32::try_from(cost).unwrap_or(u32::MAX),
             volatile: false,
@@ -243,14 +268,15 @@ impl Frame {
         let mut buffer = Vec::with_capacity(HEADER_MAX + parts.iter().map(|part| part.len()).sum::<usize>());
         buffer.resize(HEADER_MAX, 0);
         parts.iter().for_each(|part| buffer.extend_from_slice(part));
-        Self::around(opcode, buffer, HEADER_MAX)
+        Self::around(opcode, buffer, HEADER_MAX).0
     }
 
-    /// Frames what stands in `buffer` from `payload` on, without moving it: the header goes into the room before.
+    /// Frames what stands in `buffer` from `payload` on: the header goes into the room before. The buffer comes back empty where the frame was
+    /// copied out of it, being short.
     ///
     /// # Panics
     /// When less than [`HEADER_MAX`] bytes of room stand before the payload.
-    pub(crate) fn around(opcode: Opcode, buffer: Vec<u8>, payload: usize) -> Self {
+    pub(crate) fn around(opcode: Opcode, buffer: Vec<u8>, payload: usize) -> (Self, Vec<u8>) {
         let head = header(opcode, buffer.len() - payload);
         Self::behind(head, opcode, buffer, payload)
     }
@@ -260,19 +286,34 @@ impl Frame {
         opcode: Opcode,
         mut buffer: Vec<u8>,
         payload: usize,
-    ) -> Self {
+    ) -> (Self, Vec<u8>) {
         let start = payload - size;
         buffer[start..payload].copy_from_slice(&head[..size]);
-        Self { buffer, start, payload, binary: opcode == Opcode::Binary }
+        let frame = |buffer| Self { buffer, payload: size as u8, binary: opcode == Opcode::Binary };
+        let mut bytes = [0; SHORT];
+        let length = buffer.len() - start;
+        match bytes.get_mut(..length) {
+            Some(place) => {
+                place.copy_from_slice(&buffer[start..]);
+                buffer.clear();
+                (frame(Buffer::Short { length: length as u8, bytes }), buffer)
+            }
+            None if length <= COPIED_MAX => {
+                let bytes = buffer[start..].to_vec();
+                buffer.clear();
+                (frame(Buffer::Long { bytes, start: 0 }), buffer)
+            }
+            None => (frame(Buffer::Long { bytes: buffer, start }), Vec::new()),
+        }
     }
 
     fn framed(&self, framing: Framing) -> Self {
         if !self.binary {
-            return Self { buffer: self.buffer.clone(), ..*self };
+            return self.clone();
         }
         let mut buffer = vec![0; HEADER_MAX];
         let opcode = framing.encode(self.payload(), &mut buffer);
-        Self::around(opcode, buffer, HEADER_MAX)
+        Self::around(opcode, buffer, HEADER_MAX).0
     }
 
     fn deflated(&self, deflate: impl FnOnce(&[u8], &mut Vec<u8>)) -> Self {
@@ -280,15 +321,18 @@ impl Frame {
         deflate(self.payload(), &mut buffer);
         let opcode = if self.binary { Opcode::Binary } else { Opcode::Text };
         let head = deflated_header(opcode, buffer.len() - HEADER_MAX);
-        Self::behind(head, opcode, buffer, HEADER_MAX)
+        Self::behind(head, opcode, buffer, HEADER_MAX).0
     }
 
     fn bytes(&self) -> &[u8] {
-        &self.buffer[self.start..]
+        match &self.buffer {
+            Buffer::Short { length, bytes } => &bytes[..usize::from(*length)],
+            Buffer::Long { bytes, start } => &bytes[*start..],
+        }
     }
 
     fn payload(&self) -> &[u8] {
-        &self.buffer[self.payload..]
+        &self.bytes()[usize::from(self.payload)..]
     }
 }
 

@@ -73,7 +73,7 @@ impl ServerEvent {
         let Some(asked) = &self.asked else { return Ok(()) };
         let (mut json, mut attachments) = (Vec::new(), Vec::new());
         payload.append_to(&mut json, &mut attachments)?;
-        let args = Args::new(json.into(), attachments);
+        let args = Args::new(json, attachments);
         let asker = asked.asker.lock().take();
         if let Some(asker) = asker {
             // The format has room for one value.

@@ -5,7 +5,6 @@ use crate::namespace::Namespace;
 use crate::payload::Args;
 use crate::realms::Realm;
 use crate::server_event::{Asked, ServerEvent};
-use bytes::Bytes;
 use sockeye_cluster::Packet;
 use sockeye_cluster::node::{Asker, Question};
 use sockeye_proto::socket::Event as WireEvent;
@@ -36,7 +35,7 @@ fn handle(realm: &Realm, cluster: &Cluster, asker: Option<Asker>, packet: &Packe
         tracing::warn!(event = %name, "too many events of other servers are handled; this one is dropped");
         return;
     };
-    let args = Args::new(Bytes::copy_from_slice(event.args.as_bytes()), packet.attachments.clone());
+    let args = Args::new(event.args.as_bytes(), packet.attachments.clone());
     let namespace = Namespace::new(Arc::clone(&realm.hub));
     let asked = asker.map(|asker| Asked::new(cluster.clone(), asker));
     let event = ServerEvent::new(namespace, name, args, asked);

@@ -27,9 +27,7 @@ impl<'a> Event<'a> {
     ///
     /// The array is empty or absent, or its first item is neither a number nor a string that may name an event.
     pub fn split(array: &'a str) -> Result<Self, EventError> {
-        let items =
-            array.trim_matches(JSON_SPACE).strip_prefix('[').and_then(|items| items.strip_suffix(']'));
-        let items = items.ok_or(EventError::NotAnArray)?.trim_matches(JSON_SPACE);
+        let items = items(array).ok_or(EventError::NotAnArray)?;
         let (name, rest) = match items.as_bytes() {
             [b'"', text @ ..] => {
                 let (len, escaped) = string_len(text).ok_or(EventError::Unnamed)?;
@@ -37,21 +35,21 @@ impl<'a> Event<'a> {
                 let name = if escaped {
                     Cow::Owned(serde_json::from_str(literal).map_err(|_| EventError::Unnamed)?)
                 } else {
-                    Cow::Borrowed(&literal[1..=len])
+                    Cow::Borrowed(&literal[1..len + 1])
                 };
                 (name, rest)
             }
             [b'-' | b'0'..=b'9', ..] => {
                 let (number, _) = items.split_once(',').unwrap_or((items, ""));
-                (Cow::Borrowed(number.trim_end_matches(JSON_SPACE)), &items[number.len()..])
+                (Cow::Borrowed(trim_end(number)), &items[number.len()..])
             }
             _ => return Err(EventError::Unnamed),
         };
-        if RESERVED.contains(&&*name) {
+        if is_reserved(&name) {
             return Err(EventError::Reserved);
         }
-        let rest = rest.trim_start_matches(JSON_SPACE);
-        let args = rest.strip_prefix(',').unwrap_or(rest).trim_start_matches(JSON_SPACE);
+        let rest = trim_start(rest);
+        let args = trim_start(rest.strip_prefix(',').unwrap_or(rest));
         Ok(Self { name, args })
     }
 
@@ -72,15 +70,13 @@ impl<'a> Args<'a> {
     /// Reads the items of an array whose brackets are gone, such as [`Event::args`].
     #[must_use]
     pub fn new(items: &'a str) -> Self {
-        Self { rest: items.trim_start_matches(JSON_SPACE) }
+        Self { rest: trim_start(items) }
     }
 
     /// Reads the items of an array, such as the data of an ACK.
     #[must_use]
     pub fn of_array(array: &'a str) -> Self {
-        let items =
-            array.trim_matches(JSON_SPACE).strip_prefix('[').and_then(|items| items.strip_suffix(']'));
-        Self::new(items.unwrap_or(""))
+        Self::new(items(array).unwrap_or(""))
     }
 }
 
@@ -93,8 +89,8 @@ impl<'a> Iterator for Args<'a> {
             self.rest = "";
             return None;
         };
-        let rest = self.rest[item.get().len()..].trim_start_matches(JSON_SPACE);
-        self.rest = rest.strip_prefix(',').unwrap_or("").trim_start_matches(JSON_SPACE);
+        let rest = trim_start(&self.rest[item.get().len()..]);
+        self.rest = trim_start(rest.strip_prefix(',').unwrap_or(""));
         Some(item)
     }
 }
@@ -113,12 +109,42 @@ pub enum EventError {
     Reserved,
 }
 
-/// White space in JSON.
-const JSON_SPACE: [char; 4] = [' ', '\t', '\n', '\r'];
+/// Whether a name is one of [`RESERVED`].
+fn is_reserved(name: &str) -> bool {
+    // Nearly every name is told from them by its first letter and its length.
+    matches!(name.as_bytes(), [b'c' | b'd' | b'n' | b'r', ..]) && RESERVED.contains(&name)
+}
+
+/// What stands between the brackets of an array.
+fn items(array: &str) -> Option<&str> {
+    let items = trim_end(trim_start(array)).strip_prefix('[')?.strip_suffix(']')?;
+    Some(trim_end(trim_start(items)))
+}
+
+// By bytes: each event passes here, nearly always without white space, and `str::trim_matches` reads characters.
+fn trim_start(mut text: &str) -> &str {
+    while let [b' ' | b'\t' | b'\n' | b'\r', ..] = text.as_bytes() {
+        text = &text[1..];
+    }
+    text
+}
+
+fn trim_end(mut text: &str) -> &str {
+    while let [.., b' ' | b'\t' | b'\n' | b'\r'] = text.as_bytes() {
+        text = &text[..text.len() - 1];
+    }
+    text
+}
+
+/// Bytes of a name that are looked at one by one; of a longer one the rest is searched.
+const NAME_SHORT: usize = 24;
 
 /// The length of a string literal whose opening quote is gone, and whether it has escapes.
 fn string_len(text: &[u8]) -> Option<(usize, bool)> {
-    let mut len = 0;
+    let mut len = text.iter().take(NAME_SHORT).take_while(|byte| !matches!(byte, b'"' | b'\\')).count();
+    if text.get(len) == Some(&b'"') {
+        return Some((len, false));
+    }
     let mut escaped = false;
     loop {
         len += memchr::memchr2(b'"', b'\\', text.get(len..)?)?;

@@ -3,9 +3,8 @@
 //! As permissive and as strict as the official `decodeString` (socket.io-parser 4.2.7), with the differences that
 //! [`Packet::decode`] names. Attachments arrive as binary frames of their own and are not this file's business.
 
-use serde::de::IgnoredAny;
-
 use super::event::Event;
+use crate::json::is_json;
 use crate::msgpack::Malformed;
 
 /// The default of the official parser for the most attachments of one packet.
@@ -171,11 +170,7 @@ fn take_id(text: &str) -> Result<(Option<u64>, &str), PacketError> {
 }
 
 fn check_payload(kind: Kind, data: &str) -> Result<(), PacketError> {
-    if has_shape(kind, data) && serde_json::from_str::<IgnoredAny>(data).is_ok() {
-        Ok(())
-    } else {
-        Err(PacketError::InvalidPayload)
-    }
+    if has_shape(kind, data) && is_json(data) { Ok(()) } else { Err(PacketError::InvalidPayload) }
 }
 
 /// Whether a payload that is JSON is the JSON that its kind carries. White space never leads: in text it is a part of the id.

@@ -17,7 +17,7 @@ use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::redacted::Redacted;
 use crate::seat::Seat;
-use crate::transport::{Answer, Format, Polling, Reply, WebSocket};
+use crate::transport::{Answer, Flushed, Format, Polling, Reply, WebSocket};
 use post::Post;
 use smallvec::SmallVec;
 use sockeye_proto::engine::session::{Leg, Output, PollAnswer, Session};
@@ -60,6 +60,8 @@ pub(crate) struct Connection {
     /// Nothing more to read came in this wake-up.
     read_blocked: bool,
     over: bool,
+    /// Nothing can be sent at the moment.
+    holding: bool,
     /// Why the session ends, where the official reason does not say: a limit's name, or a few words.
     cause: Option<&'static str>,
     /// Whether that was a limit.
@@ -140,6 +142,7 @@ impl Connection {
             paused: false,
             read_blocked: false,
             over: false,
+            holding: false,
             cause: None,
             limited: false,
             seat: Some(seat),
@@ -163,76 +166,80 @@ impl Connection {
         moved | self.flush(cx)
     }
 
-    /// Whether packets have to wait where they are, because nothing can be sent.
-    fn holds(&self) -> bool {
-        !match &self.wire {
-            Wire::Polling(polling) => polling.waiting.is_some() && self.session.is_writable(),
-            Wire::WebSocket(websocket) => self.session.is_writable() && websocket.outlet.is_empty(),
-            Wire::Gone => false,
-        }
-    }
-
-    /// Takes what came from other tasks. `true` when something changed by it.
+    /// Takes what came from other tasks, and writes what the socket takes. `true` when something changed by it.
     fn take_mail(&mut self, cx: &mut Context<'_>) -> bool {
         if self.over {
             return false;
         }
-        let Ok(batch) = self.mailbox.take(self.holds()).map_err(|Overflowed(limit)| {
-            self.cause = Some(self.limited(limit));
-            self.session.discard(CloseReason::TransportClose);
-        }) else {
-            return true;
-        };
-        if batch.is_empty() {
-            return false;
-        }
-        let mut packets = SmallVec::<[Arc<Outgoing>; 4]>::new();
+        let writable = self.session.is_writable();
         let mut controls = SmallVec::<[Box<Control>; 2]>::new();
-        for mail in batch {
-            match mail {
-                Mail::Packet(packet) => packets.push(packet),
-                Mail::Control(control) => controls.push(control),
-            }
-        }
-        if !packets.is_empty() {
-            self.send(packets);
-        }
-        let changed = !controls.is_empty();
-        if changed {
-            // A poll or a probe came perhaps: it has to be watched.
-            self.read_blocked = self.paused;
-        }
-        controls.into_iter().for_each(|control| self.control(*control, cx));
-        changed
-    }
-
-    fn send(&mut self, packets: SmallVec<[Arc<Outgoing>; 4]>) {
-        match &mut self.wire {
+        let taken = match &mut self.wire {
             Wire::WebSocket(websocket) => {
-                // Counted under this lock: the carrier counts there, too.
+                // The carrier writes and counts under this lock, too.
                 let mut sending = websocket.outlet.lock();
-                for packet in packets {
-                    self.mailbox.tally().count_packet_out(packet.len());
-                    sending.queue(packet);
-                }
+                let free = writable && sending.try_flush() == Flushed::Whole;
+                self.holding = !free;
+                self.mailbox.take(!free).map(|batch| {
+                    for mail in batch {
+                        match mail {
+                            Mail::Packet(packet) => {
+                                self.mailbox.tally().count_packet_out(packet.len());
+                                sending.queue(packet);
+                            }
+                            Mail::Control(control) => controls.push(control),
+                        }
+                    }
+                    if free {
+                        self.holding = sending.try_flush() == Flushed::Stuck;
+                    }
+                })
             }
             Wire::Polling(polling) => {
-                if (packets.is_empty() && !self.ping_owed) || !self.session.is_writable() {
-                    return;
-                }
-                let Some(reply) = polling.waiting.take() else { return };
-                let heartbeat = std::mem::take(&mut self.ping_owed).then(|| match self.session.protocol() {
-                    Protocol::V3 => "3",
-                    Protocol::V4 => "2",
-                });
-                for packet in &packets {
-                    self.mailbox.tally().count_packet_out(packet.len());
-                }
-                self.session.handle_poll_answered();
-                reply.answer(polling.format.write(heartbeat, &packets));
+                self.holding = polling.waiting.is_none() || !writable;
+                self.mailbox.take(self.holding).map(|batch| {
+                    let mut packets = SmallVec::<[_; 4]>::new();
+                    for mail in batch {
+                        match mail {
+                            Mail::Packet(packet) => packets.push(packet),
+                            Mail::Control(control) => controls.push(control),
+                        }
+                    }
+                    self.answer_poll(&packets);
+                    self.holding |= !packets.is_empty();
+                })
             }
-            Wire::Gone => {}
+            Wire::Gone => Ok(()),
+        };
+        if let Err(Overflowed(limit)) = taken {
+            self.cause = Some(self.limited(limit));
+            self.session.discard(CloseReason::TransportClose);
+            return true;
         }
+        if controls.is_empty() {
+            return false;
+        }
+        // A poll or a probe came perhaps: it has to be watched.
+        self.read_blocked = self.paused;
+        controls.into_iter().for_each(|control| self.control(*control, cx));
+        true
+    }
+
+    /// Answers the poll that waits, if there is anything to say.
+    fn answer_poll(&mut self, packets: &[Arc<Outgoing>]) {
+        if (packets.is_empty() && !self.ping_owed) || !self.session.is_writable() {
+            return;
+        }
+        let Wire::Polling(polling) = &mut self.wire else { return };
+        let Some(reply) = polling.waiting.take() else { return };
+        let heartbeat = std::mem::take(&mut self.ping_owed).then(|| match self.session.protocol() {
+            Protocol::V3 => "3",
+            Protocol::V4 => "2",
+        });
+        for packet in packets {
+            self.mailbox.tally().count_packet_out(packet.len());
+        }
+        self.session.handle_poll_answered();
+        reply.answer(polling.format.write(heartbeat, packets));
     }
 
     fn control(&mut self, control: Control, cx: &mut Context<'_>) {
@@ -278,7 +285,7 @@ impl Connection {
                 self.session.handle_poll(now);
                 self.obey();
                 // A ping that was owed leaves with this poll.
-                self.send(SmallVec::new());
+                self.answer_poll(&[]);
             }
             Wire::Polling(_) => {
                 self.session.handle_poll(now);
@@ -365,7 +372,7 @@ impl Connection {
                     }),
                     Wire::Polling(_) | Wire::Gone => {
                         self.ping_owed = true;
-                        self.send(SmallVec::new());
+                        self.answer_poll(&[]);
                     }
                 },
                 Output::AnswerPoll(answer) => {
@@ -440,10 +447,14 @@ impl Connection {
         {
             failed = Some(Leg::Probe);
         }
-        if let Wire::WebSocket(websocket) = &mut self.wire
-            && let Poll::Ready(Err(_)) = websocket.poll_flush(cx)
+        if self.holding
+            && let Wire::WebSocket(websocket) = &mut self.wire
         {
-            failed = Some(Leg::Current);
+            match websocket.poll_flush(cx) {
+                Poll::Ready(Ok(())) => self.holding = !self.session.is_writable(),
+                Poll::Ready(Err(_)) => failed = Some(Leg::Current),
+                Poll::Pending => {}
+            }
         }
         if let Some(leg) = failed {
             self.session.handle_websocket_ended(leg, false);
@@ -482,7 +493,7 @@ impl Future for Connection {
             if this.over && this.upper.is_quiet() {
                 return Poll::Ready(());
             }
-            if !moved && this.mailbox.sleep(cx, this.holds()) {
+            if !moved && this.mailbox.sleep(cx, this.holding) {
                 return Poll::Pending;
             }
         }

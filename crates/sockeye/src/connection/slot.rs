@@ -168,10 +168,10 @@ impl Slot {
 
     fn begin(&mut self, job: Job) {
         let handlers = &self.realm.handlers;
-        let socket = self.socket.clone();
+        let socket = || self.socket.clone();
         let running = unharmed(|| match job {
-            Job::Expiring => handlers.on_expiring.as_ref().map(|handler| handler(socket)),
-            Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket)),
+            Job::Expiring => handlers.on_expiring.as_ref().map(|handler| handler(socket())),
+            Job::Connected => handlers.on_connect.as_ref().map(|handler| handler(socket())),
             Job::Event(handler, event) => {
                 for listener in &handlers.on_any {
                     let failure = unharmed(|| listener(&event)).flatten();
@@ -180,7 +180,7 @@ impl Slot {
                 handlers.dispatch(handler, event)
             }
             Job::Disconnected(reason) => {
-                handlers.on_disconnect.as_ref().map(|handler| handler(socket, reason))
+                handlers.on_disconnect.as_ref().map(|handler| handler(socket(), reason))
             }
         });
         self.work = running.flatten().map(Work::Handler);

@@ -15,7 +15,6 @@ use crate::limit::Limit;
 use crate::payload::Args;
 use crate::realms::{Entry, Found, Realm};
 use crate::socket::Socket;
-use bytes::Bytes;
 use serde::Deserialize;
 use smallvec::SmallVec;
 use sockeye_cluster::Nsp;
@@ -142,7 +141,7 @@ impl Slots {
         // The packet was checked when it was decoded.
         let Ok(event) = WireEvent::split(message.data) else { return Taken::Ignored };
         let Some((name, handler)) = slot.realm.handlers.event(&event.name) else { return Taken::Ignored };
-        let args = Args::new(Bytes::copy_from_slice(event.args.as_bytes()), message.attachments);
+        let args = Args::new(event.args.as_bytes(), message.attachments);
         let event = Event::new(slot.socket.clone(), name, args, message.id);
         slot.take(Job::Event(handler, event));
         if slot.waiting.len() > limit * EXCESS_FACTOR {
@@ -170,7 +169,7 @@ impl Slots {
         let (Some(slot), Some(id)) = (self.entered(message.nsp), message.id) else { return };
         let array = message.data.trim();
         let elements = array.strip_prefix('[').and_then(|rest| rest.strip_suffix(']')).unwrap_or(array);
-        let args = Args::new(Bytes::copy_from_slice(elements.as_bytes()), message.attachments);
+        let args = Args::new(elements.as_bytes(), message.attachments);
         slot.socket.acks().resolve(id, args);
     }
 
@@ -197,12 +196,15 @@ impl Slots {
 
     /// Runs handlers on. Ready when something moved.
     pub(super) fn poll(&mut self, ground: &mut Ground<'_>, cx: &mut Context<'_>) -> bool {
-        let mut moved = false;
+        let (mut moved, mut done) = (false, false);
         for slot in &mut self.slots {
             moved |= slot.advance(ground, cx);
+            done |= slot.is_done();
         }
-        self.slots.retain(|slot| !slot.is_done());
-        moved |= self.search(ground, cx);
+        if done {
+            self.slots.retain(|slot| !slot.is_done());
+        }
+        moved |= !self.searches.is_empty() && self.search(ground, cx);
         if moved && self.slots.iter().any(|slot| slot.expiry.is_some()) {
             self.schedule();
         }

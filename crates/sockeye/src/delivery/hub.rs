@@ -331,7 +331,7 @@ impl Hub {
         let Some(listeners) = self.listeners.get() else { return };
         let Packet { data, attachments } = draft.packet();
         let Some(Ok(event)) = std::str::from_utf8(&data).ok().map(Event::split) else { return };
-        let args = Args::new(data.slice_ref(event.args.as_bytes()), attachments);
+        let args = Args::new(event.args.as_bytes(), attachments);
         let emitted = Emitted { nsp: &self.nsp, name: &event.name, args, to };
         for listener in listeners {
             // Whoever emits, be it another node's word, is not to fall with a listener.

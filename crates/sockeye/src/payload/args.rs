@@ -1,6 +1,7 @@
 //! The arguments of an event or an ack as they came from the wire.
 
 use super::decode::FromArgs;
+use super::raw::Raw;
 use bytes::Bytes;
 use serde_json::value::RawValue;
 use sockeye_cluster::Packet;
@@ -12,14 +13,14 @@ use sockeye_proto::socket::event::Args as WireArgs;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Args {
     /// The elements of the array, without its brackets and without the event's name.
-    json: Bytes,
-    attachments: Vec<Bytes>,
+    json: Raw,
+    attachments: Box<[Bytes]>,
 }
 
 impl Args {
     /// Takes the elements of a JSON array that was checked on arrival.
-    pub(crate) fn new(json: Bytes, attachments: Vec<Bytes>) -> Self {
-        Self { json, attachments }
+    pub(crate) fn new(json: impl Into<Raw>, attachments: Vec<Bytes>) -> Self {
+        Self { json: json.into(), attachments: attachments.into() }
     }
 
     /// Reads the arguments as a type: a tuple takes as many arguments as it has fields, anything else the first one.
@@ -37,13 +38,13 @@ impl Args {
     pub fn skip(&self, count: usize) -> Self {
         let text = std::str::from_utf8(&self.json).unwrap_or_default();
         let rest: Vec<&str> = WireArgs::new(text).skip(count).map(RawValue::get).collect();
-        Self { json: rest.join(",").into(), attachments: self.attachments.clone() }
+        Self { json: rest.join(",").into_bytes().into(), attachments: self.attachments.clone() }
     }
 
     /// The first argument, or null, as it goes to other nodes.
     pub(crate) fn first(&self) -> Packet {
         let first = WireArgs::new(std::str::from_utf8(&self.json).unwrap_or_default()).next();
-        Packet::binary(first.map_or("null", RawValue::get).to_owned(), self.attachments.clone())
+        Packet::binary(first.map_or("null", RawValue::get).to_owned(), self.attachments.to_vec())
     }
 
     /// The JSON of the arguments, separated by commas; binary parts are placeholders.
@@ -59,7 +60,7 @@ impl Args {
 
 impl FromArgs for Args {
     fn from_args(json: &[u8], attachments: &[Bytes]) -> Result<Self, serde_json::Error> {
-        Ok(Self { json: Bytes::copy_from_slice(json), attachments: attachments.to_vec() })
+        Ok(Self { json: json.into(), attachments: attachments.into() })
     }
 }
 
@@ -69,7 +70,7 @@ mod tests {
 
     #[test]
     fn arguments_can_be_left_out_from_the_front() {
-        let args = Args::new(Bytes::from_static(br#""room",{"a":[1,2]}, 3"#), vec![Bytes::from_static(b"x")]);
+        let args = Args::new(&br#""room",{"a":[1,2]}, 3"#[..], vec![Bytes::from_static(b"x")]);
         let rows = [(0, r#""room",{"a":[1,2]},3"#), (1, r#"{"a":[1,2]},3"#), (2, "3"), (3, ""), (9, "")];
         for (count, json) in rows {
             assert_eq!(args.skip(count).json(), json.as_bytes(), "{count}");

@@ -127,7 +127,7 @@ mod tests {
 
     #[test]
     fn arguments_that_came_go_out_as_they_came() {
-        let args = Args::new(Bytes::from_static(b"1, {\"a\":2}"), vec![Bytes::from_static(b"x")]);
+        let args = Args::new(&b"1, {\"a\":2}"[..], vec![Bytes::from_static(b"x")]);
         assert_eq!(encoded(&args), ("1, {\"a\":2}".to_owned(), vec![Bytes::from_static(b"x")]));
     }
 

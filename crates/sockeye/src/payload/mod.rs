@@ -6,6 +6,7 @@ mod args;
 mod binary;
 mod decode;
 mod encode;
+mod raw;
 mod shape;
 
 pub use args::Args;

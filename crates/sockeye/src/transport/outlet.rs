@@ -26,6 +26,8 @@ pub(crate) struct Sending {
     outbox: Outbox,
     /// `None` where only the connection's task can write.
     writer: Option<Writer>,
+    /// A stream without a writer of its own has to be flushed.
+    dirty: bool,
     /// A write failed; the connection's task has to hear of it.
     failed: bool,
 }
@@ -65,7 +67,7 @@ enum End {
 impl Outlet {
     pub(super) fn new(writer: Option<Writer>, framing: Framing) -> Self {
         let outbox = Outbox { framing, ..Outbox::default() };
-        Self(Mutex::new(Sending { outbox, writer, failed: false }))
+        Self(Mutex::new(Sending { outbox, writer, dirty: false, failed: false }))
     }
 
     pub(super) fn deflate(&self, deflate: Deflate) {
@@ -108,7 +110,7 @@ impl Outlet {
     /// Writes what waits, to `reader` where that is the whole stream. Ready when all is out.
     pub(super) fn poll_flush(&self, reader: &mut Reader, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         let mut sending = self.lock();
-        let Sending { outbox, writer, failed } = &mut *sending;
+        let Sending { outbox, writer, dirty, failed } = &mut *sending;
         if *failed {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }
@@ -124,6 +126,7 @@ impl Outlet {
                 }
             }
             (None, Reader::Boxed(stream)) => {
+                *dirty = true;
                 while !outbox.waiting.is_empty() {
                     let stream = stream.as_mut();
                     let written =
@@ -131,6 +134,7 @@ impl Outlet {
                     outbox.advance(written)?;
                 }
                 ready!(stream.as_mut().poll_flush(cx))?;
+                *dirty = false;
                 if outbox.end == End::Finishing {
                     ready!(stream.as_mut().poll_shutdown(cx))?;
                     outbox.end = End::Shut;
@@ -163,7 +167,12 @@ impl Sending {
 
     /// Writes what the socket takes at once.
     pub(crate) fn try_flush(&mut self) -> Flushed {
-        let Some(writer) = &self.writer else { return Flushed::Stuck };
+        if self.failed || self.dirty || self.outbox.end != End::Open {
+            return Flushed::Stuck;
+        }
+        let Some(writer) = &self.writer else {
+            return if self.is_empty() { Flushed::Whole } else { Flushed::Stuck };
+        };
         while !self.outbox.waiting.is_empty() {
             let written = self.outbox.with_slices(|slices| writer.try_write(slices));
             match written.and_then(|written| self.outbox.advance(written)) {

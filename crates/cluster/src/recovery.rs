@@ -124,6 +124,8 @@ pub struct Restored {
     pub rooms: Vec<Room>,
     /// Its data, as it was handed in.
     pub data: Bytes,
+    /// When its credential ends, as it was handed in.
+    pub ends: Option<Instant>,
     /// What it has missed, in order; each ends in its offset.
     pub missed: Vec<(Offset, Packet)>,
 }
@@ -137,7 +139,7 @@ pub struct Stats {
     pub cut: u64,
     /// Sessions restored.
     pub restored: u64,
-    /// Sessions whose client did not come back in time.
+    /// Sessions whose client did not come back in time, or after its credential had ended.
     pub expired: u64,
     /// Sessions not kept: `sessions_max` or `data_bytes_max`.
     pub evicted: u64,
@@ -265,6 +267,13 @@ impl Store {
         }
     }
 
+    /// Sets when the credential of a session ends: from then on it is not restored.
+    pub fn set_end(&mut self, pid: &Pid, ends: Option<Instant>) {
+        if let Some(session) = self.sessions.get_mut(pid) {
+            session.ends = ends;
+        }
+    }
+
     /// Ends a session for good.
     pub fn forget(&mut self, pid: &Pid) {
         if let Some(absence) = self.sessions.remove(pid).and_then(|session| session.absence) {
@@ -281,6 +290,11 @@ impl Store {
             return None;
         };
         self.away.remove(&(absence.since, pid.clone()));
+        if self.sessions.get(pid).and_then(|session| session.ends).is_some_and(|ends| ends <= now) {
+            self.sessions.remove(pid);
+            self.stats.expired += 1;
+            return None;
+        }
         let Some((from, missed)) = self.missed(pid, offset) else {
             self.sessions.remove(pid);
             return None;
@@ -288,7 +302,13 @@ impl Store {
         let session = self.sessions.get_mut(pid)?;
         session.floor = from;
         self.stats.restored += 1;
-        Some(Restored { sid: session.sid, rooms: session.rooms(), data: absence.data, missed })
+        Some(Restored {
+            sid: session.sid,
+            rooms: session.rooms(),
+            data: absence.data,
+            ends: session.ends,
+            missed,
+        })
     }
 
     /// Goes on once more with a session that was given out by [`Store::restore`] and not used yet: what was said meanwhile was missed, too.

@@ -27,7 +27,10 @@ fn a_client_gets_its_session_and_exactly_what_it_has_missed() {
     let later = world.emit(&Selector::to("cellar").and_to("kitchen"), "while it was away");
 
     world.pass(Duration::from_secs(119));
-    let Restored { sid: id, rooms, data, missed: got } = world.restore("p", Some(&met)).unwrap();
+    let Restored { sid: id, rooms, data, missed: got, ends: None } = world.restore("p", Some(&met)).unwrap()
+    else {
+        panic!("a credential")
+    };
     assert_eq!((id, &*data), (sid(1), &b"data"[..]));
     assert_eq!(rooms, [Room::new(sid(1).as_str()), Room::new("kitchen")]);
     let expected: Vec<_> = missed.into_iter().chain([later]).collect();

@@ -51,7 +51,7 @@ pub struct RecoveryStats {
     pub packet_bytes: usize,
     /// Clients that went on where they were.
     pub restored: u64,
-    /// Sessions whose client did not come back within `max_disconnection_duration`.
+    /// Sessions whose client did not come back within `max_disconnection_duration`, or not before its credential ended.
     pub expired: u64,
     /// Sessions not kept, for `sessions_max` or `data_bytes_max`.
     pub evicted: u64,

@@ -343,10 +343,10 @@ impl Socket {
     }
 
     /// Lets its session wait for the client, if the reason allows it.
-    pub(crate) fn part(&self, reason: DisconnectReason) {
+    pub(crate) fn part(&self, reason: DisconnectReason, ends: Option<Instant>) {
         if let Some(pid) = self.0.profile.pid.get() {
             let data = self.0.profile.data.lock().clone();
-            self.0.hub.part(pid, reason, data.as_deref().map(RawValue::get));
+            self.0.hub.part(pid, reason, data.as_deref().map(RawValue::get), ends);
         }
     }
 

@@ -17,6 +17,8 @@ pub(super) struct Session {
     /// Up to here it is forgotten in which rooms the session was.
     pub(super) blind: Option<Offset>,
     pub(super) absence: Option<Absence>,
+    /// When its credential ends.
+    pub(super) ends: Option<Instant>,
     stays: Vec<Stay>,
 }
 
@@ -39,7 +41,7 @@ struct Stay {
 
 impl Session {
     pub(super) const fn new(sid: Sid, floor: Offset) -> Self {
-        Self { sid, floor, blind: None, absence: None, stays: Vec::new() }
+        Self { sid, floor, blind: None, absence: None, ends: None, stays: Vec::new() }
     }
 
     pub(super) fn join(&mut self, room: &Room, at: Offset) {

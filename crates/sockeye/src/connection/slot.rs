@@ -22,7 +22,7 @@ use sockeye_proto::socket::packet::Kind;
 use std::collections::VecDeque;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 /// One socket and its work.
 pub(super) struct Slot {
@@ -78,6 +78,13 @@ pub(super) struct Ground<'a> {
 
 /// What a client hears whose guard panicked.
 const GUARD_PANICKED: &str = "internal error";
+
+impl Expiry {
+    /// An end, of which there is to be word that long before.
+    pub(super) fn new(at: Instant, notice: Duration) -> Self {
+        Self { at, notice_at: Some(at.checked_sub(notice).unwrap_or(at)) }
+    }
+}
 
 impl Slot {
     /// A socket that its namespace's guards have not seen yet, or only the first `passed` of them need not see.
@@ -253,7 +260,7 @@ impl Slot {
                     let failure = unharmed(|| hook(self.socket.clone(), reason)).flatten();
                     failure.into_iter().for_each(|error| self.fail(error));
                 }
-                self.socket.part(reason);
+                self.socket.part(reason, self.ends());
                 self.socket.close();
                 if self.realm.handlers.on_disconnect.is_some() {
                     self.waiting.push_back(Job::Disconnected(reason));
@@ -268,6 +275,11 @@ impl Slot {
             Some(hook) => drop(unharmed(|| hook(&self.socket, error))),
             None => tracing::warn!(nsp = %self.nsp(), %error, "handler failed"),
         }
+    }
+
+    /// When its credential ends.
+    fn ends(&self) -> Option<Instant> {
+        self.expiry.map(|expiry| expiry.at)
     }
 
     /// The name of its namespace.
@@ -293,7 +305,7 @@ impl Drop for Slot {
             self.socket.hub().forget(&claim.pid);
         }
         if self.state == State::Entered {
-            self.socket.part(DisconnectReason::TransportClose);
+            self.socket.part(DisconnectReason::TransportClose, self.ends());
         }
         self.socket.close();
     }

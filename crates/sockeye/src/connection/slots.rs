@@ -128,10 +128,16 @@ impl Slots {
                 passed = realm.handlers.guards.len();
             }
         }
+        // Guards may be skipped, and a credential ends nevertheless.
+        let ends = claim.as_ref().and_then(|claim| claim.ends);
         let mut slot = Slot::new(realm, socket, stay, claim, passed);
+        slot.expiry = ends.map(|at| Expiry::new(at, config.expiry_notice));
         slot.advance(ground, cx);
         if !slot.is_done() {
             self.slots.push(slot);
+        }
+        if ends.is_some() {
+            self.schedule();
         }
     }
 
@@ -269,7 +275,7 @@ impl Slots {
     /// Sets when the credential of a socket ends.
     pub(super) fn expire(&mut self, id: Sid, at: Option<Instant>, notice: Duration) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.socket.sid() == id) {
-            slot.expiry = at.map(|at| Expiry { at, notice_at: Some(at.checked_sub(notice).unwrap_or(at)) });
+            slot.expiry = at.map(|at| Expiry::new(at, notice));
         }
         self.schedule();
     }

@@ -8,13 +8,14 @@ use sockeye_cluster::recovery::without_offset;
 use sockeye_cluster::{Pid, Room};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::DisconnectReason;
+use std::time::Instant;
 
 impl Hub {
     /// Takes the session of a client that comes back, if it can go on. Until the socket is listed by [`Hub::resume`] nobody else gets it.
     pub(crate) fn claim(&self, pid: &str, offset: Option<String>) -> Option<Claim> {
         let pid = Pid::new(pid);
         let restored = self.sessions()?.change(|store| store.restore(&pid, offset.as_deref(), now()))?;
-        Some(Claim { pid, offset, sid: restored.sid, data: restored.data.to_vec() })
+        Some(Claim { pid, offset, sid: restored.sid, data: restored.data.to_vec(), ends: restored.ends })
     }
 
     /// Encodes an event for a socket that has no session yet.
@@ -71,13 +72,24 @@ impl Hub {
         true
     }
 
-    /// Keeps the session of a socket that ends for that reason, or ends it too.
-    pub(crate) fn part(&self, pid: &Pid, reason: DisconnectReason, data: Option<&str>) {
+    /// Keeps the session of a socket that ends for that reason, or ends it too. Its credential is good until `ends`.
+    pub(crate) fn part(
+        &self,
+        pid: &Pid,
+        reason: DisconnectReason,
+        data: Option<&str>,
+        ends: Option<Instant>,
+    ) {
         let Some(sessions) = self.sessions() else { return };
         let data = data.unwrap_or_default().to_owned();
         sessions.change(|store| {
             store.handle_timeout(now());
-            if is_recoverable(reason) { store.close(pid, data.into(), now()) } else { store.forget(pid) }
+            if is_recoverable(reason) {
+                store.close(pid, data.into(), now());
+                store.set_end(pid, ends);
+            } else {
+                store.forget(pid);
+            }
         });
     }
 

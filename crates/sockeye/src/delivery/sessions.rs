@@ -28,6 +28,8 @@ pub(crate) struct Claim {
     pub(crate) sid: Sid,
     /// The data of its socket, as JSON.
     pub(crate) data: Vec<u8>,
+    /// When its credential ends.
+    pub(crate) ends: Option<Instant>,
 }
 
 impl Sessions {

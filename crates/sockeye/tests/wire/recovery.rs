@@ -162,6 +162,27 @@ async fn what_a_guard_says_is_no_offset() {
 }
 
 #[tokio::test]
+async fn a_credential_ends_though_its_guard_is_skipped() {
+    let (host, mut log) = host(Recovery::default()).await;
+    let mut pids = Vec::new();
+    for left_to_live in [1000, 150] {
+        let client = Client::enter(&host).await;
+        entered(&mut log, false).await.expire_in(Duration::from_millis(left_to_live));
+        // Said to the same connection, and later.
+        host.settle().await;
+        pids.push(client.pid.clone());
+        drop(client);
+        left(&mut log).await;
+    }
+    let (mut client, _) = back(&host, &pids[0], None).await;
+    entered(&mut log, true).await;
+    assert_eq!(client.text().await, "41");
+    assert_eq!(left(&mut log).await, DisconnectReason::ServerNamespaceDisconnect);
+    back(&host, &pids[1], None).await;
+    entered(&mut log, false).await;
+}
+
+#[tokio::test]
 async fn each_limit_is_counted_by_what_became_of_the_client() {
     let with = |change: fn(&mut Recovery)| {
         let mut recovery = Recovery::default();

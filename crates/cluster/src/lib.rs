@@ -2,11 +2,12 @@
 //! number, no backend.
 //!
 //! [`Node`] is one server's part in the cluster. [`mesh::Mesh`] finds the other processes of a machine and keeps a
-//! connection to each (`docs/mesh.md`). [`recovery::Store`] keeps what clients miss while they are away. [`wire`] holds
+//! connection to each (`docs/mesh.md`). [`directory::Directory`] knows who owns which sids on other machines. [`recovery::Store`] keeps what clients miss while they are away. [`wire`] holds
 //! the official formats byte by byte. [`adapter`] is the contract of whatever carries messages between machines.
 
 pub mod adapter;
 mod address;
+pub mod directory;
 pub mod mesh;
 mod message;
 mod name;

@@ -61,8 +61,9 @@ async fn a_session_of_node_is_taken_here_and_one_of_ours_there() {
     let Some(mut node) = Node::start(redis.port, "streams").await else { return };
     let peer = Peer::open(&redis, "redis+streams", "").await;
     peer.counts(2).await;
+    node.order(json!({"do": "who"})).await;
+    let connected = node.until("connected").await;
     node.order(json!({"do": "emit", "args": ["met"]})).await;
-    let connected = node_is_connected(&mut node).await;
     let (pid, sid) =
         (connected["pid"].as_str().expect("a pid"), connected["connected"].as_str().expect("an id"));
     let met = node.until("heard").await["heard"][1].as_str().expect("an offset").to_owned();
@@ -76,6 +77,9 @@ async fn a_session_of_node_is_taken_here_and_one_of_ours_there() {
     peer.publish(vec![event(Selector::all().and_except("kitchen"), r#"["not"]"#)]).await;
     node.obeys(json!({"do": "emit", "rooms": ["kitchen"], "args": ["three", {"$bin": "0a"}]})).await;
 
+    // Official servers do not wait for what they write.
+    wait_for(|| redis.cli(&["exists", &format!("sio:session:{pid}")]).trim() == "1").await;
+    wait_for(|| redis.cli(&["xlen", "socket.io"]).trim() == "5").await;
     let sessions = peer.channel.sessions().expect("sessions are kept");
     let returned = taken(sessions.take(&pid.into(), Some(&met)).await.expect("redis answers"));
     let session = returned.session;
@@ -386,10 +390,13 @@ impl Peer {
     }
 }
 
-async fn node_is_connected(node: &mut Node) -> Value {
-    // It said so before it was ready, or the client is asked about it.
-    node.order(json!({"do": "who"})).await;
-    node.until("connected").await
+async fn wait_for(is_so: impl Fn() -> bool) {
+    let waiting = async {
+        while !is_so() {
+            tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.expect("it is so in time");
 }
 
 fn taken<T>(returned: Option<T>) -> T {

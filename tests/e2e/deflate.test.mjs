@@ -33,6 +33,32 @@ for (const [name, args, agreed] of [
       }
     });
 
+    for (const offer of [
+      { serverMaxWindowBits: 10 },
+      { clientMaxWindowBits: 10 },
+      { serverMaxWindowBits: 9, clientMaxWindowBits: 9 },
+      { serverNoContextTakeover: true },
+      { clientNoContextTakeover: true, clientMaxWindowBits: 15 },
+      { serverNoContextTakeover: true, clientNoContextTakeover: true, serverMaxWindowBits: 12 },
+    ]) {
+      test(`ws: what is offered with ${JSON.stringify(offer)} is agreed upon and kept`, async () => {
+        const target = await conformance({ engine: true, args });
+        try {
+          const url = `${target.url.replace("http", "ws")}/engine.io/?EIO=4&transport=websocket`;
+          const [offered, plain] = await Promise.all([
+            echoes(new WebSocket(url, { perMessageDeflate: { threshold: 0, ...offer } })),
+            echoes(new WebSocket(url, { perMessageDeflate: false })),
+          ]);
+          assert.match(offered.answer, /^permessage-deflate/);
+          if (offer.serverNoContextTakeover) assert.match(offered.answer, /server_no_context_takeover/);
+          if (offer.serverMaxWindowBits) assert.ok(Number(/server_max_window_bits=(\d+)/.exec(offered.answer)[1]) <= offer.serverMaxWindowBits, offered.answer);
+          assert.ok(offered.read < plain.read / 4, `got ${offered.read} of ${plain.read} bytes: ${offered.answer}`);
+        } finally {
+          await target.stop();
+        }
+      });
+    }
+
     test("socket.io-client: a hundred acks with text and binary, after an upgrade too", async () => {
       const target = await conformance({ args });
       const traffic = {};

@@ -11,16 +11,26 @@ const PYTHON = join(ROOT, "tests/.venv/bin/python");
 const run = promisify(execFile);
 
 describe("python-socketio", { skip: existsSync(PYTHON) ? false : "tests/.venv is missing: ./test makes it" }, () => {
-  let target;
-  before(async () => (target = await up({ workers: REFERENCE ? 1 : 2 })));
-  after(() => target?.stop());
+  const targets = {};
+  before(async () => {
+    for (const app of ["contract", "features", "msgpack"]) targets[app] = await up({ app, workers: REFERENCE ? 1 : 2 });
+  });
+  after(async () => {
+    for (const target of Object.values(targets)) await target.stop();
+  });
 
   for (const kind of ["sync", "asyncio"]) {
     for (const transport of ["polling", "websocket", "default"]) {
       test(`the ${kind} client (${transport}) gets acks, binary, broadcasts and rooms whole`, async (t) => {
-        const { stdout } = await run(PYTHON, [join(ROOT, "tests/python/contract.py"), target.url, kind, transport], { timeout: 100_000 });
+        const { stdout } = await run(PYTHON, [join(ROOT, "tests/python/contract.py"), targets.contract.url, kind, transport], { timeout: 100_000 });
         t.diagnostic(stdout.trim());
       });
+
+      for (const [app, serializer] of [["features", "default"], ["msgpack", "msgpack"]]) {
+        test(`the ${kind} client (${transport}, ${serializer} serializer) asks, answers and is found`, async () => {
+          await run(PYTHON, [join(ROOT, "tests/python/features.py"), targets[app].url, kind, transport, serializer], { timeout: 100_000 });
+        });
+      }
     }
   }
 });

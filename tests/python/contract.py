@@ -14,6 +14,7 @@ import socketio
 
 CLIENTS = 10
 WITHIN_S = 20
+EVENTS = ("auth", "message-back", "echo", "broadcast", "room", "broadcast-others")
 ROWS = [
     [1, "2", {"3": ["4", None, True]}],
     ["ünïcødé 🐟 \u2028"],
@@ -27,15 +28,16 @@ ROWS = [
 class Client:
     """One stock client behind coroutines."""
 
-    def __init__(self, kind, transport):
+    def __init__(self, kind, transport, serializer="default", events=EVENTS, namespace="/"):
         self.asyncio = kind == "asyncio"
         self.transport = transport
-        self.socket = (socketio.AsyncClient if self.asyncio else socketio.Client)(reconnection=False)
+        self.namespace = namespace
+        self.socket = (socketio.AsyncClient if self.asyncio else socketio.Client)(reconnection=False, serializer=serializer)
         self.heard = {}
         self.loop = asyncio.get_running_loop()
-        for event in ("auth", "message-back", "echo", "broadcast", "room", "broadcast-others"):
+        for event in events:
             self.listen(event)
-        self.socket.on("question", self.answer())
+        self.socket.on("question", self.answer(), namespace=namespace)
         self.reasons = []
         if self.asyncio:
             async def ended(reason):
@@ -43,7 +45,7 @@ class Client:
         else:
             def ended(reason):
                 self.reasons.append(reason)
-        self.socket.on("disconnect", ended)
+        self.socket.on("disconnect", ended, namespace=namespace)
 
     def listen(self, event):
         box = self.heard[event] = asyncio.Queue()
@@ -53,20 +55,21 @@ class Client:
         else:
             def handler(*args):
                 self.loop.call_soon_threadsafe(box.put_nowait, list(args))
-        self.socket.on(event, handler)
+        self.socket.on(event, handler, namespace=self.namespace)
 
     def answer(self):
         if self.asyncio:
-            async def handler(x):
-                return {"heard": x}
+            async def handler(*args):
+                return {"heard": args[-1]} if args else "heard"
         else:
-            def handler(x):
-                return {"heard": x}
+            def handler(*args):
+                return {"heard": args[-1]} if args else "heard"
         return handler
 
-    async def connect(self, url):
+    async def connect(self, url, auth=None):
         transports = None if self.transport == "default" else [self.transport]
-        await self.do(self.socket.connect, url, auth={"token": "äbc"}, transports=transports, wait_timeout=WITHIN_S)
+        auth = auth or {"token": "äbc"}
+        await self.do(self.socket.connect, url, auth=auth, transports=transports, namespaces=[self.namespace], wait_timeout=WITHIN_S)
 
     async def do(self, method, *args, **named):
         if self.asyncio:
@@ -74,10 +77,10 @@ class Client:
         return await asyncio.to_thread(method, *args, **named)
 
     async def emit(self, event, *args):
-        await self.do(self.socket.emit, event, args)
+        await self.do(self.socket.emit, event, args, namespace=self.namespace)
 
     async def call(self, event, *args):
-        return await self.do(self.socket.call, event, args, timeout=WITHIN_S)
+        return await self.do(self.socket.call, event, args, timeout=WITHIN_S, namespace=self.namespace)
 
     async def next(self, event):
         return await asyncio.wait_for(self.heard[event].get(), WITHIN_S)
@@ -120,6 +123,29 @@ async def rooms_hold(clients):
     assert outsider.heard["room"].empty() and outsider.heard["broadcast-others"].empty()
 
 
+async def a_namespace_is_apart(url, kind, transport, main):
+    custom = Client(kind, transport, namespace="/custom")
+    await custom.connect(url)
+    assert await custom.next("auth") == [{"token": "äbc"}]
+    await custom.emit("broadcast", b"custom")
+    assert await custom.next("broadcast") == [b"custom"]
+    await acks_and_binary_come_back_whole(custom)
+    await main.call("echo-ack", "flush")
+    assert main.heard["broadcast"].empty()
+    await custom.close()
+
+
+async def the_refused_hear_why(url, kind, transport):
+    refused = Client(kind, transport)
+    refused.listen("connect_error")
+    heard = refused.heard["connect_error"]
+    try:
+        await refused.connect(url, auth={"deny": "not you"})
+        raise AssertionError("it was let in")
+    except socketio.exceptions.ConnectionError:
+        assert (await asyncio.wait_for(heard.get(), WITHIN_S))[0] == {"message": "not you", "data": {"denied": True}}
+
+
 async def main(url, kind, transport):
     clients = [Client(kind, transport) for _ in range(CLIENTS)]
     await asyncio.gather(*(client.connect(url) for client in clients))
@@ -131,6 +157,8 @@ async def main(url, kind, transport):
     await acks_and_binary_come_back_whole(clients[0])
     await everyone_hears_everyone(clients)
     await rooms_hold(clients)
+    await a_namespace_is_apart(url, kind, transport, clients[0])
+    await the_refused_hear_why(url, kind, transport)
     assert all(client.reasons == [] for client in clients)
     await clients[0].emit("kick")
     while not clients[0].reasons:

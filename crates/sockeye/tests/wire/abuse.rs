@@ -1,6 +1,7 @@
 //! Abuse, bounded: whatever strangers do, memory stays flat, nobody panics, healthy clients are served, and it is counted.
 //!
-//! One round is short. `SOCKEYE_ABUSE_ROUNDS` asks for more, as `./test --long` does.
+//! One round is short. `SOCKEYE_ABUSE_ROUNDS` asks for more, as `./test --long` does. How long healthy clients wait meanwhile is measured by
+//! `bench/run --abuse`.
 
 use crate::harness::{Client, Host, POLLING, WEBSOCKET, handshake_head, read_head, within};
 use sockeye::{Config, Event, EventsExcess, Limit, Namespace, Server};
@@ -11,9 +12,6 @@ use tokio::sync::oneshot;
 
 /// How much more memory the program may hold after the last round than after the first.
 const GROWTH_MAX_KB: usize = 24 << 10;
-
-/// The longest that one of a hundred answers may take, on a machine that runs other tests beside this one.
-const P99_MAX: Duration = Duration::from_secs(1);
 
 const BOGUS_SIDS: u64 = 10_000;
 
@@ -35,7 +33,6 @@ async fn abuse_is_bounded_and_counted_and_harms_no_healthy_client() {
     let stats = host.handle.stats();
     println!("p99 {p99:?}, resident {before} kB, then {after} kB; {stats:?}");
     assert!(after < before + GROWTH_MAX_KB, "{before} kB became {after} kB");
-    assert!(p99 < P99_MAX, "{p99:?}");
     let times = rounds + 1;
     assert_eq!(stats.refusals[1].2, BOGUS_SIDS * times);
     for (limit, least) in [

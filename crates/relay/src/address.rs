@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use tokio::net::TcpStream;
 
+use crate::secret::Secret;
 use crate::socket::Socket;
 
 /// Names the place where an upstream listens.
@@ -17,12 +18,14 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a Unix stream socket.
     Unix(PathBuf),
+    /// The port of a node of ours, with a [`Secret`] of the configuration.
+    Node(SocketAddr),
 }
 
 impl Address {
     /// Connects within `limit`.
-    pub(crate) async fn connect(&self, limit: Duration) -> io::Result<Socket> {
-        match tokio::time::timeout(limit, self.dial()).await {
+    pub(crate) async fn connect(&self, limit: Duration, secret: Option<&Secret>) -> io::Result<Socket> {
+        match tokio::time::timeout(limit, self.dial(secret)).await {
             Ok(connected) => connected,
             Err(_elapsed) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -31,11 +34,15 @@ impl Address {
         }
     }
 
-    async fn dial(&self) -> io::Result<Socket> {
+    async fn dial(&self, secret: Option<&Secret>) -> io::Result<Socket> {
         match self {
-            Self::Tcp(address) => {
-                let stream = TcpStream::connect(address).await?;
-                stream.set_nodelay(true)?;
+            Self::Tcp(address) => dial_tcp(*address).await.map(Socket::Tcp),
+            Self::Node(address) => {
+                let no_secret = || io::Error::new(io::ErrorKind::InvalidInput, "there is no node_secret");
+                let secret = secret.ok_or_else(no_secret)?;
+                let mut stream = dial_tcp(*address).await?;
+                let met = secret.dial(&mut stream).await;
+                met.map_err(|error| io::Error::new(error.kind(), format!("the node at {address}: {error}")))?;
                 Ok(Socket::Tcp(stream))
             }
             #[cfg(unix)]
@@ -44,6 +51,12 @@ impl Address {
             Self::Unix(_) => Err(io::ErrorKind::Unsupported.into()),
         }
     }
+}
+
+async fn dial_tcp(address: SocketAddr) -> io::Result<TcpStream> {
+    let stream = TcpStream::connect(address).await?;
+    stream.set_nodelay(true)?;
+    Ok(stream)
 }
 
 /// Connects to a Unix socket; where the listener's backlog is full the kernel answers `EAGAIN` and offers nothing to wait for, so this asks
@@ -66,7 +79,7 @@ async fn dial_unix(path: &std::path::Path) -> io::Result<Socket> {
 impl fmt::Display for Address {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Tcp(address) => write!(f, "{address}"),
+            Self::Tcp(address) | Self::Node(address) => write!(f, "{address}"),
             Self::Unix(path) => write!(f, "unix:{}", path.display()),
         }
     }

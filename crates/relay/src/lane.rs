@@ -41,7 +41,7 @@ pub(crate) enum Unanswered {
 impl Lane {
     /// Connects.
     pub(crate) async fn connect(address: &Address, config: &Config) -> io::Result<Box<Self>> {
-        let socket = address.connect(config.connect_time_max).await?;
+        let socket = address.connect(config.connect_time_max, config.node_secret.as_ref()).await?;
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(config.buffer_bytes_max.max(BUFFER_BYTES_MIN) as usize)
             .handshake(TokioIo::new(socket))

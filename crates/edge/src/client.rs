@@ -12,7 +12,7 @@ use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sockeye_link::Connection;
 use sockeye_proto::engine::Refusal;
-use sockeye_proto::http::{Head, Status};
+use sockeye_proto::http::{Head, Status, ends_head};
 use sockeye_relay::{Origin, Rewind};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -84,7 +84,7 @@ impl Client {
         let mut seen = 0_usize;
         loop {
             // Parsed when there is something, and again only when an empty line has come: a slow client costs no more than a fast one.
-            if !read.is_empty() && (seen == 0 || ends_a_line_twice(&read[seen.saturating_sub(3)..])) {
+            if !read.is_empty() && (seen == 0 || ends_head(&read[seen.saturating_sub(3)..])) {
                 match Head::parse(read) {
                     Ok(Status::Complete((_, length))) if length > limit => return Err(NoHead::TooLarge),
                     Ok(Status::Complete((head, _))) => return Ok(self.classify(&head)),
@@ -205,11 +205,6 @@ impl Client {
 async fn told(draining: &mut watch::Receiver<bool>) {
     // An error means that the edge is gone, which is the same to a connection.
     let _ = draining.wait_for(|draining| *draining).await;
-}
-
-/// Whether an empty line lies in `bytes`, with or without carriage returns.
-fn ends_a_line_twice(bytes: &[u8]) -> bool {
-    bytes.windows(2).any(|pair| pair == b"\n\n") || bytes.windows(3).any(|triple| triple == b"\n\r\n")
 }
 
 /// Says a last word and closes, in an order that lets the client read it: what it still sends is taken for a while, since a socket closed with

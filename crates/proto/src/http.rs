@@ -25,8 +25,22 @@ const HEADERS_USUAL: usize = 16;
 pub struct Head<'a> {
     method: &'a str,
     target: &'a str,
+    /// Where the `?` of the target stands, or its end.
+    path_end: usize,
     minor_version: u8,
+    /// Which of the fields that frame a request there are: they are asked for with each one, and most have none of them.
+    framing: Framing,
     headers: SmallVec<[Header<'a>; HEADERS_USUAL]>,
+}
+
+/// Which fields there are.
+#[derive(Clone, Copy, Debug, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "four fields, each there or not")]
+struct Framing {
+    length: bool,
+    encoding: bool,
+    connection: bool,
+    upgrade: bool,
 }
 
 /// How the end of a request's body is found: RFC 9112 §6.3.
@@ -55,9 +69,12 @@ impl<'a> Head<'a> {
             Err(httparse::Error::TooManyHeaders) => return Err(HeadError::TooManyHeaders),
             Err(_) => return Err(HeadError::Malformed),
         };
+        let target = request.path.ok_or(HeadError::Malformed)?;
         let head = Self {
             method: request.method.ok_or(HeadError::Malformed)?,
-            target: request.path.ok_or(HeadError::Malformed)?,
+            target,
+            path_end: memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len()),
+            framing: Framing::of(request.headers),
             minor_version: request.version.ok_or(HeadError::Malformed)?,
             headers: SmallVec::from_slice(request.headers),
         };
@@ -80,13 +97,13 @@ impl<'a> Head<'a> {
     /// The target up to the `?`, not decoded.
     #[must_use]
     pub fn path(&self) -> &'a str {
-        self.target.split_once('?').map_or(self.target, |(path, _)| path)
+        &self.target[..self.path_end]
     }
 
     /// The target after the `?`, not decoded; empty where there is none.
     #[must_use]
     pub fn query_string(&self) -> &'a str {
-        self.target.split_once('?').map_or("", |(_, query)| query)
+        self.target.get(self.path_end + 1..).unwrap_or_default()
     }
 
     /// The decoded value of the first pair called `name` of the query.
@@ -115,14 +132,17 @@ impl<'a> Head<'a> {
     /// Whether the connection may carry another request after this one: RFC 9112 §9.3.
     #[must_use]
     pub fn keeps_alive(&self) -> bool {
-        self.is_http11() && !self.has_token("connection", "close")
+        self.is_http11() && !(self.framing.connection && self.has_token("connection", "close"))
     }
 
     /// How the end of the body is found.
     #[must_use]
     pub fn body_length(&self) -> BodyLength {
-        if self.values("transfer-encoding").next().is_some() {
+        if self.framing.encoding {
             return BodyLength::Unknown;
+        }
+        if !self.framing.length {
+            return BodyLength::None;
         }
         match self.header("content-length").map(str::parse) {
             None => BodyLength::None,
@@ -134,7 +154,7 @@ impl<'a> Head<'a> {
     /// Whether the client wants a WebSocket, in order or not: RFC 6455 §4.1.
     #[must_use]
     pub fn asks_for_websocket(&self) -> bool {
-        self.is_http11() && handshake::is_asked(|name| self.values(name))
+        self.framing.upgrade && self.is_http11() && handshake::is_asked(|name| self.values(name))
     }
 
     /// Whether this is a WebSocket handshake that a server may answer with 101: RFC 6455 §4.2.1.
@@ -169,6 +189,9 @@ impl<'a> Head<'a> {
     // RFC 9112 §6.3: the length of a body must have one meaning. (obs-fold and a space before the colon are
     // refused by the parser itself, RFC 9112 §5.1 and §5.2.)
     fn refuse_smuggling(&self) -> Result<(), HeadError> {
+        if !self.framing.length && !self.framing.encoding {
+            return Ok(());
+        }
         let mut lengths = self.values("content-length");
         let length = lengths.next();
         if lengths.next().is_some() {
@@ -177,10 +200,26 @@ impl<'a> Head<'a> {
         if length.is_some_and(|digits| digits.is_empty() || !digits.iter().all(u8::is_ascii_digit)) {
             return Err(HeadError::InvalidLength);
         }
-        if self.values("transfer-encoding").next().is_none() {
+        if !self.framing.encoding {
             return Ok(());
         }
         if length.is_some() || !self.is_http11() { Err(HeadError::AmbiguousLength) } else { Ok(()) }
+    }
+}
+
+impl Framing {
+    fn of(headers: &[Header<'_>]) -> Self {
+        let mut framing = Self::default();
+        for Header { name, .. } in headers {
+            match name.len() {
+                7 => framing.upgrade |= name.eq_ignore_ascii_case("upgrade"),
+                10 => framing.connection |= name.eq_ignore_ascii_case("connection"),
+                14 => framing.length |= name.eq_ignore_ascii_case("content-length"),
+                17 => framing.encoding |= name.eq_ignore_ascii_case("transfer-encoding"),
+                _ => {}
+            }
+        }
+        framing
     }
 }
 
@@ -224,10 +263,33 @@ pub fn query_param<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
 
 /// All pairs of a query, decoded, in their order.
 pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    query.split('&').filter(|pair| !pair.is_empty()).map(|pair| {
-        let (key, value) = pair.split_once('=').unwrap_or((pair, ""));
-        (decode(key), decode(value))
+    // Nearly all queries are plain; searching each part for what is to be decoded would cost more than all the rest.
+    let is_plain = memchr::memchr2(b'%', b'+', query.as_bytes()).is_none();
+    let mut rest = Some(query);
+    std::iter::from_fn(move || {
+        loop {
+            let text = rest?;
+            let (pair, after) = cut(text, b'&');
+            rest = after;
+            if !pair.is_empty() {
+                let (key, value) = cut(pair, b'=');
+                let value = value.unwrap_or_default();
+                return Some(if is_plain {
+                    (Cow::Borrowed(key), Cow::Borrowed(value))
+                } else {
+                    (decode(key), decode(value))
+                });
+            }
+        }
     })
+}
+
+/// What stands before the first `byte`, which is ASCII, and what stands behind it.
+fn cut(text: &str, byte: u8) -> (&str, Option<&str>) {
+    match text.as_bytes().iter().position(|&found| found == byte) {
+        Some(at) => (&text[..at], Some(&text[at + 1..])),
+        None => (text, None),
+    }
 }
 
 fn decode(text: &str) -> Cow<'_, str> {

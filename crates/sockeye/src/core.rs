@@ -17,9 +17,11 @@ use sockeye_proto::sid::{Sid, Tag};
 use sockeye_proto::socket::client::Limits;
 use sockeye_proto::ws::deflate::{Answer, Budget};
 use std::collections::HashMap;
+use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::Instant;
+use tokio::sync::Notify;
 
 /// What an engine-only server does with messages.
 pub(crate) type OnMessage = Arc<dyn Fn(&crate::engine::Client, crate::engine::Message<'_>) + Send + Sync>;
@@ -55,7 +57,10 @@ pub(crate) struct Core {
     /// Who brings mail to sockets.
     pub(crate) carriers: Carriers,
     sessions: Sessions,
-    telling: Mutex<()>,
+    /// The load is another than the one that was told.
+    load_changed: Notify,
+    /// The last connection is over, for now.
+    quiet: Notify,
     closing: AtomicBool,
 }
 
@@ -97,7 +102,8 @@ impl Core {
             counters: Counters::default(),
             strangers: Strangers::new(Instant::now()),
             sessions: Sessions(std::array::from_fn(|_| Mutex::default())),
-            telling: Mutex::new(()),
+            load_changed: Notify::new(),
+            quiet: Notify::new(),
             closing: AtomicBool::new(false),
         })
     }
@@ -159,7 +165,9 @@ impl Core {
         }
         drop(shard);
         if gone.is_some() {
-            self.counters.sessions.fetch_sub(1, Ordering::Relaxed);
+            if self.counters.sessions.fetch_sub(1, Ordering::AcqRel) == 1 {
+                self.quiet.notify_waiters();
+            }
             self.report_load();
         }
     }
@@ -195,10 +203,25 @@ impl Core {
         Working(Arc::clone(self))
     }
 
-    /// Whether every session, every handler and every farewell is over.
-    pub(crate) fn is_quiet(&self) -> bool {
-        self.counters.sessions.load(Ordering::Relaxed) == 0
-            && self.counters.connections.load(Ordering::Relaxed) == 0
+    /// Waits until every session, every handler and every farewell is over. A server that closes begins none.
+    ///
+    /// # Cancel safety
+    /// It only waits.
+    pub(crate) async fn quiet(&self) {
+        let mut notified = pin!(self.quiet.notified());
+        loop {
+            notified.as_mut().enable();
+            if self.is_quiet() {
+                return;
+            }
+            notified.as_mut().await;
+            notified.set(self.quiet.notified());
+        }
+    }
+
+    fn is_quiet(&self) -> bool {
+        self.counters.sessions.load(Ordering::Acquire) == 0
+            && self.counters.connections.load(Ordering::Acquire) == 0
     }
 
     /// Whether the server takes no more sessions.
@@ -224,11 +247,26 @@ impl Core {
         self.report_load();
     }
 
-    /// Tells the supervisor how many sessions there are, if there is one.
+    /// Has the supervisor told how many sessions there are, if there is one.
     pub(crate) fn report_load(&self) {
+        self.load_changed.notify_one();
+    }
+
+    /// Tells the supervisor how many sessions there are, whenever that changes. One task tells, so an older pair of numbers never
+    /// overtakes a newer one; what changes while it is at work is told once.
+    ///
+    /// # Cancel safety
+    /// A change may go untold.
+    pub(crate) async fn tell_load_changes(&self) {
+        loop {
+            self.load_changed.notified().await;
+            self.tell_load();
+        }
+    }
+
+    /// Tells the supervisor how many sessions there are.
+    pub(crate) fn tell_load(&self) {
         if let Some(reporter) = self.reporter.get() {
-            // Read and told under one lock: an older pair of numbers must not overtake a newer one.
-            let _telling = self.telling.lock();
             let arrived = self.counters.arrived.load(Ordering::Relaxed);
             reporter.load(self.counters.sessions.load(Ordering::Relaxed), arrived);
         }
@@ -237,7 +275,9 @@ impl Core {
 
 impl Drop for Working {
     fn drop(&mut self) {
-        self.0.counters.connections.fetch_sub(1, Ordering::Relaxed);
+        if self.0.counters.connections.fetch_sub(1, Ordering::AcqRel) == 1 {
+            self.0.quiet.notify_waiters();
+        }
     }
 }
 

@@ -5,7 +5,6 @@ use bytes::Bytes;
 use http::header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING};
 use http::{HeaderMap, HeaderName, HeaderValue, Response, StatusCode};
 use sockeye_relay::Body;
-use std::io::Write as _;
 
 /// An answer to a plain request.
 #[derive(Debug)]
@@ -60,11 +59,14 @@ impl HttpAnswer {
     /// The head as bytes, with room for `spare` more behind it. The headers stand as hyper would write them.
     pub(crate) fn head(&self, keeps_alive: bool, spare: usize) -> Vec<u8> {
         let mut out = Vec::with_capacity(HEAD_USUAL + spare);
-        out.extend_from_slice(b"HTTP/1.1 ");
-        out.extend_from_slice(self.status.as_str().as_bytes());
-        out.push(b' ');
-        out.extend_from_slice(self.status.canonical_reason().unwrap_or_default().as_bytes());
-        out.extend_from_slice(b"\r\n");
+        if self.status == StatusCode::OK {
+            out.extend_from_slice(b"HTTP/1.1 200 OK\r\n");
+        } else {
+            let reason = self.status.canonical_reason().unwrap_or_default();
+            for part in ["HTTP/1.1 ", self.status.as_str(), " ", reason, "\r\n"] {
+                out.extend_from_slice(part.as_bytes());
+            }
+        }
         out.extend_from_slice(self.lines.as_bytes());
         // Framing is the connection's business, whatever a hook says.
         let ours = [CONTENT_LENGTH, TRANSFER_ENCODING, CONNECTION];
@@ -76,8 +78,9 @@ impl HttpAnswer {
         if !keeps_alive {
             out.extend_from_slice(b"connection: close\r\n");
         }
-        // Into memory, so it cannot fail.
-        drop(write!(out, "content-length: {}\r\n", self.body.len()));
+        out.extend_from_slice(b"content-length: ");
+        append_decimal(self.body.len(), &mut out);
+        out.extend_from_slice(b"\r\n");
         if !self.more.contains_key(DATE) {
             date::append_line(&mut out);
         }
@@ -89,6 +92,17 @@ impl HttpAnswer {
 /// Bytes of the heads that are usual.
 const HEAD_USUAL: usize = 224;
 
+fn append_decimal(mut number: usize, out: &mut Vec<u8>) {
+    let mut digits = [b'0'; 20];
+    let mut begin = digits.len();
+    while begin == digits.len() || number > 0 {
+        begin -= 1;
+        digits[begin] = b"0123456789"[number % 10];
+        number /= 10;
+    }
+    out.extend_from_slice(&digits[begin..]);
+}
+
 fn append_lines(lines: &'static str, headers: &mut HeaderMap) {
     for (name, value) in lines.split_terminator("\r\n").filter_map(|line| line.split_once(": ")) {
         headers.append(HeaderName::from_static(name), HeaderValue::from_static(value));
@@ -98,6 +112,17 @@ fn append_lines(lines: &'static str, headers: &mut HeaderMap) {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn lengths_are_decimal() {
+        for (number, text) in
+            [(0, "0"), (9, "9"), (10, "10"), (1_234_567, "1234567"), (usize::MAX, "18446744073709551615")]
+        {
+            let mut out = Vec::new();
+            append_decimal(number, &mut out);
+            assert_eq!(out, text.as_bytes());
+        }
+    }
 
     #[test]
     fn an_answer_says_the_same_on_either_way() {

@@ -87,7 +87,11 @@ impl Inquiry {
             handshake: (opens || site.doors.adds_headers())
                 .then(|| Handshake::new(asked.head(), caller.peer)),
             old_browser: is_old_browser(asked.values("user-agent").next().unwrap_or_default()),
-            encoding: site.press.preferred(asked.values("accept-encoding")),
+            encoding: if ask.method == "GET" {
+                site.press.preferred(asked.values("accept-encoding"))
+            } else {
+                None
+            },
             binary: asked.values("content-type").next() == Some(b"application/octet-stream"),
             origin: cors.and_then(|_| asked.value("origin")),
             route,

@@ -4,6 +4,7 @@
 //! ([`Broadcast`]); what it says and hears is any `serde` type ([`Payload`], [`Args`]).
 
 mod accept;
+mod accepting;
 mod acks;
 mod answers;
 mod asked;

@@ -1,6 +1,7 @@
 //! A server that listens: accepting clients, and closing in order.
 
 use crate::accept::serve;
+use crate::accepting::pause_after;
 use crate::caller::{Caller, Way};
 use crate::handle::Handle;
 use crate::limit::Limit;
@@ -16,9 +17,6 @@ use tokio::task::JoinSet;
 
 /// Connections that may wait to be accepted: a burst must not meet the kernel's SYN retry of one second.
 pub(crate) const BACKLOG: u32 = 4096;
-
-/// How long a failing `accept` (no descriptor left) waits before the next.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How long closing waits for connections to end in order, with their handlers.
 const CLOSE_WAIT: Duration = Duration::from_secs(2);
@@ -50,21 +48,17 @@ impl Listening {
     /// A connection that was accepted is served.
     pub(crate) async fn accept_tcp(&self, listener: &TcpListener, connections: &mut JoinSet<()>) {
         loop {
-            match accept_one(listener, connections).await {
-                Some((stream, peer)) => {
-                    while connections.try_join_next().is_some() {}
-                    let max = self.site.core.config.connections_max;
-                    if max.is_some_and(|max| connections.len() >= max.get()) {
-                        self.site.core.counters.count_limit(Limit::ConnectionsMax);
-                        continue;
-                    }
-                    // Fails only for a socket that is gone.
-                    drop(stream.set_nodelay(true));
-                    let caller = Caller { peer, way: Way::Public };
-                    connections.spawn(serve(Arc::clone(&self.site), stream.into(), Bytes::new(), caller));
-                }
-                None => tokio::time::sleep(ACCEPT_PAUSE).await,
+            let (stream, peer) = accept_one(listener, connections).await;
+            while connections.try_join_next().is_some() {}
+            let max = self.site.core.config.connections_max;
+            if max.is_some_and(|max| connections.len() >= max.get()) {
+                self.site.core.counters.count_limit(Limit::ConnectionsMax);
+                continue;
             }
+            // Fails only for a socket that is gone.
+            drop(stream.set_nodelay(true));
+            let caller = Caller { peer, way: Way::Public };
+            connections.spawn(serve(Arc::clone(&self.site), stream.into(), Bytes::new(), caller));
         }
     }
 
@@ -77,12 +71,7 @@ impl Listening {
     pub(crate) async fn close(&self) {
         let core = &self.site.core;
         core.close_all();
-        let ended = async {
-            while !core.is_quiet() {
-                tokio::time::sleep(Duration::from_millis(5)).await;
-            }
-        };
-        if tokio::time::timeout(CLOSE_WAIT, ended).await.is_err() {
+        if tokio::time::timeout(CLOSE_WAIT, core.quiet()).await.is_err() {
             tracing::warn!("connections did not end in time");
         }
         if let Some(mesh) = core.mesh.get() {
@@ -91,20 +80,14 @@ impl Listening {
     }
 }
 
-/// Accepts one connection and reaps those that ended. `None` when there is no descriptor left.
-async fn accept_one(
-    listener: &TcpListener,
-    connections: &mut JoinSet<()>,
-) -> Option<(TcpStream, SocketAddr)> {
+/// Accepts one connection and reaps those that ended.
+async fn accept_one(listener: &TcpListener, connections: &mut JoinSet<()>) -> (TcpStream, SocketAddr) {
     loop {
         tokio::select! {
             accepted = listener.accept() => match accepted {
-                Ok(accepted) => return Some(accepted),
+                Ok(accepted) => return accepted,
                 Err(error) if error.kind() == io::ErrorKind::ConnectionAborted => {}
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    return None;
-                }
+                Err(error) => pause_after(error, "clients").await,
             },
             Some(_) = connections.join_next() => {}
         }

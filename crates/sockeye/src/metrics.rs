@@ -3,6 +3,7 @@
 //! Written by hand: the format is a line for each number, and a metrics crate would bring its own registry and its own atomics
 //! beside the counters that are there. The names are a promise; `docs/metrics.md` lists them.
 
+use crate::accepting::pause_after;
 use crate::recovery::RecoveryStats;
 use crate::stats::Stats;
 use bytes::Bytes;
@@ -36,8 +37,7 @@ pub(crate) async fn serve(listener: TcpListener, stats: impl Fn() -> Stats + Sen
         let stream = match listener.accept().await {
             Ok((stream, _)) => stream,
             Err(error) => {
-                tracing::warn!(%error, "accept failed");
-                tokio::time::sleep(Duration::from_millis(50)).await;
+                pause_after(error, "metrics").await;
                 continue;
             }
         };

@@ -3,6 +3,7 @@
 #[cfg(test)]
 mod tests;
 
+use crate::accepting::pause_after;
 use crate::caller::{Caller, Way};
 use crate::cluster::Cluster;
 use crate::core::Core;
@@ -49,10 +50,17 @@ pub(crate) async fn run(
         http: assign.http_path.clone(),
         port: port_number,
     });
-    serve(&listening, &mut parent, &private, port.as_ref()).await;
-    // Its file is ours to remove; the parent sweeps what is left.
-    drop(std::fs::remove_file(&assign.http_path));
-    listening.close().await;
+    let work = async {
+        serve(&listening, &mut parent, &private, port.as_ref()).await;
+        // Its file is ours to remove; the parent sweeps what is left.
+        drop(std::fs::remove_file(&assign.http_path));
+        listening.close().await;
+    };
+    tokio::select! {
+        () = work => {}
+        () = core.tell_load_changes() => {}
+    }
+    core.tell_load();
     parent.bye().await;
     Ok(())
 }
@@ -91,10 +99,7 @@ async fn accept_private(listening: &Listening, private: &UnixListener, connectio
                     let caller = Caller { peer: nobody, way: Way::Private };
                     listening.spawn(connections, Socket::Unix(stream), Bytes::new(), caller);
                 }
-                Err(error) => {
-                    tracing::warn!(%error, "accept failed");
-                    tokio::time::sleep(std::time::Duration::from_millis(50)).await;
-                }
+                Err(error) => pause_after(error, "relayed requests").await,
             },
             Some(_) = connections.join_next() => {}
         }

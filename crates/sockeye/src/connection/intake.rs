@@ -2,7 +2,8 @@
 
 use super::post::Post;
 use super::upper::Fault;
-use super::{Connection, Wire};
+use super::{Connection, ROUNDS_MAX, Wire};
+use crate::delivery::Mail;
 use crate::limit::Limit;
 use crate::outgoing::Outgoing;
 use crate::transport::{Format, Outlet, Polling, PostRequest, WebSocket, with_scratch};
@@ -153,8 +154,12 @@ impl Connection {
             }
             Message::Pong(_) => return,
             Message::Close(reason) => {
-                let code = reason.map_or_else(Vec::new, |(code, _)| close_payload(code, ""));
-                outlet.finish(&frame(Opcode::Close, &code));
+                if leg == Leg::Current {
+                    self.say_last_words(outlet, cx);
+                }
+                // As `ws`: whatever the client said comes back.
+                let said = reason.map_or_else(Vec::new, |(code, text)| close_payload(code, text));
+                outlet.finish(&frame(Opcode::Close, &said));
                 return self.session.handle_websocket_ended(leg, true);
             }
         };
@@ -170,6 +175,26 @@ impl Connection {
                 }
             }
             Err(_) => self.session.handle_malformed(leg),
+        }
+    }
+
+    /// What is said at once to what came before a close frame goes out before its answer, as officially: a client may say goodbye in the
+    /// very segment of its last message.
+    fn say_last_words(&mut self, outlet: &Outlet, cx: &mut Context<'_>) {
+        for _ in 0..ROUNDS_MAX {
+            if self.upper.is_quiet() || !self.upper.poll(cx) {
+                break;
+            }
+        }
+        // Too much mail closes the connection, which closes anyway.
+        for mail in self.mailbox.take(false).unwrap_or_default() {
+            match mail {
+                Mail::Packet(packet) => {
+                    self.mailbox.tally().count_packet_out(packet.len());
+                    outlet.queue(&packet);
+                }
+                Mail::Control(control) => self.control(*control, cx),
+            }
         }
     }
 

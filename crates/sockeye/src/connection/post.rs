@@ -57,7 +57,11 @@ impl Post {
                     }
                     None => rest,
                 };
-                take(Packet::decode_text(&String::from_utf8_lossy(&packet)));
+                // Checked first: what is in order needs no copy, and the lossy way looks at each byte.
+                match std::str::from_utf8(&packet) {
+                    Ok(text) => take(Packet::decode_text(text)),
+                    Err(_) => take(Packet::decode_text(&String::from_utf8_lossy(&packet))),
+                }
             }
             Some(Rest::Text(text, start)) => match payload::split_text(&text[start..]) {
                 Ok((found, after)) => {

@@ -14,12 +14,10 @@ use super::door::{self, Door};
 use super::machines::{Chore, Machines};
 use super::shared::Shared;
 use super::{incoming, outgoing};
+use crate::accepting::pause_after;
 
 /// How long a node that leaves tries to send what it has published.
 pub(super) const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
-
-/// The pause after an accept that failed, as it does when the process has no descriptor left.
-const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// How far a mesh has come.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,10 +95,7 @@ impl Tasks {
                 let reader = self.readers.spawn(incoming::run(Arc::clone(shared), conn, stream));
                 self.doors.insert(conn, reader);
             }
-            Err(error) => {
-                tracing::warn!(%error, "the mesh cannot accept a connection");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
-            }
+            Err(error) => pause_after(error, "mesh").await,
         }
     }
 

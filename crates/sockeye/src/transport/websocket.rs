@@ -9,8 +9,9 @@ use super::with_scratch;
 use crate::framing::Framing;
 use bytes::{Buf, Bytes};
 use sockeye_proto::ws::Decoder;
+use sockeye_proto::ws::Opcode;
 use sockeye_proto::ws::deflate::Answer;
-use sockeye_proto::ws::encoder::close;
+use sockeye_proto::ws::encoder::frame;
 use std::fmt;
 use std::future::poll_fn;
 use std::io;
@@ -76,7 +77,8 @@ impl WebSocket {
     /// Sends what waits, ends the sending side and reads on until the client ends too, all within [`FAREWELL`]: closing a
     /// socket with unread bytes would cut off what was sent.
     pub(crate) async fn farewell(mut self) {
-        self.outlet.finish(&close(1000, ""));
+        // Without a code, as officially: the client's is 1005 then.
+        self.outlet.finish(&frame(Opcode::Close, &[]));
         let end = async {
             poll_fn(|cx| self.poll_flush(cx)).await?;
             while poll_fn(|cx| with_scratch(|buffer| self.poll_read(cx, buffer))).await? > 0 {}

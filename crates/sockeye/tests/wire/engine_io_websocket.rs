@@ -1,6 +1,6 @@
 //! WebSocket framing as clients may use and misuse it.
 
-use crate::harness::{Frame, Host, WEBSOCKET, Ws, handshake_head, read_head, within};
+use crate::harness::{Frame, Host, WEBSOCKET, Ws, handshake_head, read_head, read_to_end, within};
 use sockeye::Config;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio_tungstenite::tungstenite::protocol::frame::coding::Data;
@@ -97,6 +97,17 @@ async fn a_close_frame_is_answered_by_its_own_code() {
         assert_eq!(ws.next().await, Frame::Close(code));
         assert_eq!(ws.next().await, Frame::End);
     }
+}
+
+#[tokio::test]
+async fn a_reply_to_what_came_with_a_close_frame_is_not_lost() {
+    let host = Host::echo(Config::default()).await;
+    let (mut ws, _) = Ws::session(&host).await;
+    let (message, close) =
+        ([0x81, 0x83, 0, 0, 0, 0, b'4', b'h', b'i'], [0x88, 0x84, 0, 0, 0, 0, 0x03, 0xe8, b'b', b'y']);
+    ws.stream().write_all(&[&message[..], &close].concat()).await.unwrap();
+    let bytes = within(read_to_end(ws.stream())).await;
+    assert_eq!(bytes, b"\x81\x034hi\x88\x04\x03\xe8by");
 }
 
 #[tokio::test]

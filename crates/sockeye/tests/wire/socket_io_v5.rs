@@ -107,7 +107,7 @@ async fn what_is_no_packet_or_not_allowed_closes_the_connection() {
                 ws.text().await;
             }
             ws.send(wrong).await;
-            assert_eq!(ws.next().await, Frame::Close(Some(1000)), "{first:?} {wrong}");
+            assert_eq!(ws.next().await, Frame::Close(None), "{first:?} {wrong}");
         }
     }
 }
@@ -131,7 +131,7 @@ async fn attachments_follow_their_packet_or_the_connection_closes() {
             Some(Frame::Binary(bytes)) => client.ws.send_binary(&bytes).await,
             Some(Frame::Pong(_) | Frame::Close(_) | Frame::End) | None => {}
         }
-        assert_eq!(client.ws.ended().await, Frame::Close(Some(1000)), "{text}");
+        assert_eq!(client.ws.ended().await, Frame::Close(None), "{text}");
     }
     // Ten are allowed; a ping of the engine may come between.
     let mut client = enter(&host).await;
@@ -218,7 +218,7 @@ async fn leaving_one_namespace_leaves_the_others() {
     client.say(r#"42["message","to main"]"#).await;
     client.hears(&[r#"42["message-back","to main"]"#]).await;
     client.say(r#"42/custom,["message"]"#).await;
-    assert_eq!(client.next().await, Frame::Close(Some(1000)));
+    assert_eq!(client.next().await, Frame::Close(None));
 }
 
 #[tokio::test]
@@ -295,7 +295,7 @@ async fn while_a_guard_thinks_nothing_else_is_allowed() {
         let (mut ws, _) = Ws::session(&host).await;
         ws.send("40").await;
         ws.send(early).await;
-        assert_eq!(ws.next().await, Frame::Close(Some(1000)), "{early}");
+        assert_eq!(ws.next().await, Frame::Close(None), "{early}");
     }
 }
 

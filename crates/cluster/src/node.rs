@@ -57,6 +57,7 @@
 //! while let Some(step) = node.poll_step() {
 //!     match step {
 //!         Step::Act(Output::Send { to: To::All, frame }) => { /* to every member of the mesh: header, then frame */ }
+//!         Step::Act(Output::Publish(letter)) => { /* of a node on a backplane, in place of `Send`: to its channel */ }
 //!         Step::Act(Output::Send { to: To::One(uid), frame }) => { /* to node.peers().get(&uid), if it is there */ }
 //!         Step::Act(Output::Deliver { nsp, selector, flags, packet }) => { /* hub.deliver(…) */ }
 //!         Step::Act(Output::Join { nsp, selector, rooms }) => {}

@@ -14,6 +14,15 @@ pub struct Answers<T> {
     pub missing: Missing,
 }
 
+/// What was summed up over all nodes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Gathered<T> {
+    /// What is known.
+    pub value: T,
+    /// Who did not say.
+    pub missing: Missing,
+}
+
 /// What is missing from the answers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
 pub struct Missing {
@@ -66,6 +75,13 @@ impl From<Unanswered> for AskError {
             Unanswered::ManyNamespaces => Self::ManyNamespaces,
             Unanswered::Gone => Self::Closed,
         }
+    }
+}
+
+impl<T> Gathered<T> {
+    /// Whether everybody answered.
+    pub fn is_complete(&self) -> bool {
+        self.missing == Missing::default()
     }
 }
 

@@ -1,10 +1,11 @@
 //! A broadcast in the making: to whom, and how.
 
-use crate::answers::{Answers, AskError};
+use crate::answers::{Answers, AskError, Gathered};
 use crate::delivery::Hub;
 use crate::payload::{EmitError, FromArgs, Payload};
 use crate::remote_socket::RemoteSocket;
 use sockeye_cluster::{Flags, Request, Room, Selector};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -154,6 +155,41 @@ impl Broadcast {
     /// Lets the chosen sockets join rooms.
     pub fn sockets_join<I: IntoIterator<Item: Into<Room>>>(self, rooms: I) {
         self.hub.join(self.selector, rooms.into_iter().map(Into::into).collect());
+    }
+
+    /// The same, and waits until what is said to these rooms from here on reaches the sockets. That matters only where a backplane carries
+    /// what is said to a room to servers with members of it alone (sharded Redis, NATS): everywhere else it is so at once. Servers of
+    /// Sockeye's are waited for, for at most 5 s; of those in Node.js it cannot be told.
+    ///
+    /// # Cancel safety
+    /// The sockets join at the first poll.
+    pub async fn sockets_join_and_listen<I: IntoIterator<Item: Into<Room>>>(self, rooms: I) {
+        let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        self.hub.join(self.selector, rooms.clone());
+        self.hub.joined(&rooms, true).await;
+    }
+
+    /// Counts the chosen sockets, on every node. Nodes of Sockeye's tell a number; where one of Node.js may be there, all are asked for
+    /// their sockets.
+    ///
+    /// # Errors
+    /// [`AskError`]: nobody was asked, or the server ended. Who does not answer in time is missing.
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answers.
+    pub async fn count(self) -> Result<Gathered<u64>, AskError> {
+        self.hub.count(self.selector, self.flags).await
+    }
+
+    /// The rooms that the chosen sockets are in, on every node, those of their ids included. As [`count`](Self::count).
+    ///
+    /// # Errors
+    /// As [`count`](Self::count).
+    ///
+    /// # Cancel safety
+    /// Dropping the future forgets the answers.
+    pub async fn rooms(self) -> Result<Gathered<BTreeSet<Room>>, AskError> {
+        self.hub.rooms_of_all(self.selector, self.flags).await
     }
 
     /// Lets the chosen sockets leave rooms.

@@ -1,14 +1,17 @@
-//! Whom a namespace asks: the nodes of the mesh or, where there is none, this one alone.
+//! Whom a namespace asks: the servers on its backplane, the nodes of the mesh or, where there is neither, this one alone.
 //!
-//! Both go by `sockeye_cluster`'s `Node`, so that there is one account of acks, of time and of what is missing.
+//! All go by `sockeye_cluster`'s `Node`, so that there is one account of acks, of time and of what is missing.
 
+use crate::backplane::Branch;
+pub(crate) use crate::clock::now;
+use crate::clock::until;
 use crate::mesh::Mesh;
+pub(crate) use crate::unanswered::Unanswered;
 use parking_lot::Mutex;
 use sockeye_cluster::node::{Node, Question, Step};
-use sockeye_cluster::{Nsp, Outcome, Refused, Request, RequestId};
+use sockeye_cluster::{Nsp, Outcome, Request, RequestId, Uid};
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Instant;
 use tokio::sync::oneshot;
 
 /// Where questions come from and answers go.
@@ -16,6 +19,8 @@ use tokio::sync::oneshot;
 pub(crate) enum Cluster {
     /// All nodes of the machine.
     Mesh(Mesh),
+    /// All servers on the backplane.
+    Backplane(Arc<Branch>),
     /// This node.
     Alone(Arc<Alone>),
 }
@@ -28,17 +33,6 @@ pub(crate) struct Alone(Mutex<State>);
 struct State {
     node: Node,
     waiting: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
-}
-
-/// Why there is no answer at all.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Unanswered {
-    /// Nobody was asked.
-    Refused(Refused),
-    /// Nobody was asked: the hub stands for many namespaces.
-    ManyNamespaces,
-    /// The server ends while it asks.
-    Gone,
 }
 
 impl Cluster {
@@ -54,7 +48,25 @@ impl Cluster {
     ) -> Result<Outcome, Unanswered> {
         match self {
             Self::Mesh(mesh) => mesh.request(nsp, request)?.await.map_err(|_| Unanswered::Gone),
+            Self::Backplane(branch) => branch.request(request).await,
             Self::Alone(alone) => alone.request(nsp, request, here).await,
+        }
+    }
+
+    /// Whether all others are servers of Sockeye's, which answer what the official ones have no message for.
+    pub(crate) async fn is_all_sockeye(&self) -> bool {
+        match self {
+            Self::Mesh(_) | Self::Alone(_) => true,
+            Self::Backplane(branch) => branch.knows_all().await && branch.is_all_sockeye(),
+        }
+    }
+
+    /// How this server signs, if it is one of many.
+    pub(crate) fn uid(&self) -> Option<Uid> {
+        match self {
+            Self::Mesh(mesh) => Some(mesh.uid()),
+            Self::Backplane(branch) => Some(branch.uid().clone()),
+            Self::Alone(_) => None,
         }
     }
 
@@ -62,6 +74,7 @@ impl Cluster {
     pub(crate) fn answer(&self, answer: impl FnOnce(&mut Node)) {
         match self {
             Self::Mesh(mesh) => mesh.answer(answer),
+            Self::Backplane(branch) => branch.answer(answer),
             Self::Alone(alone) => drop(alone.turn(answer)),
         }
     }
@@ -126,23 +139,5 @@ impl State {
             }
         }
         question
-    }
-}
-
-impl From<Refused> for Unanswered {
-    fn from(refused: Refused) -> Self {
-        Self::Refused(refused)
-    }
-}
-
-/// The clock of the runtime, which tests can stop.
-pub(crate) fn now() -> Instant {
-    tokio::time::Instant::now().into_std()
-}
-
-async fn until(due: Option<Instant>) {
-    match due {
-        Some(due) => tokio::time::sleep_until(due.into()).await,
-        None => std::future::pending().await,
     }
 }

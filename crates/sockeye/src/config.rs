@@ -5,12 +5,14 @@ use crate::cookie::Cookie;
 use crate::cors::Cors;
 use crate::deflate::DeflateConfig;
 use crate::recovery::Recovery;
+use sockeye_cluster::adapter::Adapter;
 use sockeye_cluster::recovery::Config as Store;
 use sockeye_proto::engine::Transport;
 use sockeye_proto::socket::Parser;
 use std::net::SocketAddr;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
+use std::sync::Arc;
 use std::time::Duration;
 
 /// What a [`Server`](crate::Server) can be told. Names and defaults are the official ones where there are any.
@@ -65,6 +67,13 @@ pub struct Config {
     pub parser: Parser,
     /// Whether clients whose connection broke go on where they were (the official `connectionStateRecovery`). Default: no.
     pub connection_state_recovery: Option<Recovery>,
+    /// The backplane that joins this server with others, also with those in Node.js (the official `adapter`). Each namespace is opened on
+    /// it before the server listens; a namespace that a client brings to life, when it begins. What is said here is done here at once; a
+    /// server under a supervisor speaks by its backplane alone, not by the mesh of its machine. Default none.
+    pub adapter: Option<Arc<dyn Adapter>>,
+    /// Bytes of one namespace that may wait to be published; a message beyond is delivered here only, counted
+    /// ([`Stats::backplanes`](crate::Stats::backplanes), `refused`) and told ([`Server::on_backplane`](crate::Server::on_backplane)). Default 16 MiB.
+    pub backplane_bytes_max: u32,
     /// How long [`emit_with_ack`](crate::Socket::emit_with_ack) waits for an answer. Default 10 s.
     pub ack_timeout: Duration,
     /// Which other origins may use the server from a browser. Default none.
@@ -194,6 +203,8 @@ impl Default for Config {
             searches_max: 10_000,
             parser: Parser::Text,
             connection_state_recovery: None,
+            adapter: None,
+            backplane_bytes_max: 16 << 20,
             ack_timeout: Duration::from_secs(10),
             cors: None,
             per_message_deflate: None,

@@ -56,11 +56,13 @@ pub enum Limit {
     NamespacesPerClientMax,
     /// As many functions were asked about names of namespaces as may at a time: a client was refused one.
     SearchesMax,
+    /// Too much waited for the backplane: a message was delivered here only.
+    BackplaneBytesMax,
 }
 
 impl Limit {
     /// Every limit, in the order of their discriminants.
-    pub const ALL: [Self; 25] = [
+    pub const ALL: [Self; 26] = [
         Self::MailboxBytesMax,
         Self::EventsWaitingMax,
         Self::MaxPayload,
@@ -86,6 +88,7 @@ impl Limit {
         Self::ChildNamespacesMax,
         Self::NamespacesPerClientMax,
         Self::SearchesMax,
+        Self::BackplaneBytesMax,
     ];
 
     /// The name in counters, logs and documents.
@@ -116,6 +119,7 @@ impl Limit {
             Self::ChildNamespacesMax => "child_namespaces_max",
             Self::NamespacesPerClientMax => "namespaces_per_client_max",
             Self::SearchesMax => "searches_max",
+            Self::BackplaneBytesMax => "backplane_bytes_max",
         }
     }
 }

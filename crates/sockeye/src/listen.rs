@@ -3,10 +3,14 @@
 use crate::accept::serve;
 use crate::accepting::pause_after;
 use crate::caller::{Caller, Way};
+use crate::core::Application;
 use crate::handle::Handle;
 use crate::limit::Limit;
+use crate::orders;
+use crate::realms::Realms;
 use crate::site::Site;
 use bytes::Bytes;
+use futures_util::future::join_all;
 use sockeye_relay::Socket;
 use std::io;
 use std::net::SocketAddr;
@@ -31,6 +35,44 @@ pub(crate) struct Listening {
 }
 
 impl Listening {
+    /// Opens the namespaces on the backplane, all at once, and waits until they are open.
+    ///
+    /// # Errors
+    /// It cannot be reached, or refuses.
+    pub(crate) async fn open_backplane(&self) -> io::Result<()> {
+        let Some(realms) = self.realms() else { return Ok(()) };
+        let all: Vec<_> = realms
+            .settled()
+            .filter_map(|realm| Some((realm, orders::open(realm, realms.on_backplane(), true)?)))
+            .collect();
+        for (realm, opened) in all {
+            // An error: its task has ended, so the runtime ends.
+            let Ok(Err(error)) = opened.await else { continue };
+            let place = realm.hub.branch().map(|branch| branch.place()).unwrap_or_default();
+            return Err(io::Error::other(format!("cannot open {} on {place}: {error}", realm.hub.nsp())));
+        }
+        Ok(())
+    }
+
+    /// The same for a server that does not end by it: what cannot be opened is tried again until it can.
+    pub(crate) async fn reach_backplane(&self) {
+        let Some(realms) = self.realms() else { return };
+        let all: Vec<_> =
+            realms.settled().filter_map(|realm| orders::open(realm, realms.on_backplane(), false)).collect();
+        for opened in join_all(all).await {
+            if let Ok(Err(error)) = opened {
+                tracing::error!(%error, "the backplane cannot be reached");
+            }
+        }
+    }
+
+    fn realms(&self) -> Option<&Arc<Realms>> {
+        match &self.site.core.application {
+            Application::SocketIo(realms) => Some(realms),
+            Application::Engine(_) => None,
+        }
+    }
+
     /// Accepts clients until the server is to close, then closes it.
     pub(crate) async fn run(&self, listener: TcpListener) {
         let mut connections = JoinSet::new();
@@ -73,6 +115,11 @@ impl Listening {
         core.close_all();
         if tokio::time::timeout(CLOSE_WAIT, core.quiet()).await.is_err() {
             tracing::warn!("connections did not end in time");
+        }
+        if let Some(realms) = self.realms() {
+            let realms = realms.all();
+            let branches = realms.iter().filter_map(|realm| realm.hub.branch());
+            join_all(branches.map(|branch| branch.leave())).await;
         }
         if let Some(mesh) = core.mesh.get() {
             mesh.leave().await;

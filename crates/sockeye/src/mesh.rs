@@ -20,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use sockeye_cluster::mesh::Hello;
-use sockeye_cluster::{Message, Node, Nsp, Outcome, Refused, Request};
+use sockeye_cluster::{Message, Node, Nsp, Outcome, Refused, Request, Uid};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
 use tokio::sync::{oneshot, watch};
@@ -97,6 +97,11 @@ impl Mesh {
     /// Hands answers in: the node's `handle_client_count`, `handle_ack`, `handle_sockets`, `handle_value`.
     pub(crate) fn answer(&self, answer: impl FnOnce(&mut Node)) {
         self.own.shared.turn(|machines| answer(&mut machines.node));
+    }
+
+    /// How this node signs.
+    pub(crate) fn uid(&self) -> Uid {
+        self.own.shared.uid()
     }
 
     /// Where the living member that issued the sids with this tag takes relayed requests.

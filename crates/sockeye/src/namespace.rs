@@ -1,6 +1,6 @@
 //! A namespace, as one speaks to it.
 
-use crate::answers::{Answers, AskError};
+use crate::answers::{Answers, AskError, Gathered};
 use crate::broadcast::Broadcast;
 use crate::delivery::Hub;
 use crate::payload::{EmitError, FromArgs, Payload};
@@ -123,6 +123,14 @@ impl Namespace {
         drop(payload);
         let outcome = self.0.ask(Request::ServerSideEmit { packet, timeout }).await?;
         Ok(Answers::of(&outcome))
+    }
+
+    /// Counts the sockets of the namespace, on every node.
+    ///
+    /// # Errors
+    /// As [`Broadcast::count`].
+    pub async fn count(&self) -> Result<Gathered<u64>, AskError> {
+        self.everybody().count().await
     }
 
     /// How many sockets of the namespace are on this node.

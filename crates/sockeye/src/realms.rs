@@ -3,7 +3,8 @@
 //! Settled ones are found without a lock. Children are few changes and many look-ups; nothing is awaited and no user's code
 //! runs while they are locked.
 
-use crate::delivery::{Hub, Watch};
+use crate::backplane::OnBackplane;
+use crate::delivery::{Hub, OnRoom, RoomEvent, Watch};
 use crate::handler::{Handlers, Running, unharmed};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
@@ -64,6 +65,10 @@ pub(crate) struct Rules {
     pub(crate) children_max: usize,
     /// Who hears of namespaces that begin.
     pub(crate) on_new: Option<OnNamespace>,
+    /// Who hears of the backplane.
+    pub(crate) on_backplane: Option<OnBackplane>,
+    /// Puts a namespace that begins on the backplane.
+    pub(crate) open: fn(&Arc<Realm>, Option<OnBackplane>),
 }
 
 struct Child {
@@ -99,8 +104,8 @@ impl Realm {
     /// Settles a namespace.
     fn new(hub: Arc<Hub>, handlers: Arc<Handlers>) -> Arc<Self> {
         hub.listen(handlers.on_emit.clone());
-        if let Some(listener) = &handlers.on_room {
-            hub.rooms().watch(Watch::new(Arc::clone(listener)));
+        if let Some(listener) = listener_of_rooms(&hub, handlers.on_room.clone()) {
+            hub.rooms().watch(Watch::new(listener));
         }
         Arc::new(Self { hub, handlers })
     }
@@ -147,6 +152,16 @@ impl Realms {
         let children = self.children.read();
         let children = children.values().map(|child| &child.realm);
         self.settled.values().chain(children).map(Arc::clone).collect()
+    }
+
+    /// Those with which the server started.
+    pub(crate) fn settled(&self) -> impl Iterator<Item = &Arc<Realm>> {
+        self.settled.values()
+    }
+
+    /// Who hears of the backplane.
+    pub(crate) fn on_backplane(&self) -> Option<OnBackplane> {
+        self.rules.on_backplane.clone()
     }
 
     /// Finds the way into a namespace, which may begin by that. As socket.io's `Client.connect`: parents are asked in the order
@@ -221,6 +236,7 @@ impl Realms {
             parent.hub.adopt(&realm.hub);
         }
         let stay = Some(self.staying(realm.hub.nsp()));
+        (self.rules.open)(&realm, self.rules.on_backplane.clone());
         self.announce(&realm);
         Some(Entry { realm, stay })
     }
@@ -246,8 +262,30 @@ impl Drop for Stay {
             && let Some(child) = children.remove(&*self.nsp)
         {
             child.parent.disown(&child.realm.hub);
+            if let Some(branch) = child.realm.hub.branch() {
+                branch.close();
+            }
         }
     }
+}
+
+/// Who hears of rooms: the application, and the backplane where it selects rooms.
+fn listener_of_rooms(hub: &Arc<Hub>, listener: Option<OnRoom>) -> Option<OnRoom> {
+    if hub.interest().is_none() {
+        return listener;
+    }
+    // Weak: it is kept by the hub.
+    let hub = Arc::downgrade(hub);
+    Some(Arc::new(move |event| {
+        if let (RoomEvent::Created(room) | RoomEvent::Deleted(room), Some(hub)) = (event, hub.upgrade())
+            && let Some(interest) = hub.interest()
+        {
+            interest.changed(room);
+        }
+        if let Some(listener) = &listener {
+            listener(event);
+        }
+    }))
 }
 
 /// Whether a name is like a pattern, in which `*` stands for any text.

@@ -1,5 +1,6 @@
 //! A server in the making: its namespaces and their handlers, settled when it starts to listen.
 
+use crate::backplane::{BackplaneEvent, Branch, OnBackplane};
 use crate::config::Config;
 use crate::core::{Application, Core, OnMessage};
 use crate::definition::Definition;
@@ -13,6 +14,7 @@ use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
 use crate::metrics;
 use crate::namespace::Namespace;
+use crate::orders;
 use crate::realms::{Matcher, OnNamespace, Parent as RealmParent, Realms, Rules};
 use crate::service::Service;
 use crate::site::Site;
@@ -55,6 +57,7 @@ pub struct Server {
     namespaces: BTreeMap<String, Definition>,
     parents: Vec<(Matcher, Definition)>,
     on_namespace: Option<OnNamespace>,
+    on_backplane: Option<OnBackplane>,
     on_message: Option<OnMessage>,
     files: Option<Files>,
     doors: Doors,
@@ -71,6 +74,7 @@ impl Server {
             namespaces: BTreeMap::new(),
             parents: Vec::new(),
             on_namespace: None,
+            on_backplane: None,
             on_message: None,
             files: None,
             doors: Doors::default(),
@@ -97,10 +101,12 @@ impl Server {
         let Config { threads, attachments_max, parser, .. } = self.config;
         let mesh = &self.mesh;
         let store = self.config.recovery_store();
+        let config = &self.config;
         self.namespaces.entry(name).or_insert_with_key(|name| Definition {
             hub: Arc::new(
                 Hub::new(Nsp::new(name), threads.get(), Arc::clone(mesh), attachments_max, parser)
-                    .recovering(store.map(Sessions::new)),
+                    .recovering(store.map(Sessions::new))
+                    .on_backplane(branch(config, &Nsp::new(name))),
             ),
             handlers: Handlers::default(),
         })
@@ -149,13 +155,27 @@ impl Server {
         self
     }
 
+    /// Sets who hears of the backplane ([`Config::adapter`]): lost connections that are back, and what did not get through. Called by the
+    /// task that carries messages, so it has to be quick.
+    ///
+    /// ```
+    /// # use sockeye::{BackplaneEvent, Config, Server};
+    /// # let mut io = Server::new(Config::default());
+    /// io.on_backplane(|event: &BackplaneEvent| eprintln!("{event:?}"));
+    /// ```
+    pub fn on_backplane(&mut self, hook: impl Fn(&BackplaneEvent) + Send + Sync + 'static) -> &mut Self {
+        self.on_backplane = Some(Arc::new(hook));
+        self
+    }
+
     fn parent(&mut self, matcher: Matcher) -> &mut Definition {
         // The official name, which no client can ask for: it is no namespace.
         let nsp = Nsp::new(&format!("/_{}", self.parents.len()));
         let (threads, attachments_max) = (self.config.threads.get(), self.config.attachments_max);
         let sessions = self.config.recovery_store().map(Sessions::new);
         let hub = Hub::new(nsp, threads, Arc::clone(&self.mesh), attachments_max, self.config.parser);
-        let hub = Arc::new(hub.recovering(sessions).parent());
+        let branch = branch(&self.config, hub.nsp());
+        let hub = Arc::new(hub.recovering(sessions).on_backplane(branch).parent());
         self.parents.push((matcher, Definition { hub, handlers: Handlers::default() }));
         let last = self.parents.len() - 1;
         &mut self.parents[last].1
@@ -215,7 +235,7 @@ impl Server {
     /// supervisor assigns, and the address is the supervisor's business.
     ///
     /// # Errors
-    /// The address cannot be had, or the supervisor went away before it assigned a place.
+    /// The address cannot be had, the backplane cannot be reached ([`Config::adapter`]), or the supervisor went away before it assigned a place.
     pub async fn listen(self, address: impl ToSocketAddrs) -> io::Result<()> {
         if let Some(joined) = Parent::from_env().await {
             let (parent, assign) = joined?;
@@ -229,13 +249,14 @@ impl Server {
     /// Serves a listener of one's own until the server is closed.
     ///
     /// # Errors
-    /// The address for metrics cannot be had.
+    /// The address for metrics cannot be had, or the backplane cannot be reached.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let metrics = match self.config.metrics {
             Some(address) => Some(metrics::bind(address).await?),
             None => None,
         };
         let listening = self.start(Tag::from_bits(rand::random()));
+        listening.open_backplane().await?;
         match metrics {
             Some(metrics) => {
                 let handle = listening.handle.clone();
@@ -270,6 +291,9 @@ impl Server {
                     cleanup: self.config.cleanup_empty_child_namespaces,
                     children_max: self.config.child_namespaces_max as usize,
                     on_new: self.on_namespace,
+                    on_backplane: self.on_backplane,
+                    // Whoever enters first does not wait for it: what is said goes out when it is open.
+                    open: |realm, hook| drop(orders::open(realm, hook, false)),
                 };
                 Application::SocketIo(Realms::new(
                     settled.map(|(name, Definition { hub, handlers })| (name, hub, Arc::new(handlers))),
@@ -286,6 +310,13 @@ impl Server {
         }
         Listening { site: Site::new(core, self.files, self.doors), handle: self.handle }
     }
+}
+
+/// The place of a namespace on the backplane, if there is one.
+fn branch(config: &Config, nsp: &Nsp) -> Option<Branch> {
+    let adapter = config.adapter.clone()?;
+    let bytes_max = usize::try_from(config.backplane_bytes_max).unwrap_or(usize::MAX);
+    Some(Branch::new(adapter, nsp.clone(), false, bytes_max))
 }
 
 fn slashed(path: &str, trailing: bool) -> String {

@@ -1,6 +1,7 @@
 //! Questions that other nodes put to the application of this one.
 
 use crate::cluster::Cluster;
+use crate::delivery::RESERVED;
 use crate::namespace::Namespace;
 use crate::payload::Args;
 use crate::realms::Realm;
@@ -30,6 +31,13 @@ fn handle(realm: &Realm, cluster: &Cluster, asker: Option<Asker>, packet: &Packe
         tracing::debug!("what another server said is no event");
         return;
     };
+    if event.name.starts_with(RESERVED) {
+        let args = Args::new(event.args.as_bytes(), Vec::new());
+        if let Some(asker) = asker {
+            realm.hub.answer_reserved(cluster, asker, &event.name, &args);
+        }
+        return;
+    }
     let Some((name, handler)) = realm.handlers.server_event(&event.name) else { return };
     let Ok(permit) = Arc::clone(&AT_WORK).try_acquire_owned() else {
         tracing::warn!(event = %name, "too many events of other servers are handled; this one is dropped");

@@ -12,22 +12,33 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context, Poll};
+use tokio::sync::watch;
 
 /// A tower service that answers Socket.IO requests. Cheap to clone; with the last clone gone its sessions live on.
 ///
+/// Requests wait until the backplane was tried, if there is one ([`Config::adapter`](crate::Config::adapter)). Where it cannot be reached that
+/// is logged, and tried again every second.
+///
 /// The client's address is taken from an extension of type [`SocketAddr`] of the request, if there is one.
 #[derive(Clone)]
-pub struct Service(Listening);
+pub struct Service {
+    listening: Listening,
+    /// Whether the backplane was tried.
+    tried: watch::Receiver<bool>,
+}
 
 impl Service {
     pub(crate) fn new(listening: Listening) -> Self {
-        let closing = listening.clone();
+        let serving = listening.clone();
+        let (tell, tried) = watch::channel(false);
         // Ends with the server; nothing waits for it.
         tokio::spawn(async move {
-            closing.handle.closed().await;
-            closing.close().await;
+            serving.reach_backplane().await;
+            tell.send_replace(true);
+            serving.handle.closed().await;
+            serving.close().await;
         });
-        Self(listening)
+        Self { listening, tried }
     }
 }
 
@@ -45,10 +56,15 @@ where
     }
 
     fn call(&mut self, request: Request<B>) -> Self::Future {
-        let site = Arc::clone(&self.0.site);
+        let site = Arc::clone(&self.listening.site);
+        let mut tried = self.tried.clone();
         let unknown = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
         let peer = request.extensions().get::<SocketAddr>().copied().unwrap_or(unknown);
         let caller = Caller { peer, way: Way::Public };
-        Box::pin(async move { Ok(respond(&site, caller, request).await) })
+        Box::pin(async move {
+            // An error: the runtime ends.
+            drop(tried.wait_for(|tried| *tried).await);
+            Ok(respond(&site, caller, request).await)
+        })
     }
 }

@@ -219,6 +219,17 @@ impl Socket {
         }
     }
 
+    /// The same, and waits until what other servers say to these rooms from here on reaches this one. That matters only where a backplane
+    /// carries what is said to a room to servers with members of it alone (sharded Redis, NATS): everywhere else it is so at once.
+    ///
+    /// # Cancel safety
+    /// The rooms are joined at the first poll.
+    pub async fn join_and_listen<I: IntoIterator<Item: Into<Room>>>(&self, rooms: I) {
+        let rooms: Vec<Room> = rooms.into_iter().map(Into::into).collect();
+        self.join(rooms.iter().cloned());
+        self.0.hub.joined(&rooms, false).await;
+    }
+
     /// Leaves a room.
     pub fn leave(&self, room: &str) {
         self.0.hub.leave_one(self.0.id, self.0.profile.pid.get(), room);

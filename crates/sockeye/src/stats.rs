@@ -1,5 +1,6 @@
 //! A server in numbers.
 
+use crate::backplane::BackplaneStats;
 use crate::core::{Application, Core};
 use crate::counters::read;
 use crate::limit::Limit;
@@ -39,6 +40,8 @@ pub struct Stats {
     /// What became of clients that came back, where [`Config::connection_state_recovery`](crate::Config::connection_state_recovery)
     /// is on. A namespace that has ended counts no more.
     pub recovery: Option<RecoveryStats>,
+    /// Namespaces on the backplane, in alphabetical order.
+    pub backplanes: Vec<(String, BackplaneStats)>,
     /// Messages and bytes.
     pub traffic: Traffic,
 }
@@ -70,8 +73,11 @@ impl Core {
         sockets.sort();
         let recovery = self.config.connection_state_recovery.map(|_| self.recovery());
         let traffic = self.traffic();
+        let backplanes = self.backplanes();
+        let refused = backplanes.iter().map(|(_, stats)| stats.refused).sum();
         // These are counted where they are met.
         let elsewhere = |limit| match (limit, &self.application) {
+            (Limit::BackplaneBytesMax, _) => refused,
             (Limit::AckTimeout, _) => traffic.acks_late,
             (Limit::AcksPendingMax, _) => traffic.acks_not_asked,
             (Limit::ChildNamespacesMax, Application::SocketIo(realms)) => realms.refused(),
@@ -90,8 +96,18 @@ impl Core {
                 .collect(),
             limits: counters.limits().map(|(limit, count)| (limit, count + elsewhere(limit))).collect(),
             recovery,
+            backplanes,
             traffic,
         }
+    }
+
+    fn backplanes(&self) -> Vec<(String, BackplaneStats)> {
+        let Application::SocketIo(realms) = &self.application else { return Vec::new() };
+        let realms = realms.all();
+        let on_one = realms.iter().filter_map(|realm| Some((realm.hub.nsp(), realm.hub.branch()?)));
+        let mut backplanes: Vec<_> = on_one.map(|(nsp, branch)| (nsp.to_string(), branch.stats())).collect();
+        backplanes.sort_by(|one, other| one.0.cmp(&other.0));
+        backplanes
     }
 
     fn recovery(&self) -> RecoveryStats {

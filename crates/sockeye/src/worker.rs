@@ -9,6 +9,7 @@ use crate::cluster::Cluster;
 use crate::core::Core;
 use crate::listen::{BACKLOG, Listening, bind};
 use crate::mesh::Mesh;
+use crate::orders;
 use crate::server_events;
 use bytes::Bytes;
 use sockeye_cluster::node::{Output, Question};
@@ -39,6 +40,7 @@ pub(crate) async fn run(
         Some(port) => Some(bind((assign.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port)).await?),
         None => None,
     };
+    listening.open_backplane().await?;
     // Ready means: whoever is here already hears what is said here.
     join_mesh(core, &assign)?.settled().await;
     // A worker has one parent.
@@ -186,25 +188,13 @@ fn refuse(cluster: &Cluster, question: Question) {
 /// Does here what another node said.
 fn obey(core: &Weak<Core>, output: Output) {
     let Some(core) = core.upgrade() else { return };
-    match output {
-        Output::Deliver { nsp, selector, flags, packet } => {
-            if let Some(realm) = core.realm(&nsp) {
-                realm.hub.deliver_remote(&selector, flags, &packet);
-            }
-        }
-        Output::Join { nsp, selector, rooms } => {
-            if let Some(realm) = core.realm(&nsp) {
-                realm.hub.join_here(&selector, &rooms);
-            }
-        }
-        Output::Leave { nsp, selector, rooms } => {
-            if let Some(realm) = core.realm(&nsp) {
-                realm.hub.leave_here(&selector, &rooms);
-            }
-        }
-        Output::Disconnect { nsp, selector, close } => {
-            if let Some(realm) = core.realm(&nsp) {
-                realm.hub.disconnect_here(&selector, close);
+    match &output {
+        Output::Deliver { nsp, .. }
+        | Output::Join { nsp, .. }
+        | Output::Leave { nsp, .. }
+        | Output::Disconnect { nsp, .. } => {
+            if let Some(realm) = core.realm(nsp) {
+                orders::obey(&realm, output);
             }
         }
         Output::PeerJoined(peer) => tracing::debug!(?peer, "node joined"),

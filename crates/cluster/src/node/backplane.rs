@@ -14,6 +14,9 @@ use crate::peers::Peer;
 use crate::requests::Strangers;
 use crate::to::To;
 
+/// How the uids of Sockeye's servers begin. Of sixteen million official ones, which are random, one begins like this.
+const SOCKEYE: &str = "50c4e7";
+
 impl Node {
     /// Makes a node that speaks by an adapter, in one namespace: it gives out [`Output::Publish`](super::Output::Publish). The first letter,
     /// where presence goes by heartbeats, asks who is there.
@@ -23,6 +26,24 @@ impl Node {
             node.letter(To::All, Message::InitialHeartbeat);
         }
         node
+    }
+
+    /// A uid by which a server of Sockeye's is known to the others: 16 hex digits, of which the first six are always the same.
+    pub fn uid_of_sockeye(random: u64) -> Uid {
+        Uid::from(format!("{SOCKEYE}{:010x}", random & 0xff_ffff_ffff))
+    }
+
+    /// Whether every other server is known by name and is one of Sockeye's, by its uid. Only these answer what the official ones
+    /// have no message for.
+    pub fn is_among_its_own(&self) -> bool {
+        match &self.roll {
+            Roll::Told => true,
+            Roll::Heard(_) => self.peers.iter().all(|peer| peer.uid.starts_with(SOCKEYE)),
+            Roll::Counted(counted) => {
+                counted.names().len() as u64 >= counted.others()
+                    && counted.names().iter().all(|uid| uid.starts_with(SOCKEYE))
+            }
+        }
     }
 
     /// Takes what the channel of an adapter heard; for a node [on a backplane](Self::on_backplane).

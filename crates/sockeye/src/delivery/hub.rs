@@ -1,6 +1,7 @@
 //! One namespace's point of delivery: to the sockets here, and to the other nodes.
 
 use super::{Control, Rooms, Sessions};
+use crate::backplane::{Branch, Interest};
 use crate::cluster::{Alone, Cluster};
 use crate::draft::{Draft, protocol_packet};
 use crate::emitted::{Emitted, OnEmit, Recipients};
@@ -22,6 +23,8 @@ pub(crate) struct Hub {
     nsp: Nsp,
     rooms: Rooms,
     mesh: Arc<OnceLock<Mesh>>,
+    /// Its place on the backplane, if the server is on one; events go by it then, and not by the mesh.
+    branch: Option<Arc<Branch>>,
     /// Who is asked where there is no mesh.
     alone: OnceLock<Arc<Alone>>,
     attachments_max: u32,
@@ -53,6 +56,7 @@ impl Hub {
             nsp,
             rooms: Rooms::new(threads),
             mesh,
+            branch: None,
             alone: OnceLock::new(),
             attachments_max,
             parser,
@@ -60,6 +64,22 @@ impl Hub {
             listeners: OnceLock::new(),
             children: None,
         }
+    }
+
+    /// Puts it on a backplane, or leaves it off.
+    pub(crate) fn on_backplane(mut self, branch: Option<Branch>) -> Self {
+        self.branch = branch.map(Arc::new);
+        self
+    }
+
+    /// Its place on the backplane. One that stands for others has none.
+    pub(crate) fn branch(&self) -> Option<&Arc<Branch>> {
+        self.branch.as_ref().filter(|_| self.children.is_none())
+    }
+
+    /// The rooms that it listens for, where the backplane selects them.
+    pub(crate) fn interest(&self) -> Option<&Interest> {
+        self.branch()?.interest()
     }
 
     /// Keeps what clients may miss.
@@ -89,6 +109,7 @@ impl Hub {
             self.parser,
         )
         .recovering(self.sessions.as_ref().map(Sessions::anew))
+        .on_backplane(self.branch.as_ref().map(|branch| branch.anew(Nsp::new(nsp))))
     }
 
     /// Stands for a namespace from here on.
@@ -200,14 +221,9 @@ impl Hub {
                 .iter()
                 .try_for_each(|child| child.publish(selector.clone(), flags.clone(), name, payload));
         }
-        if let Some(mesh) = self.mesh.get().filter(|mesh| !flags.local && mesh.has_peers()) {
-            let message = Message::Broadcast {
-                selector: selector.clone(),
-                flags: flags.clone(),
-                packet: draft.packet(),
-                request_id: None,
-            };
-            mesh.publish(&self.nsp, message);
+        if !flags.local && self.has_hearers() {
+            let (selector, flags, packet) = (selector.clone(), flags.clone(), draft.packet());
+            self.tell(Message::Broadcast { selector, flags, packet, request_id: None });
         }
         self.deliver(&selector, flags, draft)
     }
@@ -246,9 +262,10 @@ impl Hub {
 
     /// Whom this namespace asks.
     pub(crate) fn cluster(&self) -> Cluster {
-        match self.mesh.get() {
-            Some(mesh) => Cluster::Mesh(mesh.clone()),
-            None => Cluster::Alone(Arc::clone(self.alone.get_or_init(|| Arc::new(Alone::new())))),
+        match (self.branch(), self.mesh.get()) {
+            (Some(branch), _) => Cluster::Backplane(Arc::clone(branch)),
+            (None, Some(mesh)) => Cluster::Mesh(mesh.clone()),
+            (None, None) => Cluster::Alone(Arc::clone(self.alone.get_or_init(|| Arc::new(Alone::new())))),
         }
     }
 
@@ -341,9 +358,23 @@ impl Hub {
         }
     }
 
+    /// Whether anybody else may be there.
+    fn has_hearers(&self) -> bool {
+        match &self.branch {
+            Some(_) => true,
+            None => self.mesh.get().is_some_and(Mesh::has_peers),
+        }
+    }
+
     fn tell(&self, message: Message) {
-        if let Some(mesh) = self.mesh.get().filter(|mesh| self.children.is_none() && mesh.has_peers()) {
-            mesh.publish(&self.nsp, message);
+        if self.children.is_some() {
+            return;
+        }
+        match (&self.branch, self.mesh.get()) {
+            // What is refused is counted and told by the branch.
+            (Some(branch), _) => drop(branch.publish(message)),
+            (None, Some(mesh)) => mesh.publish(&self.nsp, message),
+            (None, None) => {}
         }
     }
 }

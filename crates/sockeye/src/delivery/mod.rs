@@ -2,6 +2,7 @@
 //! connection's [`Mailbox`].
 
 mod carrier;
+mod census;
 mod excess;
 mod hub;
 mod keyed;
@@ -14,6 +15,7 @@ mod sessions;
 mod watch;
 
 pub(crate) use carrier::Carriers;
+pub(crate) use census::RESERVED;
 pub(crate) use hub::Hub;
 pub(crate) use mail::{Control, Mail};
 pub(crate) use mailbox::{Mailbox, Overflowed};

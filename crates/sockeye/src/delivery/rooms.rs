@@ -129,6 +129,15 @@ impl Rooms {
         }
     }
 
+    /// Whether anybody is in a room; that of a socket's id is its own.
+    pub(crate) fn holds(&self, room: &Room) -> bool {
+        let socket = Sid::from_str(room).ok();
+        self.shards.iter().any(|shard| {
+            let shard = shard.lock();
+            shard.rooms.contains_key(room) || socket.is_some_and(|id| shard.by_id.contains_key(&id))
+        })
+    }
+
     /// Lists the rooms of a socket, its own first.
     pub(crate) fn rooms_of(&self, id: Sid) -> Vec<Room> {
         let shard = self.shard(id).lock();

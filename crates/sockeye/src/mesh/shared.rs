@@ -6,6 +6,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
+use sockeye_cluster::Uid;
 use sockeye_cluster::node::{Output, Question};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
@@ -82,6 +83,10 @@ impl Shared {
                 }
             }
         }
+    }
+
+    pub(super) fn uid(&self) -> Uid {
+        self.machines.lock().node.uid().clone()
     }
 
     pub(super) fn next_chore(&self) -> Option<Chore> {

@@ -7,6 +7,7 @@
 mod abuse;
 mod answers;
 mod auth;
+mod backplane;
 mod backpressure;
 mod carrier;
 mod cors;

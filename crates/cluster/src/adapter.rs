@@ -32,7 +32,7 @@ use sockeye_proto::sid::Sid;
 use thiserror::Error;
 
 use crate::message::{Envelope, Message, Packet};
-use crate::name::{Nsp, Pid, Room, Uid};
+use crate::name::{EMITTER, Nsp, Pid, Room, Uid};
 use crate::selector::{Flags, Selector};
 use crate::to::To;
 
@@ -56,6 +56,24 @@ pub trait Adapter: fmt::Debug + Send + Sync + 'static {
     ///
     /// Fails where the backplane cannot be reached or refuses; nothing is left behind.
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>>;
+
+    /// Opens a namespace for a program that is no server: what it publishes is signed [`EMITTER`], nothing comes to it, and nobody counts it.
+    ///
+    /// As it is here it opens as a server would; an adapter whose servers are counted has to do better.
+    ///
+    /// # Errors
+    ///
+    /// As [`Adapter::open`]; and where servers are counted and the adapter cannot help being one.
+    fn publisher(&self, nsp: Nsp) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>> {
+        match self.traits().presence {
+            Presence::Heartbeats { .. } => {
+                self.open(Opening { nsp, uid: EMITTER.into(), inbox: Arc::new(|_| {}) })
+            }
+            Presence::Counted => Box::pin(std::future::ready(Err(AdapterError::Refused(
+                "only servers can publish by this adapter".into(),
+            )))),
+        }
+    }
 }
 
 /// One namespace of one server on a backplane.

@@ -9,6 +9,9 @@ use std::sync::Arc;
 
 use serde::de::{Deserialize, Deserializer, Visitor};
 
+/// How emitters sign, which are no servers.
+pub const EMITTER: &str = "emitter";
+
 macro_rules! name {
     ($(#[$doc:meta])* $name:ident) => {
         $(#[$doc])*

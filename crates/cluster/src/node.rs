@@ -112,6 +112,7 @@ pub use asker::Asker;
 pub use stats::Stats;
 pub use step::{Output, Question, Step};
 
+pub use crate::name::EMITTER;
 pub use crate::to::To;
 
 use self::roll::Roll;
@@ -136,9 +137,6 @@ pub const REPEATS_MAX: usize = 4096;
 /// The longest names of a server and its request, together, by which it is remembered; official ones have 32 bytes. A request
 /// with longer ones is acted upon as often as it comes.
 pub const REPEAT_BYTES_MAX: usize = 256;
-
-/// How emitters sign, which are no servers.
-pub const EMITTER: &str = "emitter";
 
 /// One server's part in the cluster.
 #[derive(Debug)]

@@ -28,6 +28,7 @@ use crate::ids::ids_in;
 use crate::limits::ANSWERS_MAX;
 use crate::link::Link;
 use crate::place::place;
+use crate::publisher::{self, Post};
 use crate::routes::{Ear, Kind, Subscription};
 use crate::server::Server;
 use crate::subscriber::{Member, Subscriber};
@@ -71,6 +72,21 @@ impl Classic {
         let subscriber = Subscriber::new(server.clone(), false);
         Self { server, options, link, counting, subscriber }
     }
+
+    fn hall(&self, opening: Opening) -> Hall {
+        Hall {
+            names: Names::new(&self.options, &opening),
+            nsp: opening.nsp,
+            uid: opening.uid,
+            inbox: opening.inbox,
+            specific: self.options.specific_responses,
+            link: Arc::clone(&self.link),
+            rooms: RwLock::default(),
+            ids_wanted: Mutex::default(),
+            answers: Arc::new(Semaphore::new(ANSWERS_MAX)),
+            counters: Counters::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Classic {
@@ -93,18 +109,7 @@ impl Adapter for Classic {
 
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>> {
         Box::pin(async move {
-            let hall = Arc::new(Hall {
-                names: Names::new(&self.options, &opening),
-                nsp: opening.nsp,
-                uid: opening.uid,
-                inbox: opening.inbox,
-                specific: self.options.specific_responses,
-                link: Arc::clone(&self.link),
-                rooms: RwLock::default(),
-                ids_wanted: Mutex::default(),
-                answers: Arc::new(Semaphore::new(ANSWERS_MAX)),
-                counters: Counters::default(),
-            });
+            let hall = Arc::new(self.hall(opening));
             let member = self
                 .subscriber
                 .join(Arc::new(Listening(Arc::clone(&hall))), hall.names.subscriptions())
@@ -112,6 +117,10 @@ impl Adapter for Classic {
             let counting = Arc::clone(&self.counting);
             Ok(Arc::new(Open { hall, member, counting }) as Arc<dyn Channel>)
         })
+    }
+
+    fn publisher(&self, nsp: Nsp) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>> {
+        Box::pin(publisher::open(self.hall(publisher::opening(nsp)), &self.link))
     }
 }
 
@@ -165,11 +174,7 @@ impl Names {
 
 impl Channel for Open {
     fn publish(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>> {
-        Box::pin(async move {
-            let results = self.hall.publish(batch).await;
-            self.hall.counters.sent(&results);
-            results
-        })
+        publisher::publish(&*self.hall, batch)
     }
 
     fn listen(&self, room: Room) -> BoxFuture<'_, Result<(), AdapterError>> {
@@ -193,6 +198,16 @@ impl Channel for Open {
 
     fn stats(&self) -> ChannelStats {
         self.hall.counters.stats()
+    }
+}
+
+impl Post for Hall {
+    fn post(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>> {
+        Box::pin(self.publish(batch))
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
 

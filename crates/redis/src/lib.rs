@@ -30,6 +30,7 @@ mod ids;
 pub mod limits;
 mod link;
 mod place;
+mod publisher;
 mod routes;
 mod server;
 mod sharded;

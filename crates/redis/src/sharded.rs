@@ -20,6 +20,7 @@ use crate::connection::Command;
 use crate::counters::Counters;
 use crate::link::Link;
 use crate::place::place;
+use crate::publisher::{self, Post};
 use crate::routes::{Ear, Kind, Subscription};
 use crate::server::Server;
 use crate::subscriber::{Member, Subscriber};
@@ -81,6 +82,20 @@ impl Sharded {
         let subscriber = Subscriber::new(server.clone(), true);
         Self { server, options, link, subscriber }
     }
+
+    fn hall(&self, opening: Opening) -> Hall {
+        let (prefix, nsp, uid) = (&self.options.channel_prefix, &opening.nsp, &opening.uid);
+        Hall {
+            name: format!("{prefix}#{nsp}#").into(),
+            own_end: format!(r#""uid":"{uid}","nsp":"{nsp}"}}"#),
+            nsp: opening.nsp,
+            uid: opening.uid,
+            inbox: opening.inbox,
+            mode: self.options.mode,
+            link: Arc::clone(&self.link),
+            counters: Counters::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Sharded {
@@ -107,17 +122,7 @@ impl Adapter for Sharded {
 
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>> {
         Box::pin(async move {
-            let (prefix, nsp, uid) = (&self.options.channel_prefix, &opening.nsp, &opening.uid);
-            let hall = Arc::new(Hall {
-                name: format!("{prefix}#{nsp}#").into(),
-                own_end: format!(r#""uid":"{uid}","nsp":"{nsp}"}}"#),
-                nsp: opening.nsp,
-                uid: opening.uid,
-                inbox: opening.inbox,
-                mode: self.options.mode,
-                link: Arc::clone(&self.link),
-                counters: Counters::default(),
-            });
+            let hall = Arc::new(self.hall(opening));
             let responses = format!("{}{}#", hall.name, hall.uid).into();
             let subscriptions =
                 [Arc::clone(&hall.name), responses].map(|name| Subscription { kind: Kind::Shard, name });
@@ -125,6 +130,10 @@ impl Adapter for Sharded {
             let member = self.subscriber.join(ear, subscriptions.into()).await?;
             Ok(Arc::new(Open { hall, member }) as Arc<dyn Channel>)
         })
+    }
+
+    fn publisher(&self, nsp: Nsp) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>> {
+        Box::pin(publisher::open(self.hall(publisher::opening(nsp)), &self.link))
     }
 }
 
@@ -150,11 +159,7 @@ struct Hall {
 
 impl Channel for Open {
     fn publish(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>> {
-        Box::pin(async move {
-            let results = self.hall.publish(batch).await;
-            self.hall.counters.sent(&results);
-            results
-        })
+        publisher::publish(&*self.hall, batch)
     }
 
     fn listen(&self, room: Room) -> BoxFuture<'_, Result<(), AdapterError>> {
@@ -185,6 +190,16 @@ impl Channel for Open {
 
     fn stats(&self) -> ChannelStats {
         self.hall.counters.stats()
+    }
+}
+
+impl Post for Hall {
+    fn post(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>> {
+        Box::pin(self.publish(batch))
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
     }
 }
 

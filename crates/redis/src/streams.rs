@@ -34,6 +34,7 @@ use crate::connection::Command;
 use crate::counters::Counters;
 use crate::link::Link;
 use crate::place::place;
+use crate::publisher::{self, Post};
 use crate::routes::{Ear, Kind, Subscription};
 use crate::server::Server;
 use crate::subscriber::{Member, Subscriber};
@@ -114,6 +115,28 @@ impl Streams {
         readers.insert(stream.to_owned(), Arc::downgrade(&reader));
         Ok(reader)
     }
+
+    fn hall(&self, opening: Opening) -> Hall {
+        let options = &self.options;
+        let (prefix, nsp) = (&options.channel_prefix, &opening.nsp);
+        let names = Names::of(nsp, &options.stream_name, i32::from(options.stream_count));
+        Hall {
+            kept: Kept {
+                nsp: opening.nsp.clone(),
+                names,
+                key_prefix: options.session_key_prefix.clone(),
+                link: Arc::clone(&self.link),
+            },
+            channel: format!("{prefix}#{nsp}#").into(),
+            sharded: options.sharded_pub_sub,
+            max_len: options.max_len,
+            nsp: opening.nsp,
+            uid: opening.uid,
+            inbox: opening.inbox,
+            link: Arc::clone(&self.link),
+            counters: Counters::default(),
+        }
+    }
 }
 
 impl fmt::Debug for Streams {
@@ -136,33 +159,15 @@ impl Adapter for Streams {
 
     fn open(&self, opening: Opening) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>> {
         Box::pin(async move {
-            let options = &self.options;
-            let (prefix, nsp, uid) = (&options.channel_prefix, &opening.nsp, &opening.uid);
-            let names = Names::of(nsp, &options.stream_name, i32::from(options.stream_count));
-            let channel: Arc<str> = format!("{prefix}#{nsp}#").into();
-            let responses: Arc<str> = format!("{prefix}#{nsp}#{uid}#").into();
-            let hall = Arc::new(Hall {
-                kept: Kept {
-                    nsp: opening.nsp.clone(),
-                    names: names.clone(),
-                    key_prefix: options.session_key_prefix.clone(),
-                    link: Arc::clone(&self.link),
-                },
-                channel: Arc::clone(&channel),
-                sharded: options.sharded_pub_sub,
-                max_len: options.max_len,
-                nsp: opening.nsp,
-                uid: opening.uid,
-                inbox: opening.inbox,
-                link: Arc::clone(&self.link),
-                counters: Counters::default(),
-            });
-            let kind = if options.sharded_pub_sub { Kind::Shard } else { Kind::Channel };
-            let subscriptions = [channel, responses].map(|name| Subscription { kind, name });
+            let hall = Arc::new(self.hall(opening));
+            let kind = if hall.sharded { Kind::Shard } else { Kind::Channel };
+            let responses: Arc<str> = format!("{}{}#", hall.channel, hall.uid).into();
+            let subscriptions =
+                [Arc::clone(&hall.channel), responses].map(|name| Subscription { kind, name });
             let ear = Arc::new(Listening(Arc::clone(&hall)));
             let member = self.subscriber.join(ear, subscriptions.into()).await?;
             let mut following = Vec::new();
-            for name in names.iter() {
+            for name in hall.kept.names.iter() {
                 let reader = self.reader(name).await?;
                 following.push(reader.follow(&hall.nsp, Arc::new(Listening(Arc::clone(&hall)))));
             }
@@ -170,6 +175,10 @@ impl Adapter for Streams {
             let began = following[0].began.position();
             Ok(Arc::new(Open { hall, member, following: Mutex::new(following), began }) as Arc<dyn Channel>)
         })
+    }
+
+    fn publisher(&self, nsp: Nsp) -> BoxFuture<'_, Result<Arc<dyn Channel>, AdapterError>> {
+        Box::pin(publisher::open(self.hall(publisher::opening(nsp)), &self.link))
     }
 }
 
@@ -197,11 +206,7 @@ struct Hall {
 
 impl Channel for Open {
     fn publish(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>> {
-        Box::pin(async move {
-            let results = self.hall.publish(batch).await;
-            self.hall.counters.sent(&results);
-            results
-        })
+        publisher::publish(&*self.hall, batch)
     }
 
     fn began(&self) -> Option<Position> {
@@ -233,6 +238,16 @@ struct Written {
     name: String,
     cmd: redis::Cmd,
     has_offset: bool,
+}
+
+impl Post for Hall {
+    fn post(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>> {
+        Box::pin(self.publish(batch))
+    }
+
+    fn counters(&self) -> &Counters {
+        &self.counters
+    }
 }
 
 impl Hall {

@@ -28,6 +28,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye-postgres", &["sockeye-cluster", "sockeye-proto"]),
     // Floor 4.
     ("sockeye-adapters", &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-cluster"]),
+    ("sockeye-emitter", &["sockeye", "sockeye-cluster", "sockeye-proto"]),
     // Floor 5.
     (
         "sockeye-cli",

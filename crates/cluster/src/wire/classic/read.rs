@@ -7,8 +7,7 @@ use serde_json::value::RawValue;
 
 use super::UNSIGNED;
 use crate::message::{Envelope, Message, Packet};
-use crate::name::{Nsp, RequestId, Room, Uid};
-use crate::node::EMITTER;
+use crate::name::{EMITTER, Nsp, RequestId, Room, Uid};
 use crate::selector::Selector;
 use crate::wire::error::Malformed;
 use crate::wire::json::WireOpts;

@@ -195,7 +195,7 @@ for (const [kind, app, io, options] of [
           socket.emit("volatile-flood", 2_000, "x".repeat(20_000));
           await sleep(0);
           tcp.pause();
-          await sleep(300);
+          while ((await ask(two, "fetch", "flooded")).length === 0) await sleep(10);
           tcp.resume();
           assert.deepEqual(await flooded, [2_000]);
           assert.ok(heard.length > 0 && heard.length < 2_000, `${heard.length} of 2000`);

@@ -99,6 +99,7 @@ function toldToOne(socket) {
       socket.volatile.emit("flood", number, text);
       await new Promise(setImmediate);
     }
+    socket.join("flooded");
     socket.emit("flooded", count);
   });
   socket.on("compress", (compress, text) => socket.compress(compress).emit("long", text));

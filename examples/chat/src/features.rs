@@ -47,6 +47,7 @@ fn told_to_one(main: &mut Definition) {
                 event.socket().emit_volatile("flood", (number, &text))?;
                 tokio::task::yield_now().await;
             }
+            event.socket().join(["flooded"]);
             event.socket().emit("flooded", count)?;
             sockeye::Ok(())
         })

@@ -36,6 +36,8 @@ const SERVERS = {
     stop: "SIGINT",
     ready: (port) => spawnSync(postgres("pg_isready"), ["-h", "127.0.0.1", "-p", port]).status === 0,
   },
+  // No server at all: nodes of one machine that share a directory.
+  directory: {},
   mongo: {
     program: () => [join(ROOT, "tests/.venv/bin/python"), join(ROOT, "tests/python/mongo.py")].every(existsSync) && join(ROOT, "tests/.venv/bin/python"),
     command: (program, port) => [program, join(ROOT, "tests/python/mongo.py"), port],
@@ -44,7 +46,7 @@ const SERVERS = {
 
 /** Why tests with this backend are skipped; false when it is installed. */
 export function missing(name) {
-  return SERVERS[name].program() ? false : `${name} is not installed`;
+  return !SERVERS[name].command || SERVERS[name].program() ? false : `${name} is not installed`;
 }
 
 /** Starts a backend and waits until it takes connections. */
@@ -65,6 +67,7 @@ class Backend {
   }
 
   async start() {
+    if (!this.kind.command) return;
     const [program, ...args] = this.kind.command(this.kind.program(), String(this.port), this.directory);
     this.output = "";
     this.process = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], detached: true, cwd: this.directory });

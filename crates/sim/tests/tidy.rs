@@ -61,7 +61,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye-adapter-suite", &["sockeye-cluster", "sockeye-proto"]),
     // Programs that use the library as people do.
     ("chat", &["sockeye"]),
-    ("conformance", &["sockeye", "sockeye-proto"]),
+    ("conformance", &["sockeye", "sockeye-adapters", "sockeye-proto"]),
     ("bench-server", &["sockeye"]),
     ("bench-load", &["sockeye-proto"]),
     ("bench-floor", &[]),

@@ -71,6 +71,10 @@ pub struct Config {
     /// it before the server listens; a namespace that a client brings to life, when it begins. What is said here is done here at once; a
     /// server under a supervisor speaks by its backplane alone, not by the mesh of its machine. Default none.
     pub adapter: Option<Arc<dyn Adapter>>,
+    /// A directory in which servers of one machine find each other and share events without a backplane (`docs/mesh.md`). It is made
+    /// where it is not there, and has to be this user's alone (mode 700); short, since sockets lie in it (107 bytes with their
+    /// names). Under a supervisor that one's directory counts. Default none.
+    pub mesh_dir: Option<PathBuf>,
     /// Bytes of one namespace that may wait to be published; a message beyond is delivered here only, counted
     /// ([`Stats::backplanes`](crate::Stats::backplanes), `refused`) and told ([`Server::on_backplane`](crate::Server::on_backplane)). Default 16 MiB.
     pub backplane_bytes_max: u32,
@@ -204,6 +208,7 @@ impl Default for Config {
             parser: Parser::Text,
             connection_state_recovery: None,
             adapter: None,
+            mesh_dir: None,
             backplane_bytes_max: 16 << 20,
             ack_timeout: Duration::from_secs(10),
             cors: None,

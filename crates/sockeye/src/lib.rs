@@ -47,6 +47,7 @@ mod mesh;
 mod meter;
 mod metrics;
 mod namespace;
+mod neighbours;
 mod orders;
 mod outgoing;
 mod payload;

@@ -14,6 +14,7 @@ use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
 use crate::metrics;
 use crate::namespace::Namespace;
+use crate::neighbours::Neighbours;
 use crate::orders;
 use crate::realms::{Matcher, OnNamespace, Parent as RealmParent, Realms, Rules};
 use crate::service::Service;
@@ -26,7 +27,7 @@ use sockeye_files::Files;
 use sockeye_link::Parent;
 use sockeye_proto::sid::Tag;
 use std::collections::BTreeMap;
-use std::future::Future;
+use std::future::{Future, pending};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio::net::{TcpListener, ToSocketAddrs};
@@ -249,7 +250,7 @@ impl Server {
     /// Serves a listener of one's own until the server is closed.
     ///
     /// # Errors
-    /// The address for metrics cannot be had, or the backplane cannot be reached.
+    /// The address for metrics cannot be had, or the backplane or the mesh ([`Config::mesh_dir`]) cannot be joined.
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let metrics = match self.config.metrics {
             Some(address) => Some(metrics::bind(address).await?),
@@ -257,15 +258,27 @@ impl Server {
         };
         let listening = self.start(Tag::from_bits(rand::random()));
         listening.open_backplane().await?;
-        match metrics {
-            Some(metrics) => {
-                let handle = listening.handle.clone();
-                tokio::select! {
-                    () = listening.run(listener) => {}
-                    () = metrics::serve(metrics, move || handle.stats()) => {}
-                }
+        let neighbours = match &listening.site.core.config.mesh_dir {
+            Some(dir) => Some(Neighbours::join(&listening, dir).await?),
+            None => None,
+        };
+        let handle = listening.handle.clone();
+        let beside = async {
+            match metrics {
+                Some(metrics) => metrics::serve(metrics, move || handle.stats()).await,
+                None => pending().await,
             }
-            None => listening.run(listener).await,
+        };
+        let relayed = async {
+            match &neighbours {
+                Some(neighbours) => neighbours.accept(&listening).await,
+                None => pending().await,
+            }
+        };
+        tokio::select! {
+            () = listening.run(listener) => {}
+            () = beside => {}
+            () = relayed => {}
         }
         Ok(())
     }

@@ -42,7 +42,7 @@ pub(crate) async fn run(
     };
     listening.open_backplane().await?;
     // Ready means: whoever is here already hears what is said here.
-    join_mesh(core, &assign)?.settled().await;
+    join_mesh(core, &assign.mesh_dir, &assign.http_path)?.settled().await;
     // A worker has one parent.
     drop(core.reporter.set(parent.reporter()));
     let port_number =
@@ -92,7 +92,11 @@ async fn accept_port(listening: &Listening, port: Option<&TcpListener>, connecti
 }
 
 /// Accepts the edge and other nodes. Who can open the socket's file is trusted: its directory is this user's alone.
-async fn accept_private(listening: &Listening, private: &UnixListener, connections: &mut JoinSet<()>) {
+pub(crate) async fn accept_private(
+    listening: &Listening,
+    private: &UnixListener,
+    connections: &mut JoinSet<()>,
+) {
     let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
     loop {
         tokio::select! {
@@ -136,7 +140,7 @@ async fn take_handovers(listening: &Listening, parent: &mut Parent, connections:
 }
 
 /// Binds the private socket, with room for a burst of requests.
-fn bind_private(path: &Path) -> io::Result<UnixListener> {
+pub(crate) fn bind_private(path: &Path) -> io::Result<UnixListener> {
     let socket = UnixSocket::new_stream()?;
     socket.bind(path)?;
     // Whoever can write to it is believed about the client's address.
@@ -144,10 +148,11 @@ fn bind_private(path: &Path) -> io::Result<UnixListener> {
     socket.listen(BACKLOG)
 }
 
-fn join_mesh(core: &Arc<Core>, assign: &Assign) -> io::Result<Mesh> {
+/// Joins the mesh of a directory. `http` is the private socket, on which others find this server.
+pub(crate) fn join_mesh(core: &Arc<Core>, dir: &Path, http: &Path) -> io::Result<Mesh> {
     let weak = Arc::downgrade(core);
     let sink = Arc::new(move |output| obey(&weak, output));
-    let mesh = Mesh::join(&assign.mesh_dir, core.tag, Some(assign.http_path.clone()), sink)?;
+    let mesh = Mesh::join(dir, core.tag, Some(http.to_owned()), sink)?;
     let weak = Arc::downgrade(core);
     mesh.set_answerer(Arc::new(move |question| answer(&weak, question)));
     // Joined once.

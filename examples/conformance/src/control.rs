@@ -9,7 +9,7 @@ use sockeye::{
     Args, AskError, Broadcast, Definition, Event, HandlerError, Namespace, RemoteHandshake, RemoteSocket,
     Server, ServerEvent,
 };
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -137,9 +137,7 @@ async fn server_side_emit_with_ack(known: Known, event: Arc<Event>) -> sockeye::
     let (options, name): (Options, String) = event.data()?;
     let answers =
         namespace(&known, &options)?.server_side_emit_with_ack::<Args>(&name, event.args().skip(2)).await?;
-    let missing = answers.missing.nodes;
-    let error = (missing > 0).then(|| format!("timeout reached: missing {missing} responses"));
-    event.ack((error, answers.values.iter().map(Any::first).collect::<Vec<_>>()))?;
+    event.ack((late(answers.missing.nodes), answers.values.iter().map(Any::first).collect::<Vec<_>>()))?;
     Ok(())
 }
 
@@ -151,16 +149,15 @@ async fn fetch_sockets(known: Known, event: Arc<Event>) -> sockeye::Result {
 }
 
 async fn count(known: Known, event: Arc<Event>) -> sockeye::Result {
-    let (error, sockets) = fetched(chosen(&known, &event)?.fetch_sockets().await)?;
-    event.ack((error, sockets.len()))?;
+    let counted = chosen(&known, &event)?.count().await?;
+    event.ack((late(counted.missing.nodes), counted.value))?;
     Ok(())
 }
 
 async fn rooms(known: Known, event: Arc<Event>) -> sockeye::Result {
-    let (error, sockets) = fetched(chosen(&known, &event)?.fetch_sockets().await)?;
-    let rooms: BTreeSet<&str> =
-        sockets.iter().flat_map(RemoteSocket::rooms).map(|room| room.as_str()).collect();
-    event.ack((error, rooms))?;
+    let rooms = chosen(&known, &event)?.rooms().await?;
+    let names: Vec<&str> = rooms.value.iter().map(|room| room.as_str()).collect();
+    event.ack((late(rooms.missing.nodes), names))?;
     Ok(())
 }
 
@@ -234,11 +231,14 @@ fn fetched(
 ) -> Result<(Option<String>, Vec<RemoteSocket>), AskError> {
     match result {
         Ok(sockets) => Ok((None, sockets)),
-        Err(AskError::Incomplete { sockets, nodes }) => {
-            Ok((Some(AskError::Incomplete { sockets: Vec::new(), nodes }.to_string()), sockets))
-        }
+        Err(AskError::Incomplete { sockets, nodes }) => Ok((late(nodes), sockets)),
         Err(error) => Err(error),
     }
+}
+
+/// The official words for nodes that did not answer.
+fn late(nodes: usize) -> Option<String> {
+    (nodes > 0).then(|| format!("timeout reached: missing {nodes} responses"))
 }
 
 impl<'a> Told<'a> {

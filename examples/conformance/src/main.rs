@@ -6,7 +6,8 @@ mod control;
 
 use clap::Parser;
 use sockeye::deflate::DeflateConfig;
-use sockeye::{Args, Config, Cors, Definition, EmitError, Event, Server, Socket, engine};
+use sockeye::{Args, Config, Cors, Definition, EmitError, Event, Recovery, Server, Socket, engine};
+use sockeye_adapters::Backplane;
 use std::net::{IpAddr, Ipv4Addr};
 use std::time::Duration;
 
@@ -34,6 +35,12 @@ struct Flags {
     /// Serve the namespace `/control`, by which a client makes calls to the cluster; the timings are the official defaults.
     #[arg(long, conflicts_with = "engine")]
     control: bool,
+    /// The backplane shared with other nodes: redis://, redis+sharded://, redis+streams://, postgres://, nats://.
+    #[arg(long, value_name = "URL", conflicts_with = "engine")]
+    adapter: Option<Backplane>,
+    /// Let clients whose connection broke go on where they were.
+    #[arg(long)]
+    recovery: bool,
     /// The address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -46,7 +53,12 @@ struct Flags {
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
-    let config = config(&flags);
+    let mut config = config(&flags);
+    match flags.adapter {
+        Some(Backplane::Adapter(named)) => config.adapter = Some(named.into_adapter()),
+        Some(Backplane::Mesh(directory)) => config.mesh_dir = Some(directory),
+        None => {}
+    }
     let server = if flags.engine { engine_server(config) } else { socket_server(config, flags.control) };
     Ok(server.listen((flags.host, flags.port)).await?)
 }
@@ -67,6 +79,7 @@ fn config(flags: &Flags) -> Config {
         per_message_deflate: flags
             .per_message_deflate
             .then(|| if flags.context_takeover { DeflateConfig::OFFICIAL } else { DeflateConfig::default() }),
+        connection_state_recovery: flags.recovery.then(Recovery::default),
         parser: if flags.msgpack { sockeye::Parser::Msgpack } else { sockeye::Parser::Text },
         ..official
     }

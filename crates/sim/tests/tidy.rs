@@ -26,6 +26,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye-redis", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-nats", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-postgres", &["sockeye-cluster", "sockeye-proto"]),
+    ("sockeye-mongo", &["sockeye-cluster", "sockeye-proto"]),
     // Floor 4.
     ("sockeye-adapters", &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-cluster"]),
     ("sockeye-emitter", &["sockeye", "sockeye-cluster", "sockeye-proto"]),

@@ -1,0 +1,58 @@
+"""A MongoDB server for tests: nx-27017, with what its change streams lack for the official drivers.
+
+    mongo_server.py PORT DIRECTORY
+
+It writes cursor ids as Int32, clusterTime as a date, and ObjectId and Binary inside events as tagged documents, and it answers a getMore at once.
+The directory gets its log.
+"""
+
+import base64
+import os
+import sys
+import time
+from datetime import datetime
+
+import nx_27017.wire_protocol as wire
+from bson import Binary, ObjectId, Timestamp
+from bson.int64 import Int64
+
+
+def official(value, key=None):
+    """The value as a real server writes it."""
+    if isinstance(value, list):
+        return [official(item) for item in value]
+    if key == "clusterTime" and isinstance(value, datetime):
+        return Timestamp(int(value.timestamp()), 1)
+    if not isinstance(value, dict):
+        return value
+    if key == "createdAt" and set(value) == {"$date"}:
+        return datetime.fromisoformat(value["$date"])
+    if value.get("__neosqlite_objectid__"):
+        return ObjectId(value["id"])
+    if value.get("__neosqlite_binary__"):
+        return Binary(base64.b64decode(value["data"]), value.get("subtype", 0))
+    document = {name: official(item, name) for name, item in value.items()}
+    if key == "cursor" and "id" in document:
+        document["id"] = Int64(document["id"])
+    return document
+
+
+def encode(document, plain=wire.encode):
+    cursor = document.get("cursor")
+    if isinstance(cursor, dict) and cursor.get("nextBatch") == [] and "postBatchResumeToken" in cursor:
+        # A real server waits for something to tell; each connection has a thread here.
+        time.sleep(0.01)
+    return plain(official(document))
+
+
+def main():
+    wire.encode = encode
+    _, port, folder = sys.argv
+    files = [os.path.join(folder, name) for name in ("log", "pid")]
+    sys.argv = ["nx-27017", "--threaded", "--db", "memory", "--port", port, "--log-file", files[0], "--pid-file", files[1]]
+    from nx_27017.nx_27017 import main as serve
+
+    serve()
+
+
+main()

@@ -15,7 +15,8 @@ pub(crate) struct Acks(Mutex<Register>);
 
 #[derive(Debug, Default)]
 struct Register {
-    next: u64,
+    /// It may wrap: no two of the few pending ones are that far apart.
+    next: u32,
     pending: Vec<(u64, Awaiting)>,
     closed: bool,
 }
@@ -108,8 +109,8 @@ impl Register {
         if self.pending.len() >= ACKS_PENDING_MAX {
             return Err(Unexpected::Full);
         }
-        let id = self.next;
-        self.next += 1;
+        let id = u64::from(self.next);
+        self.next = self.next.wrapping_add(1);
         self.pending.push((id, awaiting));
         Ok(id)
     }

@@ -20,6 +20,9 @@ pub(crate) struct Profile {
     pub(crate) pid: OnceLock<Pid>,
 }
 
+// With the counts of its `Arc` it fits the allocator's next smaller size.
+const _: () = assert!(size_of::<Profile>() <= 112);
+
 impl Profile {
     /// The profile of a socket that nothing is known of yet but its request.
     pub(crate) fn new(handshake: Handshake) -> Self {

@@ -16,7 +16,7 @@ use sockeye_proto::ws::Opcode;
 use sockeye_proto::ws::deflate::Answer;
 use sockeye_proto::ws::encoder::frame;
 use std::sync::Arc;
-use tracing::{Instrument, Span, debug_span};
+use tracing::{Span, debug_span};
 
 /// A session that is listed and waits for its task.
 pub(crate) struct Opening {
@@ -96,7 +96,7 @@ impl Opening {
         let answer = format.write(Some(&core.open_packet(&self, Transport::Polling)), &[]);
         let span = self.span();
         let connection = Connection::polling(core, self.sid, self.mailbox, handshake, self.seat, format);
-        tokio::spawn(connection.instrument(span));
+        tokio::spawn(connection.within(span));
         answer
     }
 
@@ -123,7 +123,7 @@ pub(crate) fn start_websocket(
     let span = opening.span();
     let Opening { sid, mailbox, seat } = opening;
     let connection = Connection::websocket(core, sid, mailbox, handshake, seat, websocket);
-    tokio::spawn(connection.instrument(span));
+    tokio::spawn(connection.within(span));
 }
 
 /// Hands a WebSocket to the session whose id it came with; where the session is gone it is closed.

@@ -30,6 +30,7 @@ use std::sync::{Arc, LazyLock};
 use std::task::{Context, Poll};
 use std::time::Instant;
 use tokio::time::Sleep;
+use tracing::Span;
 use upper::Upper;
 
 /// Rounds of one wake-up; then the task lets others run.
@@ -70,6 +71,8 @@ pub(crate) struct Connection {
     seat: Option<Seat>,
     /// For a server that closes: it waits for the end.
     _working: Working,
+    /// What bears the session's id in the log, where anybody reads that much.
+    span: Option<Box<Span>>,
 }
 
 /// The transport that carries the session.
@@ -79,7 +82,7 @@ enum Wire {
     Gone,
 }
 
-const _: () = assert!(size_of::<Connection>() <= 640);
+const _: () = assert!(size_of::<Connection>() <= 400);
 
 impl Connection {
     /// Starts a polling session.
@@ -147,7 +150,30 @@ impl Connection {
             limited: false,
             seat: Some(seat),
             _working: core.begin_connection(),
+            span: None,
         }
+    }
+
+    /// Lets what is logged stand in `span`. Not by `tracing::Instrument`: that takes forty bytes of each task, logged or not.
+    pub(crate) fn within(mut self, span: Span) -> Self {
+        self.span = (!span.is_disabled()).then(|| Box::new(span));
+        self
+    }
+
+    fn rounds(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        self.read_blocked = false;
+        self.mailbox.attend();
+        for _ in 0..ROUNDS_MAX {
+            let moved = self.round(cx);
+            if self.over && self.upper.is_quiet() {
+                return Poll::Ready(());
+            }
+            if !moved && self.mailbox.sleep(cx, self.holding) {
+                return Poll::Pending;
+            }
+        }
+        cx.waker().wake_by_ref();
+        Poll::Pending
     }
 
     /// One round. `true` when something moved, so that another may find more.
@@ -486,19 +512,10 @@ impl Future for Connection {
 
     fn poll(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
         let this = self.get_mut();
-        this.read_blocked = false;
-        this.mailbox.attend();
-        for _ in 0..ROUNDS_MAX {
-            let moved = this.round(cx);
-            if this.over && this.upper.is_quiet() {
-                return Poll::Ready(());
-            }
-            if !moved && this.mailbox.sleep(cx, this.holding) {
-                return Poll::Pending;
-            }
-        }
-        cx.waker().wake_by_ref();
-        Poll::Pending
+        let Some(span) = this.span.take() else { return this.rounds(cx) };
+        let outcome = span.in_scope(|| this.rounds(cx));
+        this.span = Some(span);
+        outcome
     }
 }
 

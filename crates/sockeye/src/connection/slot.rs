@@ -36,7 +36,7 @@ pub(super) struct Slot {
     pub(super) meter: Meter,
     pub(super) expiry: Option<Expiry>,
     /// The session that it is to go on with.
-    claim: Option<Claim>,
+    claim: Option<Box<Claim>>,
 }
 
 /// The end of a credential.
@@ -104,7 +104,7 @@ impl Slot {
             _stay: stay,
             meter: Meter::default(),
             expiry: None,
-            claim,
+            claim: claim.map(Box::new),
         })
     }
 

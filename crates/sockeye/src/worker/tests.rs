@@ -115,15 +115,7 @@ impl Node {
         let admin = server.namespace(if tag == "aaaaaa" { "/admin" } else { "/other" }).handle();
         let listening = server.start(tag.parse().unwrap());
         let http_path: PathBuf = dir.join(format!("{tag}.http"));
-        let assign = Assign {
-            tag: tag.to_owned(),
-            mesh_dir: dir.to_owned(),
-            http_path,
-            host: None,
-            port: None,
-            threads: None,
-        };
-        join_mesh(&listening.site.core, &assign).unwrap().settled().await;
+        join_mesh(&listening.site.core, dir, &http_path).unwrap().settled().await;
         let listener = bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let running = listening.clone();

@@ -4,6 +4,7 @@ use crate::compression::HttpCompression;
 use crate::cookie::Cookie;
 use crate::cors::Cors;
 use crate::deflate::DeflateConfig;
+use crate::node_link::NodeLink;
 use crate::recovery::Recovery;
 use sockeye_cluster::adapter::Adapter;
 use sockeye_cluster::recovery::Config as Store;
@@ -75,6 +76,9 @@ pub struct Config {
     /// where it is not there, and has to be this user's alone (mode 700); short, since sockets lie in it (107 bytes with their
     /// names). Under a supervisor that one's directory counts. Default none.
     pub mesh_dir: Option<PathBuf>,
+    /// How nodes of other machines reach this one, so that a request may come to any: it is carried to the node that has its session. Needs
+    /// `adapter`, where nodes find each other. Not used under a supervisor. Default none.
+    pub node_link: Option<Box<NodeLink>>,
     /// Bytes of one namespace that may wait to be published; a message beyond is delivered here only, counted
     /// ([`Stats::backplanes`](crate::Stats::backplanes), `refused`) and told ([`Server::on_backplane`](crate::Server::on_backplane)). Default 16 MiB.
     pub backplane_bytes_max: u32,
@@ -209,6 +213,7 @@ impl Default for Config {
             connection_state_recovery: None,
             adapter: None,
             mesh_dir: None,
+            node_link: None,
             backplane_bytes_max: 16 << 20,
             ack_timeout: Duration::from_secs(10),
             cors: None,

@@ -5,6 +5,7 @@ use crate::counters::Counters;
 use crate::delivery::{Carriers, Control, Mailbox};
 use crate::gate::{Gate, Rules};
 use crate::mesh::Mesh;
+use crate::nodes::Nodes;
 use crate::realms::{Realm, Realms};
 use crate::stranger::Strangers;
 use crate::traffic::Traffic;
@@ -16,6 +17,7 @@ use sockeye_proto::engine::session::Timing;
 use sockeye_proto::sid::{Sid, Tag};
 use sockeye_proto::socket::client::Limits;
 use sockeye_proto::ws::deflate::{Answer, Budget};
+use sockeye_relay::Address;
 use std::collections::HashMap;
 use std::pin::pin;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -44,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) application: Application,
     /// The other nodes, once a mesh was joined.
     pub(crate) mesh: Arc<OnceLock<Mesh>>,
+    /// The nodes of other machines, once this one is known to them.
+    pub(crate) nodes: OnceLock<Nodes>,
     /// Who hears of the load, under a supervisor.
     pub(crate) reporter: OnceLock<Reporter>,
     /// What was counted.
@@ -98,6 +102,7 @@ impl Core {
             tag,
             application,
             mesh,
+            nodes: OnceLock::new(),
             reporter: OnceLock::new(),
             counters: Counters::default(),
             strangers: Strangers::new(Instant::now()),
@@ -106,6 +111,12 @@ impl Core {
             quiet: Notify::new(),
             closing: AtomicBool::new(false),
         })
+    }
+
+    /// Where the living node that issued the sids with this tag takes relayed requests: on this machine, or on another.
+    pub(crate) fn owner(&self, tag: Tag) -> Option<Address> {
+        let near = self.mesh.get().and_then(|mesh| mesh.owner(tag));
+        near.or_else(|| self.nodes.get()?.owner(tag))
     }
 
     /// The timing of sessions.

@@ -124,6 +124,9 @@ impl Listening {
         if let Some(mesh) = core.mesh.get() {
             mesh.leave().await;
         }
+        if let Some(nodes) = core.nodes.get() {
+            nodes.leave().await;
+        }
     }
 }
 

@@ -48,7 +48,7 @@ impl Core {
             Session::None => self.route_handshake(ask, query, transport),
             Session::Foreign => self.unknown(Cause::Foreign),
             Session::Named(sid) if sid.tag() != self.tag => {
-                let owner = self.mesh.get().and_then(|mesh| mesh.owner(sid.tag()));
+                let owner = self.owner(sid.tag());
                 match owner {
                     Some(owner) if !ask.relayed => Route::Elsewhere(owner),
                     Some(_) | None => self.unknown(Cause::NoOwner),

@@ -10,6 +10,7 @@ use crate::engine;
 use crate::handle::Handle;
 use crate::handler::{Handlers, Refusal};
 use crate::handshake::Handshake;
+use crate::linked;
 use crate::listen::{Listening, bind};
 use crate::mesh::Mesh;
 use crate::metrics;
@@ -31,6 +32,7 @@ use std::future::{Future, pending};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::task::JoinSet;
 
 /// A Socket.IO server.
 ///
@@ -256,7 +258,18 @@ impl Server {
             Some(address) => Some(metrics::bind(address).await?),
             None => None,
         };
-        let listening = self.start(Tag::from_bits(rand::random()));
+        // Whoever takes a client is known to all that may get its next request.
+        let linked = linked::join(self.config.node_link.as_deref(), self.config.adapter.as_ref()).await?;
+        let tag = linked.as_ref().map_or_else(|| Tag::from_bits(rand::random()), |linked| linked.nodes.tag());
+        let listening = self.start(tag);
+        let mut links = JoinSet::new();
+        if let Some(linked) = linked {
+            // Set once.
+            drop(listening.site.core.nodes.set(linked.nodes.clone()));
+            let listening = listening.clone();
+            // Ends with this future.
+            links.spawn(async move { linked.accept(&listening).await });
+        }
         listening.open_backplane().await?;
         let neighbours = match &listening.site.core.config.mesh_dir {
             Some(dir) => Some(Neighbours::join(&listening, dir).await?),

@@ -24,6 +24,7 @@ mod hooks;
 mod http_compression;
 mod limits;
 mod limits_table;
+mod node_link;
 mod protocol_table;
 mod recovery;
 mod rooms;

@@ -1,0 +1,183 @@
+//! Drives the directory of nodes: one channel of the adapter, one task, and a table that requests look into.
+//!
+//! What is said and what it means is decided in `sockeye_cluster::directory`. The task publishes and keeps the time; what comes in is
+//! taken on the adapter's tasks. They meet in one small lock, under which nothing waits.
+
+use crate::clock::{now, until};
+use parking_lot::Mutex;
+use sockeye_cluster::adapter::{Adapter, AdapterError, Arrival, Channel, Letter, Opening, Presence};
+use sockeye_cluster::directory::{Directory, Entry, NODES, Output};
+use sockeye_cluster::{Nsp, Uid};
+use sockeye_proto::sid::Tag;
+use sockeye_relay::Address;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{Notify, watch};
+use tokio::task::AbortHandle;
+
+/// How long leaving waits until the goodbye is out. Without it the others know when the lease has run out.
+const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// The nodes of other machines. A clone is the same; with the last one the task ends.
+#[derive(Clone)]
+pub(crate) struct Nodes(Arc<Own>);
+
+struct Own {
+    shared: Arc<Shared>,
+    task: AbortHandle,
+}
+
+struct Shared {
+    directory: Mutex<Directory>,
+    /// Rings when there is something to look at.
+    bell: Notify,
+    phase: watch::Sender<Phase>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    Settling,
+    Settled,
+    Leaving,
+    Left,
+}
+
+impl Nodes {
+    /// Announces this node, which takes requests of others at an address, under a tag that it draws. Must be called within a tokio runtime.
+    ///
+    /// # Errors
+    /// The backplane cannot be reached, or refuses.
+    pub(crate) async fn join(adapter: Arc<dyn Adapter>, tcp: SocketAddr) -> Result<Self, AdapterError> {
+        let uid = Uid::from(format!("{:016x}", rand::random::<u64>()));
+        // Nobody shares a socket's file with a server that has no supervisor.
+        let entry = Entry { tag: draw(), machine: uid.as_str().into(), unix: None, tcp: Some(tcp), load: 0 };
+        let shared = Arc::new(Shared {
+            directory: Mutex::new(Directory::new(uid.clone(), entry)),
+            bell: Notify::new(),
+            phase: watch::Sender::new(Phase::Settling),
+        });
+        let hears = Arc::clone(&shared);
+        let inbox = Arc::new(move |arrival| hears.arrived(arrival));
+        let channel = adapter.open(Opening { nsp: Nsp::new(NODES), uid, inbox }).await?;
+        shared.tell(|directory| directory.handle_start(now()));
+        let counted = adapter.traits().presence == Presence::Counted;
+        // Aborted with the last handle.
+        let task = tokio::spawn(run(Arc::clone(&shared), channel, counted)).abort_handle();
+        Ok(Self(Arc::new(Own { shared, task })))
+    }
+
+    /// Where the living node that issued the sids with this tag takes requests.
+    pub(crate) fn owner(&self, tag: Tag) -> Option<Address> {
+        let directory = self.0.shared.directory.lock();
+        Some(match directory.owner(tag)? {
+            sockeye_cluster::Address::Tcp(address) => Address::Node(*address),
+            sockeye_cluster::Address::Unix(path) => Address::Unix(path.clone()),
+        })
+    }
+
+    /// The tag of this node; it is its own once it is settled.
+    pub(crate) fn tag(&self) -> Tag {
+        self.0.shared.directory.lock().tag()
+    }
+
+    /// Waits until every node that is known knows this one, or is too slow (1 s).
+    pub(crate) async fn settled(&self) {
+        self.reached(|phase| phase != Phase::Settling).await;
+    }
+
+    /// Says goodbye.
+    pub(crate) async fn leave(&self) {
+        self.0.shared.phase.send_replace(Phase::Leaving);
+        self.0.shared.tell(Directory::handle_close);
+        drop(tokio::time::timeout(LEAVE_TIMEOUT, self.reached(|phase| phase == Phase::Left)).await);
+    }
+
+    async fn reached(&self, there: impl Fn(Phase) -> bool) {
+        // The sender is here.
+        drop(self.0.shared.phase.subscribe().wait_for(|phase| there(*phase)).await);
+    }
+}
+
+impl Drop for Own {
+    fn drop(&mut self) {
+        self.task.abort();
+    }
+}
+
+impl Shared {
+    fn tell(&self, tell: impl FnOnce(&mut Directory)) {
+        tell(&mut self.directory.lock());
+        self.bell.notify_one();
+    }
+
+    fn arrived(&self, arrival: Arrival) {
+        match arrival {
+            Arrival::Message { envelope, offset: _ } => {
+                self.tell(|directory| directory.handle_envelope(envelope, now()));
+            }
+            // What nodes say is not kept on any backplane.
+            Arrival::Resumed { whole: _ } => self.tell(|directory| directory.handle_resumed(now())),
+            Arrival::Malformed => {}
+        }
+    }
+
+    /// What is to be published.
+    fn letters(&self) -> Vec<Letter> {
+        let mut directory = self.directory.lock();
+        let mut letters = Vec::new();
+        while let Some(output) = directory.poll_output() {
+            match output {
+                Output::Send(letter) => letters.push(letter),
+                Output::Joined(peer) => tracing::info!(?peer, "a node is there"),
+                Output::Left(peer) => tracing::info!(?peer, "a node is gone"),
+                Output::TagTaken(tag) => {
+                    tracing::info!(%tag, "another node has this tag: another is drawn");
+                    directory.handle_tag(draw(), now());
+                }
+                Output::Settled => {
+                    self.phase.send_if_modified(|phase| {
+                        let settling = *phase == Phase::Settling;
+                        if settling {
+                            *phase = Phase::Settled;
+                        }
+                        settling
+                    });
+                }
+            }
+        }
+        letters
+    }
+}
+
+async fn run(shared: Arc<Shared>, channel: Arc<dyn Channel>, mut counted: bool) {
+    loop {
+        let letters = shared.letters();
+        if !letters.is_empty() {
+            let results = channel.publish(letters).await;
+            let published = results.iter().all(Result::is_ok);
+            shared.tell(|directory| directory.handle_published(published, now()));
+            continue;
+        }
+        if std::mem::take(&mut counted)
+            && let Ok(nodes) = channel.servers().await
+        {
+            shared.tell(|directory| directory.handle_nodes(nodes, now()));
+            continue;
+        }
+        if *shared.phase.borrow() == Phase::Leaving {
+            channel.close().await;
+            shared.phase.send_replace(Phase::Left);
+            return;
+        }
+        let due = shared.directory.lock().poll_timeout();
+        tokio::select! {
+            () = shared.bell.notified() => {}
+            () = until(due) => shared.tell(|directory| directory.handle_timeout(now())),
+        }
+    }
+}
+
+fn draw() -> Tag {
+    Tag::from_bits(rand::random())
+}

@@ -10,7 +10,7 @@ import { backend, missing } from "../harness/backends.mjs";
 import { official, sockeye } from "../harness/cluster.mjs";
 import { binary, REFERENCE } from "../harness/target.mjs";
 
-/** By backplane: the URL that all nodes are given; whether no official adapter is there; whether servers speak to each other in text alone. */
+/** By backplane: the URL that all nodes are given; whether no official adapter is there; whether the official servers hear each other in text alone. */
 const CLUSTERS = [
   { name: "Redis, classic", server: "redis", url: (port) => `redis://127.0.0.1:${port}`, text: true },
   { name: "Redis, sharded, static", server: "redis", url: (port) => `redis+sharded://127.0.0.1:${port}?mode=static` },
@@ -19,7 +19,7 @@ const CLUSTERS = [
   { name: "Redis Streams", server: "redis", url: (port) => `redis+streams://127.0.0.1:${port}` },
   { name: "Redis Streams, four of them", server: "redis", url: (port) => `redis+streams://127.0.0.1:${port}?stream_count=4` },
   { name: "Postgres", server: "postgres", url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres` },
-  { name: "MongoDB", server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io` },
+  { name: "MongoDB", server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io`, text: true },
   { name: "a directory, ours alone", server: "directory", url: (_, directory) => `mesh:${directory}/mesh`, alone: true },
   { name: "NATS, ours alone", server: "nats", url: (port) => `nats://127.0.0.1:${port}`, alone: true },
 ];

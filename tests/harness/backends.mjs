@@ -11,6 +11,8 @@ import { join } from "node:path";
 import { setTimeout as sleep } from "node:timers/promises";
 import { freePort, ROOT } from "./target.mjs";
 
+/** Where `./test` puts what comes from PyPI. */
+const PYTHON = process.env.SOCKEYE_PYTHON ?? join(ROOT, "tests/.venv/bin/python");
 const READY_MS = 20_000;
 const running = new Set();
 process.on("exit", () => {
@@ -39,8 +41,8 @@ const SERVERS = {
   // No server at all: nodes of one machine that share a directory.
   directory: {},
   mongo: {
-    program: () => [join(ROOT, "tests/.venv/bin/python"), join(ROOT, "tests/python/mongo.py")].every(existsSync) && join(ROOT, "tests/.venv/bin/python"),
-    command: (program, port) => [program, join(ROOT, "tests/python/mongo.py"), port],
+    program: () => existsSync(PYTHON) && spawnSync(PYTHON, ["-c", "import nx_27017"]).status === 0 && PYTHON,
+    command: (program, port, directory) => [program, join(ROOT, "tests/python/mongo_server.py"), port, directory],
   },
 };
 

@@ -1,5 +1,5 @@
 //! The backplane that an address names, for programs whose user chooses it at run time. A program that knows its own takes the one crate
-//! that it needs (`sockeye-redis`, `sockeye-nats`, `sockeye-postgres`).
+//! that it needs (`sockeye-redis`, `sockeye-nats`, `sockeye-postgres`, `sockeye-mongo`).
 //!
 //! ```
 //! use sockeye_adapters::Backplane;
@@ -17,6 +17,7 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use sockeye_cluster::adapter::Adapter;
+use sockeye_mongo::Mongo;
 use sockeye_nats::Nats;
 use sockeye_postgres::Postgres;
 use thiserror::Error;
@@ -24,7 +25,7 @@ use thiserror::Error;
 /// What the nodes of a cluster share.
 #[derive(Clone, Debug)]
 pub enum Backplane {
-    /// A server that carries messages; it is connected to when the node starts.
+    /// A server that carries messages: [`Named::into_adapter`].
     Adapter(Named),
     /// Unix sockets in this directory, for nodes of one machine.
     Mesh(PathBuf),
@@ -39,6 +40,8 @@ enum Kind {
     Redis(Box<sockeye_redis::Address>),
     Nats(Box<sockeye_nats::Config>),
     Postgres(Box<sockeye_postgres::Config>),
+    /// As it was written: to understand it may take a look into DNS.
+    Mongo(String),
 }
 
 /// An address that names no backplane. The text of the address is not in the message: it may hold a password.
@@ -46,7 +49,7 @@ enum Kind {
 pub enum NoBackplane {
     /// The scheme is of none.
     #[error(
-        "the scheme is `{0}`: expected redis://, redis+sharded://, redis+streams:// (rediss… for TLS), postgres://, nats:// or mesh:DIR"
+        "the scheme is `{0}`: expected redis://, redis+sharded://, redis+streams:// (rediss… for TLS), postgres://, mongodb://, nats:// or mesh:DIR"
     )]
     Scheme(String),
     /// Something is wrong in an address of Redis.
@@ -58,20 +61,28 @@ pub enum NoBackplane {
     /// Something is wrong in an address of PostgreSQL.
     #[error(transparent)]
     Postgres(#[from] sockeye_postgres::ConfigError),
+    /// Something is wrong in an address of MongoDB.
+    #[error(transparent)]
+    Mongo(#[from] sockeye_mongo::ConfigError),
 }
 
 impl Named {
     /// Makes the adapter; it connects when a namespace is opened.
     ///
+    /// # Errors
+    ///
+    /// Fails where an address of MongoDB is not understood; all others are when they are parsed.
+    ///
     /// # Panics
     ///
     /// Outside of a Tokio runtime.
-    pub fn into_adapter(self) -> Arc<dyn Adapter> {
-        match self.0 {
+    pub async fn into_adapter(self) -> Result<Arc<dyn Adapter>, NoBackplane> {
+        Ok(match self.0 {
             Kind::Redis(address) => address.into_adapter(),
             Kind::Nats(config) => Arc::new(Nats::new(*config)),
             Kind::Postgres(config) => Arc::new(Postgres::new(*config)),
-        }
+            Kind::Mongo(address) => Arc::new(Mongo::new(sockeye_mongo::Config::from_url(&address).await?)),
+        })
     }
 }
 
@@ -87,6 +98,7 @@ impl FromStr for Backplane {
             "redis" | "rediss" => Kind::Redis(Box::new(text.parse()?)),
             "nats" | "tls" => Kind::Nats(Box::new(sockeye_nats::Config::from_url(text)?)),
             "postgres" | "postgresql" => Kind::Postgres(Box::new(sockeye_postgres::Config::from_url(text)?)),
+            "mongodb" => Kind::Mongo(text.to_owned()),
             _ => return Err(NoBackplane::Scheme(scheme.to_owned())),
         };
         Ok(Self::Adapter(Named(kind)))
@@ -99,6 +111,7 @@ impl fmt::Debug for Named {
             Kind::Redis(_) => "redis",
             Kind::Nats(_) => "nats",
             Kind::Postgres(_) => "postgres",
+            Kind::Mongo(_) => "mongodb",
         })
     }
 }

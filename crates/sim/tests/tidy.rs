@@ -28,7 +28,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye-postgres", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-mongo", &["sockeye-cluster", "sockeye-proto"]),
     // Floor 4.
-    ("sockeye-adapters", &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-cluster"]),
+    (
+        "sockeye-adapters",
+        &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-mongo", "sockeye-cluster"],
+    ),
     ("sockeye-emitter", &["sockeye", "sockeye-cluster", "sockeye-proto"]),
     // Floor 5.
     (

@@ -35,7 +35,8 @@ struct Flags {
     /// Serve the namespace `/control`, by which a client makes calls to the cluster; the timings are the official defaults.
     #[arg(long, conflicts_with = "engine")]
     control: bool,
-    /// The backplane shared with other nodes: redis://, redis+sharded://, redis+streams://, postgres://, nats://.
+    /// The backplane shared with other nodes: redis://, redis+sharded://, redis+streams://, postgres://, mongodb://,
+    /// nats://, or mesh:DIR for nodes of one machine.
     #[arg(long, value_name = "URL", conflicts_with = "engine")]
     adapter: Option<Backplane>,
     /// Let clients whose connection broke go on where they were.
@@ -55,7 +56,7 @@ async fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     let mut config = config(&flags);
     match flags.adapter {
-        Some(Backplane::Adapter(named)) => config.adapter = Some(named.into_adapter()),
+        Some(Backplane::Adapter(named)) => config.adapter = Some(named.into_adapter().await?),
         Some(Backplane::Mesh(directory)) => config.mesh_dir = Some(directory),
         None => {}
     }

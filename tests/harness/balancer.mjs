@@ -54,6 +54,34 @@ export async function randomBalancer(ports) {
   };
 }
 
+/** Hands each connection, byte by byte, to the server of the moment: `target` is its port; without one it hangs up. */
+export async function switchable(target) {
+  const sockets = new Set();
+  const server = net.createServer((client) => {
+    client.on("error", () => {});
+    if (!self.target) return client.destroy();
+    const upstream = net.connect(self.target, "127.0.0.1");
+    client.pipe(upstream).pipe(client);
+    for (const [one, other] of [[client, upstream], [upstream, client]]) {
+      sockets.add(one);
+      one.on("error", () => other.destroy()).on("close", () => {
+        sockets.delete(one);
+        other.destroy();
+      });
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  const self = {
+    target,
+    url: `http://127.0.0.1:${server.address().port}`,
+    async stop() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+  return self;
+}
+
 /** Why scenarios with nginx are skipped; false when it is installed. */
 export const NO_NGINX = spawnSync("nginx", ["-v"]).error ? "nginx is not installed" : false;
 

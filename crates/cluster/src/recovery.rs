@@ -86,6 +86,7 @@ pub use offset::{NoOffset, Offset};
 
 use self::log::{Bounds, Log};
 use self::session::{Absence, Session};
+use crate::adapter::Position;
 use crate::message::Packet;
 use crate::name::{Pid, Room};
 use crate::selector::Selector;
@@ -383,6 +384,20 @@ impl Store {
             return None;
         }
         Some((from, missed))
+    }
+}
+
+/// Returns an event that stands at a place on a backplane as it is to be sent: its place is its last argument.
+pub fn at_place(packet: &Packet, place: &Position) -> Packet {
+    with_last(packet, &format!("\"{}\"", place.0))
+}
+
+/// Returns an event without a place as it is to be sent after what stands at `last`: see [`Store::stamp`].
+pub fn stamped(packet: &Packet, last: Option<&Position>) -> Packet {
+    match last {
+        Some(last) if ends_in_string(&packet.data) => at_place(packet, last),
+        Some(_) => packet.clone(),
+        None => without_offset(packet),
     }
 }
 

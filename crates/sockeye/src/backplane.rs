@@ -19,8 +19,9 @@ pub(crate) use self::local::{Local, Published};
 use self::shared::Shared;
 use crate::clock::until;
 use crate::unanswered::Unanswered;
+use futures_util::future::join_all;
 use sockeye_cluster::adapter::{Adapter, AdapterError, Channel, Presence};
-use sockeye_cluster::{Message, Node, Nsp, Outcome, REQUEST_TIMEOUT, Request, Uid};
+use sockeye_cluster::{Message, Node, Nsp, Outcome, REQUEST_TIMEOUT, Request, Room, Uid};
 use std::fmt;
 use std::sync::Arc;
 use std::time::Duration;
@@ -28,6 +29,20 @@ use tokio::sync::oneshot;
 
 /// One namespace of this server on a backplane; it leaves when this is gone, since the task holds [`Shared`] only.
 pub(crate) struct Branch(Arc<Shared>);
+
+/// Rooms that are heard for the sake of a client on its way in.
+pub(crate) struct Holding {
+    branch: Arc<Branch>,
+    rooms: Vec<Room>,
+}
+
+impl Drop for Holding {
+    fn drop(&mut self) {
+        if let Some(interest) = self.branch.interest() {
+            interest.release(&self.rooms);
+        }
+    }
+}
 
 /// How long after it came a server waits with its first question, where others say that they are there: each answers at once.
 const ROLL_CALL: Duration = Duration::from_millis(250);
@@ -123,9 +138,28 @@ impl Branch {
         channel.wait_for(Option::is_some).await.ok()?.clone()
     }
 
+    /// The channel, if it is open.
+    pub(crate) fn channel(&self) -> Option<Arc<dyn Channel>> {
+        self.0.channel.borrow().clone()
+    }
+
+    /// Whether events are delivered in the order of the backplane.
+    pub(crate) fn is_ordered(&self) -> bool {
+        self.0.ordered
+    }
+
     /// Rooms that servers listen for, where the backplane selects them.
     pub(crate) fn interest(&self) -> Option<&Interest> {
         self.0.interest.as_ref()
+    }
+
+    /// Has rooms heard though nobody is in them here yet, and waits until they are. `None`: the backplane selects none.
+    pub(crate) async fn hold(self: &Arc<Self>, rooms: &[Room]) -> Option<Holding> {
+        let interest = self.interest()?;
+        interest.hold(rooms);
+        let holding = Holding { branch: Arc::clone(self), rooms: rooms.to_vec() };
+        join_all(rooms.iter().map(|room| interest.heard(room))).await;
+        Some(holding)
     }
 
     /// Begins to leave.

@@ -118,6 +118,7 @@ impl Listening {
         }
         if let Some(realms) = self.realms() {
             let realms = realms.all();
+            join_all(realms.iter().map(|realm| realm.hub.flush_sessions())).await;
             let branches = realms.iter().filter_map(|realm| realm.hub.branch());
             join_all(branches.map(|branch| branch.leave())).await;
         }

@@ -20,6 +20,7 @@ struct Place {
 /// Opens a namespace on its backplane, if it is to be on one; see [`Branch::open`].
 pub(crate) fn open(realm: &Arc<Realm>, hook: Option<OnBackplane>, once: bool) -> Option<Opened> {
     let branch = realm.hub.branch()?;
+    realm.hub.keep_sessions();
     let place = Place { realm: Arc::downgrade(realm), branch: Arc::downgrade(branch), hook };
     Some(branch.open(Arc::new(place), once))
 }
@@ -52,9 +53,16 @@ impl Local for Place {
         }
     }
 
-    fn deliver_at(&self, _at: Option<&Position>, selector: &Selector, flags: Flags, packet: &Packet) {
+    fn deliver_at(
+        &self,
+        at: Option<&Position>,
+        own: bool,
+        selector: &Selector,
+        flags: Flags,
+        packet: &Packet,
+    ) {
         if let Some(realm) = self.realm.upgrade() {
-            realm.hub.deliver_remote(selector, flags, packet);
+            realm.hub.deliver_at(at, own, selector, flags, packet);
         }
     }
 

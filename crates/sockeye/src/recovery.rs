@@ -5,8 +5,10 @@ use std::time::Duration;
 
 /// Lets a client whose connection broke go on where it was: with its id, its rooms, its data and the events that it missed.
 ///
-/// What is missed is kept in the memory of one node: a client that comes back to another node, or after a restart, begins anew, as
-/// `socket.recovered` tells it. Under `sockeye up` with several workers a client comes back to its own only by chance.
+/// Where the backplane ([`Config::adapter`](crate::Config::adapter)) keeps sessions a client may come back to any server on it, also after its
+/// own was killed; `docs/library.md` tells which do, and what it costs. Elsewhere what is missed is kept in the memory of one node: a client that
+/// comes back to another node, or after a restart, begins anew, as `socket.recovered` tells it. Under `sockeye up` with several
+/// workers a client comes back to its own only by chance.
 /// What is kept is bounded for each namespace. What a client said to be back for and is not kept makes it begin anew; nothing is ever
 /// restored in part. What becomes of clients that come back is counted in [`Stats::recovery`](crate::Stats::recovery).
 ///

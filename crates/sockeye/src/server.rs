@@ -342,7 +342,9 @@ impl Server {
 fn branch(config: &Config, nsp: &Nsp) -> Option<Branch> {
     let adapter = config.adapter.clone()?;
     let bytes_max = usize::try_from(config.backplane_bytes_max).unwrap_or(usize::MAX);
-    Some(Branch::new(adapter, nsp.clone(), false, bytes_max))
+    // A client goes on from the last event that it met, so that all servers have to deliver them in one order.
+    let ordered = adapter.traits().offsets && config.connection_state_recovery.is_some();
+    Some(Branch::new(adapter, nsp.clone(), ordered, bytes_max))
 }
 
 fn slashed(path: &str, trailing: bool) -> String {

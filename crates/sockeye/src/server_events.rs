@@ -33,8 +33,9 @@ fn handle(realm: &Realm, cluster: &Cluster, asker: Option<Asker>, packet: &Packe
     };
     if event.name.starts_with(RESERVED) {
         let args = Args::new(event.args.as_bytes(), Vec::new());
-        if let Some(asker) = asker {
-            realm.hub.answer_reserved(cluster, asker, &event.name, &args);
+        match asker {
+            Some(asker) => realm.hub.answer_reserved(cluster, asker, &event.name, &args),
+            None => realm.hub.hear_reserved(&event.name, &args),
         }
         return;
     }

@@ -176,9 +176,9 @@ impl Socket {
         if self.0.profile.pid.get().is_some() {
             return self.0.hub.keep_for(self.0.id, flags, event, payload);
         }
-        let outgoing = match (self.0.hub.sessions(), self.0.mailbox.protocol()) {
+        let outgoing = match (self.0.hub.recovers(), self.0.mailbox.protocol()) {
             // A guard has the word: nothing said before the session is to look as if it ended in an offset.
-            (Some(_), Protocol::V4) => self.0.hub.event_without_offset(self.0.id, event, payload)?,
+            (true, Protocol::V4) => self.0.hub.event_without_offset(self.0.id, event, payload)?,
             (_, Protocol::V3 | Protocol::V4) => self.0.hub.event(self.0.id, event, payload, None)?,
         };
         self.post(self.0.hub.marked(outgoing, &flags));
@@ -270,6 +270,7 @@ impl Socket {
     pub fn set_data(&self, data: impl Serialize) -> Result<(), serde_json::Error> {
         let data = serde_json::value::to_raw_value(&data)?;
         *self.0.profile.data.lock() = Some(data);
+        self.0.hub.session_changed(self.0.profile.pid.get());
         Ok(())
     }
 
@@ -357,8 +358,13 @@ impl Socket {
     pub(crate) fn part(&self, reason: DisconnectReason, ends: Option<Instant>) {
         if let Some(pid) = self.0.profile.pid.get() {
             let data = self.0.profile.data.lock().clone();
-            self.0.hub.part(pid, reason, data.as_deref().map(RawValue::get), ends);
+            self.0.hub.part(&self.member(), pid, reason, data.as_deref().map(RawValue::get), ends);
         }
+    }
+
+    /// Takes note of whether its credential ends.
+    pub(crate) fn set_ends(&self, ends: bool) {
+        self.0.hub.set_ends(self.0.profile.pid.get(), ends);
     }
 
     /// What its namespace keeps of it.
@@ -382,7 +388,7 @@ impl Socket {
     pub(crate) fn close(&self) -> bool {
         self.0.gone.store(true, Ordering::Release);
         let was = self.0.connected.swap(false, Ordering::AcqRel);
-        self.0.hub.rooms().remove(self.0.id);
+        self.0.hub.rooms().remove(self.0.id, &self.0.profile);
         self.0.profile.acks.close();
         was
     }

@@ -118,6 +118,10 @@ impl Core {
                 let (counted, held) = sessions.stats();
                 sum.add(&counted, &held);
             }
+            for kept in realms.iter().filter_map(|realm| realm.hub.kept()) {
+                let (counted, held) = kept.stats();
+                sum.add(&counted, &held);
+            }
         }
         sum
     }

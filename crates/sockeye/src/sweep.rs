@@ -19,7 +19,11 @@ pub(crate) async fn sweep(core: Weak<Core>) {
         let Some(core) = core.upgrade() else { return };
         let Application::SocketIo(realms) = &core.application else { return };
         let realms = realms.all();
-        let due = realms.iter().filter_map(|realm| realm.hub.sessions()?.prune()).min();
+        let due = realms.iter().filter_map(|realm| match (realm.hub.sessions(), realm.hub.kept()) {
+            (Some(sessions), _) => sessions.prune(),
+            (None, kept) => kept?.refresh(),
+        });
+        let due = due.min();
         let now = Instant::now();
         next = due.map_or(now + PAUSE_MAX, Into::into).clamp(now + PAUSE_MIN, now + PAUSE_MAX);
     }

@@ -32,6 +32,8 @@ struct State {
     /// As many as there are rooms at most.
     changed: BTreeSet<Room>,
     waiting: BTreeMap<Room, Vec<oneshot::Sender<()>>>,
+    /// Rooms of clients that are on their way in, and of how many.
+    held: BTreeMap<Room, usize>,
 }
 
 impl Interest {
@@ -56,6 +58,35 @@ impl Interest {
         self.bell.notify_one();
         // An error: the server leaves.
         drop(told.await);
+    }
+
+    /// Has rooms listened to though nobody is in them yet.
+    pub(super) fn hold(&self, rooms: &[Room]) {
+        let mut state = self.state.lock();
+        for room in rooms {
+            *state.held.entry(room.clone()).or_default() += 1;
+            state.changed.insert(room.clone());
+        }
+    }
+
+    /// Ends that.
+    pub(super) fn release(&self, rooms: &[Room]) {
+        let mut state = self.state.lock();
+        for room in rooms {
+            if let Some(holders) = state.held.get_mut(room) {
+                *holders -= 1;
+                if *holders == 0 {
+                    state.held.remove(room);
+                    state.changed.insert(room.clone());
+                }
+            }
+        }
+        drop(state);
+        self.bell.notify_one();
+    }
+
+    fn is_held(&self, room: &Room) -> bool {
+        self.state.lock().held.contains_key(room)
     }
 
     fn take(&self) -> Vec<Room> {
@@ -104,7 +135,7 @@ pub(super) async fn run(
             continue;
         }
         let look = |room: Room| async move {
-            match (local.has_room(&room), interest.is_listened(&room)) {
+            match (local.has_room(&room) || interest.is_held(&room), interest.is_listened(&room)) {
                 (true, false) => match channel.listen(room.clone()).await {
                     Ok(()) => interest.settled(&room, true),
                     Err(error) => {

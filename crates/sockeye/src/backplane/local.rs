@@ -11,8 +11,15 @@ pub(crate) trait Local: Send + Sync {
     fn act(&self, output: Output);
     /// Answers something, at once or later.
     fn answer(&self, question: Question);
-    /// Delivers an event that has a place among the others, or none, because it was not published.
-    fn deliver_at(&self, at: Option<&Position>, selector: &Selector, flags: Flags, packet: &Packet);
+    /// Delivers an event that has a place among the others, or none, because it was not published. `own`: this server said it.
+    fn deliver_at(
+        &self,
+        at: Option<&Position>,
+        own: bool,
+        selector: &Selector,
+        flags: Flags,
+        packet: &Packet,
+    );
     /// Whether anybody here is in a room.
     fn has_room(&self, room: &Room) -> bool;
     /// Tells the application.

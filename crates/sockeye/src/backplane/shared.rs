@@ -74,12 +74,13 @@ impl Shared {
         match arrival {
             Arrival::Message { envelope, offset: Some(offset) } if self.ordered => {
                 let event = as_event(&envelope.message);
+                let own = envelope.uid == self.uid;
                 let ((), mut turn) = self.turn_aside(|desk| desk.node.handle_arrival(envelope, now()));
                 if let (Some((selector, flags, packet)), Some(local)) = (event, self.local.get()) {
                     // It is delivered with its place, one's own as well.
                     turn.deliveries
                         .retain(|delivery| !matches!(delivery, Delivery::Act(Output::Deliver { .. })));
-                    local.deliver_at(Some(&offset), &selector, flags, &packet);
+                    local.deliver_at(Some(&offset), own, &selector, flags, &packet);
                 }
                 self.deliver(turn);
             }

@@ -5,8 +5,10 @@ use super::interest;
 use super::local::Local;
 use super::shared::{Shared, as_event};
 use crate::clock::{now, until};
+use futures_util::future::join_all;
 use sockeye_cluster::adapter::{AdapterError, BoxFuture, Channel, Letter, Opening, Published};
-use sockeye_cluster::{Flags, Packet, RequestId, Selector};
+use sockeye_cluster::{Flags, Message, Packet, REQUEST_TIMEOUT, RequestId, Selector};
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -101,7 +103,7 @@ async fn open(
 }
 
 /// Publishes what waits and keeps the time, until the server leaves.
-async fn publish(shared: &Shared, channel: &Arc<dyn Channel>) {
+async fn publish(shared: &Arc<Shared>, channel: &Arc<dyn Channel>) {
     let mut under_way: Option<(Publishing, Vec<Left>)> = None;
     let mut give_up: Option<tokio::time::Instant> = None;
     loop {
@@ -118,7 +120,7 @@ async fn publish(shared: &Shared, channel: &Arc<dyn Channel>) {
             if !batch.is_empty() {
                 let left = batch.iter().map(|letter| leave_behind(shared, letter)).collect();
                 let channel = Arc::clone(channel);
-                under_way = Some((Box::pin(async move { channel.publish(batch).await }), left));
+                under_way = Some((Box::pin(publish_heard(Arc::clone(shared), channel, batch)), left));
             }
         }
         let (due, closing) = {
@@ -149,6 +151,25 @@ async fn publish(shared: &Shared, channel: &Arc<dyn Channel>) {
     }
 }
 
+/// Publishes a batch when what comes back of it is heard here.
+async fn publish_heard(
+    shared: Arc<Shared>,
+    channel: Arc<dyn Channel>,
+    batch: Vec<Letter>,
+) -> Vec<Result<Published, AdapterError>> {
+    if let (true, Some(interest), Some(local)) = (shared.ordered, &shared.interest, shared.local.get()) {
+        let events = batch.iter().filter_map(|letter| {
+            let Message::Broadcast { selector, request_id: None, .. } = &letter.message else { return None };
+            Some(&selector.rooms)
+        });
+        let rooms: BTreeSet<_> = events.flatten().filter(|room| local.has_room(room)).collect();
+        let heard = join_all(rooms.into_iter().map(|room| interest.heard(room)));
+        // What cannot be listened to is tried again and again; the others are not to wait for that.
+        drop(tokio::time::timeout(REQUEST_TIMEOUT, heard).await);
+    }
+    channel.publish(batch).await
+}
+
 fn leave_behind(shared: &Shared, letter: &Letter) -> Left {
     let event = as_event(&letter.message).filter(|(_, flags, _)| shared.ordered && !flags.volatile);
     match (event, letter.message.asks()) {
@@ -174,7 +195,7 @@ fn settle(shared: &Shared, results: Vec<Result<Published, AdapterError>>, left: 
                     Left::Question(id) => shared.turn(|desk| desk.node.handle_unpublished(Some(&id))),
                     Left::Event(selector, flags, packet) => {
                         if let Some(local) = shared.local.get() {
-                            local.deliver_at(None, &selector, flags, &packet);
+                            local.deliver_at(None, true, &selector, flags, &packet);
                         }
                     }
                 }

@@ -199,6 +199,9 @@ impl Slot {
             Ok(()) => self.state = State::Entering(passed + 1),
             Err(refusal) => {
                 self.state = State::Left;
+                if let Some(claim) = self.claim.take() {
+                    self.socket.hub().forget(&claim.pid);
+                }
                 self.socket.close();
                 Counters::count(&ground.core.counters.connect_errors);
                 let nsp = self.nsp().clone();
@@ -218,7 +221,7 @@ impl Slot {
         let id = self.socket.sid();
         if let Some(claim) = self.claim.take() {
             let welcome = hub.connect_packet(dialect, id, Some(&claim.pid));
-            if hub.resume(&self.socket.member(), &claim, welcome) {
+            if hub.resume(&self.socket.member(), *claim, welcome) {
                 return self.entered(ground);
             }
             // It cannot go on after all: whoever was let in as somebody known is looked at.
@@ -226,7 +229,7 @@ impl Slot {
             self.state = State::Entering(0);
             return;
         }
-        let recovers = hub.sessions().is_some() && is_v4(ground);
+        let recovers = hub.recovers() && is_v4(ground);
         let pid = recovers.then(|| self.socket.pid_or_new());
         let welcome = hub.connect_packet(dialect, id, pid.as_ref());
         hub.open(self.socket.member(), pid.as_ref(), welcome);
@@ -239,6 +242,7 @@ impl Slot {
         Counters::count(&ground.core.counters.connects);
         ground.client.admit(hub.nsp());
         self.socket.set_connected();
+        self.socket.set_ends(self.expiry.is_some());
         if self.realm.handlers.on_connect.is_some() {
             self.waiting.push_back(Job::Connected);
         }
@@ -301,8 +305,8 @@ impl Slot {
 impl Drop for Slot {
     /// However the connection ended, its sockets are in no room after it.
     fn drop(&mut self) {
-        if let Some(claim) = &self.claim {
-            self.socket.hub().forget(&claim.pid);
+        if let Some(claim) = self.claim.take() {
+            self.socket.hub().abandon(*claim);
         }
         if self.state == State::Entered {
             self.socket.part(DisconnectReason::TransportClose, self.ends());

@@ -46,8 +46,16 @@ struct Search {
     id: Sid,
     nsp: Nsp,
     handshake: Handshake,
-    work: Running<Option<Entry>>,
-    _searching: Searching,
+    work: Sought,
+}
+
+/// What is looked for.
+enum Sought {
+    /// Whether there is such a namespace.
+    Namespace(Running<Option<Entry>>, #[expect(dead_code, reason = "its end counts")] Searching),
+    /// The session that a client wants to go on with, in a namespace that there is. There are as many as there are clients on
+    /// their way in, and the backplane is asked for few at once.
+    Session(Option<Entry>, Running<Option<Claim>>),
 }
 
 /// A function that is being asked about a name, among those of all clients.
@@ -91,13 +99,17 @@ impl Slots {
             Application::Engine(_) => Found::Known(None),
         };
         match found {
-            Found::Known(entry) => self.open(ground, id, nsp, handshake, entry, cx),
+            Found::Known(entry) => {
+                self.open(ground, id, nsp, handshake, entry, cx);
+                self.search(ground, cx);
+            }
             Found::Asking(work) => {
                 let Some(searching) = Searching::begin(ground.core) else {
                     ground.core.counters.count_limit(Limit::SearchesMax);
                     return refuse(ground, nsp, TOO_MANY_NAMESPACES);
                 };
-                self.searches.push(Search { id, nsp: Nsp::new(nsp), handshake, work, _searching: searching });
+                let work = Sought::Namespace(work, searching);
+                self.searches.push(Search { id, nsp: Nsp::new(nsp), handshake, work });
                 self.poll(ground, cx);
             }
         }
@@ -112,13 +124,37 @@ impl Slots {
         entry: Option<Entry>,
         cx: &mut Context<'_>,
     ) {
-        let Some(Entry { realm, stay }) = entry else {
+        let Some(entry) = entry else {
             return refuse(ground, nsp, INVALID_NAMESPACE);
         };
+        let hub = &entry.realm.hub;
+        let recovers = ground.core.config.connection_state_recovery.is_some() && is_v4(ground);
+        let named = if recovers { named(hub, &handshake) } else { None };
+        let claim = match named {
+            Some(Named { pid, offset }) if hub.kept().is_some() => {
+                let work = Box::pin(Arc::clone(hub).seek(pid, offset));
+                let (nsp, work) = (Nsp::new(nsp), Sought::Session(Some(entry), work));
+                // It is polled after this.
+                return self.searches.push(Search { id, nsp, handshake, work });
+            }
+            Some(Named { pid, offset }) => hub.claim(&pid, offset),
+            None => None,
+        };
+        self.enter(ground, id, handshake, entry, claim, cx);
+    }
+
+    fn enter(
+        &mut self,
+        ground: &mut Ground<'_>,
+        id: Sid,
+        handshake: Handshake,
+        Entry { realm, stay }: Entry,
+        claim: Option<Claim>,
+        cx: &mut Context<'_>,
+    ) {
         let (hub, mailbox) = (Arc::clone(&realm.hub), Arc::clone(ground.mailbox));
         let config = &ground.core.config;
-        let recovery = config.connection_state_recovery.filter(|_| is_v4(ground));
-        let claim = recovery.and_then(|_| claim(&hub, &handshake));
+        let recovery = config.connection_state_recovery;
         let id = claim.as_ref().map_or(id, |claim| claim.sid);
         let socket = Socket::new(id, hub, mailbox, handshake, config.ack_timeout);
         let mut passed = 0;
@@ -222,13 +258,26 @@ impl Slots {
         let mut moved = false;
         let mut index = 0;
         while let Some(search) = self.searches.get_mut(index) {
-            match poll_guarded(&mut search.work, cx) {
-                Poll::Pending => index += 1,
-                Poll::Ready(found) => {
-                    moved = true;
-                    let Search { id, nsp, handshake, work: _, _searching } = self.searches.remove(index);
-                    self.open(ground, id, &nsp, handshake, found.flatten(), cx);
-                }
+            match &mut search.work {
+                Sought::Namespace(work, _) => match poll_guarded(work, cx) {
+                    Poll::Pending => index += 1,
+                    Poll::Ready(found) => {
+                        moved = true;
+                        let Search { id, nsp, handshake, work: _ } = self.searches.remove(index);
+                        self.open(ground, id, &nsp, handshake, found.flatten(), cx);
+                    }
+                },
+                Sought::Session(entry, work) => match poll_guarded(work, cx) {
+                    Poll::Pending => index += 1,
+                    Poll::Ready(claim) => {
+                        moved = true;
+                        let entry = entry.take();
+                        let Search { id, handshake, .. } = self.searches.remove(index);
+                        if let Some(entry) = entry {
+                            self.enter(ground, id, handshake, entry, claim.flatten(), cx);
+                        }
+                    }
+                },
             }
         }
         moved
@@ -276,6 +325,7 @@ impl Slots {
     pub(super) fn expire(&mut self, id: Sid, at: Option<Instant>, notice: Duration) {
         if let Some(slot) = self.slots.iter_mut().find(|slot| slot.socket.sid() == id) {
             slot.expiry = at.map(|at| Expiry::new(at, notice));
+            slot.socket.set_ends(at.is_some());
         }
         self.schedule();
     }
@@ -320,10 +370,9 @@ fn refuse(ground: &mut Ground<'_>, nsp: &str, message: &str) {
     ground.mailbox.post(&answer.shared());
 }
 
-/// Takes the session that a client names in its `auth` payload, if it can go on.
-fn claim(hub: &Hub, handshake: &Handshake) -> Option<Claim> {
-    let named: Named = hub.sessions().and_then(|_| handshake.auth().ok())?;
-    hub.claim(&named.pid, named.offset)
+/// The session that a client names in its `auth` payload.
+fn named(hub: &Hub, handshake: &Handshake) -> Option<Named> {
+    if hub.recovers() { handshake.auth().ok() } else { None }
 }
 
 /// How a client names its session: Socket.IO's `pid` and `offset`.

@@ -1,7 +1,7 @@
 //! One namespace's point of delivery: to the sockets here, and to the other nodes.
 
-use super::{Control, Rooms, Sessions};
-use crate::backplane::{Branch, Interest};
+use super::{Control, Kept, Rooms, Sessions};
+use crate::backplane::{Branch, Interest, Published};
 use crate::cluster::{Alone, Cluster};
 use crate::draft::{Draft, protocol_packet};
 use crate::emitted::{Emitted, OnEmit, Recipients};
@@ -10,6 +10,7 @@ use crate::mesh::Mesh;
 use crate::outgoing::Outgoing;
 use crate::payload::{Args, EmitError, Payload};
 use parking_lot::RwLock;
+use sockeye_cluster::recovery::Config;
 use sockeye_cluster::{Flags, Message, Nsp, Packet, Pid, Room, Selector};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::packet::Kind;
@@ -31,6 +32,8 @@ pub(crate) struct Hub {
     parser: Parser,
     /// What is kept for clients whose connection broke, if anything is.
     sessions: Option<Sessions>,
+    /// The same where the backplane keeps it.
+    kept: Option<Arc<Kept>>,
     /// Listeners of everything that goes out, once the server starts.
     listeners: OnceLock<Vec<OnEmit>>,
     /// The namespaces that this one stands for, if it stands for others.
@@ -61,6 +64,7 @@ impl Hub {
             attachments_max,
             parser,
             sessions: None,
+            kept: None,
             listeners: OnceLock::new(),
             children: None,
         }
@@ -69,6 +73,9 @@ impl Hub {
     /// Puts it on a backplane, or leaves it off.
     pub(crate) fn on_backplane(mut self, branch: Option<Branch>) -> Self {
         self.branch = branch.map(Arc::new);
+        if self.branch.as_ref().is_some_and(|branch| branch.is_ordered()) {
+            self.kept = self.sessions.take().map(|sessions| Kept::new(sessions.config));
+        }
         self
     }
 
@@ -88,7 +95,17 @@ impl Hub {
         self
     }
 
-    /// What is kept for clients whose connection broke.
+    /// Whether clients whose connection broke may go on.
+    pub(crate) fn recovers(&self) -> bool {
+        self.sessions.is_some() || self.kept.is_some()
+    }
+
+    /// What its backplane keeps for clients whose connection broke.
+    pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
+        self.kept.as_ref()
+    }
+
+    /// What is kept here for clients whose connection broke.
     pub(crate) fn sessions(&self) -> Option<&Sessions> {
         self.sessions.as_ref()
     }
@@ -108,8 +125,13 @@ impl Hub {
             self.attachments_max,
             self.parser,
         )
-        .recovering(self.sessions.as_ref().map(Sessions::anew))
+        .recovering(self.recovery().map(Sessions::new))
         .on_backplane(self.branch.as_ref().map(|branch| branch.anew(Nsp::new(nsp))))
+    }
+
+    fn recovery(&self) -> Option<Config> {
+        let (here, kept) = (self.sessions.as_ref(), self.kept.as_ref());
+        here.map(|here| here.config).or_else(|| kept.map(|kept| kept.config))
     }
 
     /// Stands for a namespace from here on.
@@ -187,8 +209,11 @@ impl Hub {
         name: &str,
         payload: &impl Payload,
     ) -> Result<(), EmitError> {
-        let draft = self.draft(id, name, payload)?;
-        self.post(&Selector::to(id.as_str()), flags, draft)
+        let (draft, selector) = (self.draft(id, name, payload)?, Selector::to(id.as_str()));
+        if self.kept.is_some() {
+            return self.send_out(selector, flags, draft);
+        }
+        self.post(&selector, flags, draft)
     }
 
     /// Encodes the answer to an event that asked for one.
@@ -221,11 +246,32 @@ impl Hub {
                 .iter()
                 .try_for_each(|child| child.publish(selector.clone(), flags.clone(), name, payload));
         }
-        if !flags.local && self.has_hearers() {
-            let (selector, flags, packet) = (selector.clone(), flags.clone(), draft.packet());
-            self.tell(Message::Broadcast { selector, flags, packet, request_id: None });
+        self.tell_listeners(Recipients::Rooms { rooms: &selector.rooms, except: &selector.except }, &draft);
+        self.send_out(selector, flags, draft)
+    }
+
+    /// Hands an event to the selected sockets, here and on the other nodes. Where clients go on from one place of the backplane to the
+    /// next it comes here from there.
+    fn send_out(&self, selector: Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
+        if flags.local || !self.has_hearers() {
+            return self.post(&selector, flags, draft);
         }
-        self.deliver(&selector, flags, draft)
+        let message = Message::Broadcast {
+            selector: selector.clone(),
+            flags: flags.clone(),
+            packet: draft.packet(),
+            request_id: None,
+        };
+        match (self.branch(), &self.kept) {
+            (Some(branch), Some(_)) if !flags.volatile => match branch.publish(message) {
+                Published::Queued => Ok(()),
+                Published::Refused => self.post(&selector, flags, draft),
+            },
+            _ => {
+                self.tell(message);
+                self.post(&selector, flags, draft)
+            }
+        }
     }
 
     /// Delivers an event that another node published.
@@ -323,11 +369,15 @@ impl Hub {
         self.post(selector, flags, draft)
     }
 
-    fn post(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
+    pub(super) fn post(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
         let post = |outgoing: Outgoing| {
             let outgoing = self.marked(outgoing, &flags).shared();
             self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
         };
+        if let Some(kept) = &self.kept {
+            return self
+                .with_stamp(kept, &draft.packet(), |packet| self.remote_event(packet, None).map(post));
+        }
         match &self.sessions {
             Some(sessions) => sessions.deliver(selector, flags.volatile, &draft.packet(), |packet| {
                 self.remote_event(packet, None).map(post)
@@ -366,7 +416,7 @@ impl Hub {
         }
     }
 
-    fn tell(&self, message: Message) {
+    pub(super) fn tell(&self, message: Message) {
         if self.children.is_some() {
             return;
         }

@@ -3,20 +3,25 @@
 
 mod carrier;
 mod census;
+mod claims;
 mod excess;
 mod hub;
+mod kept;
 mod keyed;
+mod lane;
 mod mail;
 mod mailbox;
 mod questions;
 mod recovery;
 mod rooms;
+mod saver;
 mod sessions;
 mod watch;
 
 pub(crate) use carrier::Carriers;
 pub(crate) use census::RESERVED;
 pub(crate) use hub::Hub;
+pub(crate) use kept::Kept;
 pub(crate) use mail::{Control, Mail};
 pub(crate) use mailbox::{Mailbox, Overflowed};
 pub(crate) use rooms::{Member, Rooms};

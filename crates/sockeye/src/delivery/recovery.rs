@@ -15,7 +15,8 @@ impl Hub {
     pub(crate) fn claim(&self, pid: &str, offset: Option<String>) -> Option<Claim> {
         let pid = Pid::new(pid);
         let restored = self.sessions()?.change(|store| store.restore(&pid, offset.as_deref(), now()))?;
-        Some(Claim { pid, offset, sid: restored.sid, data: restored.data.to_vec(), ends: restored.ends })
+        let (sid, data, ends) = (restored.sid, restored.data.to_vec(), restored.ends);
+        Some(Claim { pid, offset, sid, data, ends, kept: None })
     }
 
     /// Encodes an event for a socket that has no session yet.
@@ -29,15 +30,31 @@ impl Hub {
         self.remote_event(&without_offset(&draft.packet()), None)
     }
 
-    /// Gives a claim up: the session is gone.
+    /// Gives a claim up: the session is gone. One that its backplane keeps is gone from there already.
     pub(crate) fn forget(&self, pid: &Pid) {
         if let Some(sessions) = self.sessions() {
             sessions.change(|store| store.forget(pid));
         }
     }
 
+    /// Gives a claim up because the connection broke: where its backplane keeps the session, it may be claimed again.
+    pub(crate) fn abandon(&self, claim: Claim) {
+        self.forget(&claim.pid);
+        if let Some(taken) = claim.kept {
+            self.abandon_taken(taken);
+        }
+    }
+
     /// Lists a socket whose session begins, and posts the answer to its client.
     pub(crate) fn open(&self, member: Member, pid: Option<&Pid>, welcome: Outgoing) {
+        if let (Some(kept), Some(pid)) = (self.kept(), pid) {
+            let lane = kept.lane.lock();
+            let start = lane.borrow().last.clone();
+            // A session that begins has no former client.
+            drop(kept.enter(pid, member.clone(), start));
+            member.mailbox.post(&welcome.shared());
+            return self.rooms().add(member);
+        }
         let (Some(sessions), Some(pid)) = (self.sessions(), pid) else {
             member.mailbox.post(&welcome.shared());
             return self.rooms().add(member);
@@ -49,7 +66,10 @@ impl Hub {
     }
 
     /// Lists a socket whose session goes on: what was missed goes first, then the answer. `false`: it cannot go on, and is gone.
-    pub(crate) fn resume(&self, member: &Member, claim: &Claim, welcome: Outgoing) -> bool {
+    pub(crate) fn resume(&self, member: &Member, claim: Claim, welcome: Outgoing) -> bool {
+        if let (Some(kept), Some(taken)) = (self.kept(), claim.kept) {
+            return self.resume_kept(kept, member, &claim.pid, taken, welcome);
+        }
         let Some(sessions) = self.sessions() else { return false };
         let held = sessions.store.lock();
         let restored = {
@@ -59,7 +79,7 @@ impl Hub {
         };
         let Some(restored) = restored else { return false };
         // A socket has one session.
-        drop(member.profile.pid.set(claim.pid.clone()));
+        drop(member.profile.pid.set(claim.pid));
         for (_, packet) in &restored.missed {
             // What could not be sent then was not sent to anybody.
             if let Ok(outgoing) = self.remote_event(packet, None) {
@@ -75,11 +95,15 @@ impl Hub {
     /// Keeps the session of a socket that ends for that reason, or ends it too. Its credential is good until `ends`.
     pub(crate) fn part(
         &self,
+        member: &Member,
         pid: &Pid,
         reason: DisconnectReason,
         data: Option<&str>,
         ends: Option<Instant>,
     ) {
+        if let Some(kept) = self.kept() {
+            return kept.part(pid, member, self.rooms().rooms_of(member.id), is_recoverable(reason));
+        }
         let Some(sessions) = self.sessions() else { return };
         let data = data.unwrap_or_default().to_owned();
         sessions.change(|store| {
@@ -99,6 +123,21 @@ impl Hub {
             sessions.change(|store| store.join(pid, room));
         }
         self.rooms().join(id, room);
+        self.session_changed(pid);
+    }
+
+    /// Has a session written down, where that is to be done at each change.
+    pub(crate) fn session_changed(&self, pid: Option<&Pid>) {
+        if let (Some(kept), Some(pid)) = (self.kept(), pid) {
+            kept.changed(pid);
+        }
+    }
+
+    /// Takes note of whether a socket's credential ends.
+    pub(crate) fn set_ends(&self, pid: Option<&Pid>, ends: bool) {
+        if let (Some(kept), Some(pid)) = (self.kept(), pid) {
+            kept.set_ends(pid, ends);
+        }
     }
 
     /// Lets one socket leave a room.
@@ -107,6 +146,7 @@ impl Hub {
         if let (Some(sessions), Some(pid)) = (self.sessions(), pid) {
             sessions.change(|store| store.leave(pid, &Room::new(room)));
         }
+        self.session_changed(pid);
     }
 }
 

@@ -83,14 +83,14 @@ impl Rooms {
         self.count.fetch_add(1, Ordering::Relaxed);
     }
 
-    /// Removes a socket from every room.
-    pub(crate) fn remove(&self, id: Sid) {
+    /// Removes a socket from every room, unless another has come in its place.
+    pub(crate) fn remove(&self, id: Sid, profile: &Arc<Profile>) {
         let mut removed = false;
         match self.watch.get() {
-            None => removed = self.shard(id).lock().remove(id, |_| {}),
+            None => removed = self.shard(id).lock().remove(id, profile, |_| {}),
             Some(watch) => watch.change(|notes| {
                 let mut rooms = vec![Room::new(id.as_str())];
-                removed = self.shard(id).lock().remove(id, |room| rooms.push(room));
+                removed = self.shard(id).lock().remove(id, profile, |room| rooms.push(room));
                 if removed {
                     rooms.iter().for_each(|room| notes.left(room, id));
                 }
@@ -186,8 +186,12 @@ impl Shard {
     }
 
     /// `false` when the socket is unknown.
-    fn remove(&mut self, id: Sid, mut left: impl FnMut(Room)) -> bool {
-        let Some(seat) = self.by_id.remove(&id) else { return false };
+    fn remove(&mut self, id: Sid, profile: &Arc<Profile>, mut left: impl FnMut(Room)) -> bool {
+        let Some(&seat) = self.by_id.get(&id) else { return false };
+        if !Arc::ptr_eq(&self.seats[seat].member.profile, profile) {
+            return false;
+        }
+        self.by_id.remove(&id);
         while let Some((room, place)) = self.seats[seat].rooms.pop() {
             self.vacate(&room, place);
             left(room);
@@ -327,7 +331,7 @@ mod tests {
         }
         rooms.leave(ids[0], "a");
         rooms.leave(ids[0], "a");
-        rooms.remove(ids[3]);
+        remove(&rooms, ids[3]);
         rooms.leave(ids[4], "a");
         assert_eq!(found(&rooms, &ids, &Selector::to("a")), [1, 2]);
         assert_eq!(found(&rooms, &ids, &Selector::to("b")), [0, 1, 2, 4]);
@@ -339,7 +343,7 @@ mod tests {
         let (rooms, ids) = world(2);
         rooms.join(ids[0], &"a".into());
         rooms.join(ids[1], &"a".into());
-        rooms.remove(ids[0]);
+        remove(&rooms, ids[0]);
         rooms.leave(ids[1], "a");
         assert!(rooms.shards.iter().all(|shard| shard.lock().rooms.is_empty()));
     }
@@ -349,8 +353,13 @@ mod tests {
         let (rooms, ids) = world(1);
         rooms.join(ids[0], &"a".into());
         assert_eq!(rooms.rooms_of(ids[0]), [Room::new(ids[0].as_str()), Room::new("a")]);
-        rooms.remove(ids[0]);
+        remove(&rooms, ids[0]);
         assert!(rooms.rooms_of(ids[0]).is_empty());
+    }
+
+    fn remove(rooms: &Rooms, id: Sid) {
+        let member = rooms.select(&Selector::to(id.as_str())).remove(0);
+        rooms.remove(id, &member.profile);
     }
 
     fn world(count: usize) -> (Rooms, Vec<Sid>) {

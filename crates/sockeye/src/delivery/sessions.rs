@@ -1,8 +1,9 @@
-//! The sessions of a namespace that may be recovered, behind their lock.
+//! The sessions of a namespace that may be recovered, behind their lock, where they are kept in the memory of this node.
 //!
 //! It is held while an event is numbered and posted and while a session goes on and its socket is listed: else a client could
 //! get an event twice, or meet a later one first. It may be taken again by its own thread, since a listener of rooms may emit.
 
+use super::kept::Taken;
 use crate::cluster::now;
 use crate::payload::EmitError;
 use parking_lot::ReentrantMutex;
@@ -15,7 +16,7 @@ use std::time::{Instant, SystemTime};
 /// The sessions of a namespace and its last events.
 pub(crate) struct Sessions {
     pub(super) store: ReentrantMutex<RefCell<Store>>,
-    config: Config,
+    pub(super) config: Config,
 }
 
 /// The session of a client that came back, while it is on its way in.
@@ -30,6 +31,8 @@ pub(crate) struct Claim {
     pub(crate) data: Vec<u8>,
     /// When its credential ends.
     pub(crate) ends: Option<Instant>,
+    /// Where its backplane kept it: what came from there.
+    pub(super) kept: Option<Taken>,
 }
 
 impl Sessions {
@@ -38,11 +41,6 @@ impl Sessions {
         let start = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).unwrap_or_default();
         let start = u64::try_from(start.as_micros()).unwrap_or_default();
         Self { store: ReentrantMutex::new(RefCell::new(Store::new(config, start))), config }
-    }
-
-    /// The same for another namespace.
-    pub(crate) fn anew(&self) -> Self {
-        Self::new(self.config)
     }
 
     /// Numbers an event and has it posted.

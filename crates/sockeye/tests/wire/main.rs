@@ -8,6 +8,7 @@ mod abuse;
 mod answers;
 mod auth;
 mod backplane;
+mod backplane_recovery;
 mod backpressure;
 mod carrier;
 mod cors;

@@ -7,7 +7,7 @@
 
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -29,6 +29,8 @@ const files = readdirSync(join(here, "e2e"))
   .sort();
 const mark = `SOCKEYE_TEST_RUN=${randomUUID()}`;
 const temp = mkdtempSync(join(tmpdir(), "sk-run-"));
+// Servers that leave root behind have directories of their own in it.
+chmodSync(temp, 0o711);
 const env = {
   ...process.env,
   SOCKEYE_TEST_RUN: mark.split("=")[1],

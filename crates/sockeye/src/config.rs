@@ -5,6 +5,7 @@ use crate::cookie::Cookie;
 use crate::cors::Cors;
 use crate::deflate::DeflateConfig;
 use crate::node_link::NodeLink;
+use crate::node_sockets::NodeSockets;
 use crate::recovery::Recovery;
 use sockeye_cluster::adapter::Adapter;
 use sockeye_cluster::recovery::Config as Store;
@@ -76,6 +77,9 @@ pub struct Config {
     /// where it is not there, and has to be this user's alone (mode 700); short, since sockets lie in it (107 bytes with their
     /// names). Under a supervisor that one's directory counts. Default none.
     pub mesh_dir: Option<PathBuf>,
+    /// Where servers of this machine that share `adapter` carry requests to each other, so that a request may come to any. Not used under a
+    /// supervisor. Default [`NodeSockets::User`]: they find each other with nothing to set.
+    pub node_sockets: NodeSockets,
     /// How nodes of other machines reach this one, so that a request may come to any: it is carried to the node that has its session. Needs
     /// `adapter`, where nodes find each other. Not used under a supervisor. Default none.
     pub node_link: Option<Box<NodeLink>>,
@@ -213,6 +217,7 @@ impl Default for Config {
             connection_state_recovery: None,
             adapter: None,
             mesh_dir: None,
+            node_sockets: NodeSockets::User,
             node_link: None,
             backplane_bytes_max: 16 << 20,
             ack_timeout: Duration::from_secs(10),

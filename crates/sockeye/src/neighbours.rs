@@ -1,10 +1,11 @@
 //! A server that joins others of its machine by itself, without a supervisor: the mesh of a directory.
 
 use crate::listen::Listening;
+use crate::node_socket::is_ours;
 use crate::worker::{accept_private, bind_private, join_mesh};
-use std::fs::{DirBuilder, Metadata};
+use std::fs::DirBuilder;
 use std::io;
-use std::os::unix::fs::{DirBuilderExt, MetadataExt};
+use std::os::unix::fs::DirBuilderExt;
 use std::path::{Path, PathBuf};
 use tokio::net::UnixListener;
 use tokio::task::JoinSet;
@@ -26,7 +27,7 @@ impl Neighbours {
             |error: io::Error| io::Error::new(error.kind(), format!("mesh_dir {}: {error}", dir.display()));
         DirBuilder::new().mode(0o700).recursive(true).create(dir).map_err(told)?;
         // Whoever can open a socket in it is believed.
-        owned(&dir.metadata().map_err(told)?).map_err(told)?;
+        is_ours(dir).map_err(told)?;
         let core = &listening.site.core;
         let path = dir.join(format!("{}.http", core.tag));
         let private = bind_private(&path).map_err(told)?;
@@ -46,14 +47,4 @@ impl Drop for Neighbours {
         // Whoever asks there afterwards is refused either way.
         drop(std::fs::remove_file(&self.path));
     }
-}
-
-/// Tells whether the directory is for one user alone.
-fn owned(metadata: &Metadata) -> io::Result<()> {
-    if metadata.mode() & 0o077 == 0 {
-        return Ok(());
-    }
-    let mode = metadata.mode() & 0o777;
-    let words = format!("expected a directory for its user alone (mode 700), got mode {mode:o}");
-    Err(io::Error::new(io::ErrorKind::PermissionDenied, words))
 }

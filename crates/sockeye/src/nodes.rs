@@ -11,6 +11,7 @@ use sockeye_cluster::{Nsp, Uid};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
 use std::net::SocketAddr;
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
@@ -19,7 +20,7 @@ use tokio::task::AbortHandle;
 /// How long leaving waits until the goodbye is out. Without it the others know when the lease has run out.
 const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// The nodes of other machines. A clone is the same; with the last one the task ends.
+/// The other nodes of the backplane. A clone is the same; with the last one the task ends.
 #[derive(Clone)]
 pub(crate) struct Nodes(Arc<Own>);
 
@@ -44,14 +45,21 @@ enum Phase {
 }
 
 impl Nodes {
-    /// Announces this node, which takes requests of others at an address, under a tag that it draws. Must be called within a tokio runtime.
+    /// Announces this node, which takes requests of others at a socket in the directory of that name, or at an address, under a tag that
+    /// it draws. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The backplane cannot be reached, or refuses.
-    pub(crate) async fn join(adapter: Arc<dyn Adapter>, tcp: SocketAddr) -> Result<Self, AdapterError> {
+    pub(crate) async fn join(
+        adapter: Arc<dyn Adapter>,
+        near: Option<(&str, &Path)>,
+        tcp: Option<SocketAddr>,
+    ) -> Result<Self, AdapterError> {
         let uid = Uid::from(format!("{:016x}", rand::random::<u64>()));
-        // Nobody shares a socket's file with a server that has no supervisor.
-        let entry = Entry { tag: draw(), machine: uid.as_str().into(), unix: None, tcp: Some(tcp), load: 0 };
+        // Without a socket it is on no machine but its own.
+        let machine = near.map_or(uid.as_str(), |(place, _)| place).into();
+        let unix = near.map(|(_, path)| path.to_owned());
+        let entry = Entry { tag: draw(), machine, unix, tcp, load: 0 };
         let shared = Arc::new(Shared {
             directory: Mutex::new(Directory::new(uid.clone(), entry)),
             bell: Notify::new(),

@@ -259,7 +259,7 @@ impl Server {
             None => None,
         };
         // Whoever takes a client is known to all that may get its next request.
-        let linked = linked::join(self.config.node_link.as_deref(), self.config.adapter.as_ref()).await?;
+        let linked = linked::join(&self.config).await?;
         let tag = linked.as_ref().map_or_else(|| Tag::from_bits(rand::random()), |linked| linked.nodes.tag());
         let listening = self.start(tag);
         let mut links = JoinSet::new();

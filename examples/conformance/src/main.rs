@@ -66,14 +66,15 @@ async fn main() -> anyhow::Result<()> {
 
 fn config(flags: &Flags) -> Config {
     let official = Config::default();
-    let (ping_interval, ping_timeout) = if flags.control {
-        (official.ping_interval, official.ping_timeout)
+    let (ping_interval, ping_timeout, connect_timeout) = if flags.control {
+        (official.ping_interval, official.ping_timeout, official.connect_timeout)
     } else {
-        (Duration::from_millis(300), Duration::from_millis(200))
+        (Duration::from_millis(300), Duration::from_millis(200), Duration::from_secs(1))
     };
     Config {
         ping_interval,
         ping_timeout,
+        connect_timeout,
         max_payload: 1_000_000,
         cors: Some(Cors::any()),
         allow_eio3: flags.allow_eio3,
@@ -92,7 +93,7 @@ fn engine_server(config: Config) -> Server {
 }
 
 fn socket_server(config: Config, control: bool) -> Server {
-    let mut io = Server::new(Config { connect_timeout: Duration::from_secs(1), ..config });
+    let mut io = Server::new(config);
     for name in NAMESPACES {
         echo(io.namespace(name));
     }

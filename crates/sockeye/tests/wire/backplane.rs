@@ -229,7 +229,7 @@ async fn a_server_that_cannot_reach_its_backplane_does_not_begin() {
     let error = within(host.serving).await.unwrap().unwrap_err();
     assert_eq!(
         error.to_string(),
-        "cannot open / on memory: expected to reach the backplane: the bus is told to refuse"
+        "cannot find other nodes on memory: expected to reach the backplane: the bus is told to refuse"
     );
 }
 

@@ -86,7 +86,7 @@ pub enum Misbehaved {
 /// The machine of one client.
 #[derive(Debug)]
 pub struct Client {
-    limits: Limits,
+    attachments_max: u32,
     dialect: Dialect,
     /// A v3 client is about to be in `/`.
     enters: bool,
@@ -118,7 +118,7 @@ struct Whole {
     data: String,
 }
 
-const _: () = assert!(size_of::<Client>() <= 112);
+const _: () = assert!(size_of::<Client>() <= 80);
 
 impl Client {
     /// Starts the machine of a client of v4, with the text parser, whose session opened at `now`.
@@ -129,7 +129,7 @@ impl Client {
     /// Starts the machine of a client whose session opened at `now`. Ask [`Client::poll_action`] what follows at once.
     pub fn with_dialect(limits: Limits, dialect: Dialect, now: Instant) -> Self {
         Self {
-            limits,
+            attachments_max: limits.attachments_max,
             dialect,
             enters: dialect.protocol == Protocol::V3,
             namespaces: SmallVec::new(),
@@ -162,7 +162,7 @@ impl Client {
             None => {}
         }
         self.whole = None;
-        let packet = Packet::decode(text, self.limits.attachments_max)?;
+        let packet = Packet::decode(text, self.attachments_max)?;
         let (packet, query) = self.dialect.localize(packet);
         self.check_state(packet.kind, packet.nsp)?;
         if packet.attachments > 0 {
@@ -235,7 +235,7 @@ impl Client {
         // The action borrows the text, so it stays until the next message.
         let this = &*self;
         let text = this.partial.as_ref().map_or("", |partial| &partial.text);
-        let packet = Packet::decode(text, this.limits.attachments_max)?;
+        let packet = Packet::decode(text, this.attachments_max)?;
         let (packet, _) = this.dialect.localize(packet);
         check_placeholders(packet.data, attachments.len())?;
         this.check_state(packet.kind, packet.nsp)?;
@@ -244,7 +244,7 @@ impl Client {
 
     fn handle_msgpack(&mut self, bytes: &Bytes) -> Result<Action<'_>, Misbehaved> {
         self.whole = None;
-        let decoded = msgpack::decode(bytes, self.limits.attachments_max)?;
+        let decoded = msgpack::decode(bytes, self.attachments_max)?;
         let msgpack::Decoded { kind, nsp, id, data, attachments } = decoded;
         if !attachments.is_empty() {
             check_placeholders(&data, attachments.len())?;

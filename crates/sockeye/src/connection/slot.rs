@@ -39,6 +39,9 @@ pub(super) struct Slot {
     claim: Option<Box<Claim>>,
 }
 
+// The allocator's next larger size is 192.
+const _: () = assert!(size_of::<Slot>() <= 160);
+
 /// The end of a credential.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct Expiry {
@@ -50,7 +53,7 @@ pub(super) struct Expiry {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum State {
     /// A guard has the word; the number of guards that said yes.
-    Entering(usize),
+    Entering(u32),
     Entered,
     /// Gone from the namespace; what it sent before is still handled.
     Left,
@@ -93,7 +96,7 @@ impl Slot {
         socket: Socket,
         stay: Option<Stay>,
         claim: Option<Claim>,
-        passed: usize,
+        passed: u32,
     ) -> Box<Self> {
         Box::new(Self {
             realm,
@@ -147,7 +150,7 @@ impl Slot {
     /// Starts the next piece of work. `false` when there is none.
     fn start(&mut self, ground: &mut Ground<'_>) -> bool {
         if let State::Entering(passed) = self.state {
-            match self.realm.handlers.guards.get(passed) {
+            match self.realm.handlers.guards.get(passed as usize) {
                 Some(guard) => match unharmed(|| guard(self.socket.clone())) {
                     Some(guard) => self.work = Some(Work::Guard(guard)),
                     None => self.judge(Err(Refusal::new(GUARD_PANICKED)), ground),

@@ -161,7 +161,7 @@ impl Slots {
         if let Some(claim) = &claim {
             socket.take_over(claim);
             if recovery.is_some_and(|recovery| recovery.skip_middlewares) {
-                passed = realm.handlers.guards.len();
+                passed = u32::try_from(realm.handlers.guards.len()).unwrap_or(u32::MAX);
             }
         }
         // Guards may be skipped, and a credential ends nevertheless.

@@ -33,6 +33,9 @@ pub(super) struct SocketIo {
     slots: Slots,
 }
 
+// The allocator's next larger size is 224.
+const _: () = assert!(size_of::<SocketIo>() <= 192);
+
 /// Why a message ends its session.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Fault {

@@ -28,3 +28,11 @@ pub(crate) fn complain(code: u8, complaint: &str) -> ExitCode {
     let _ = writeln!(std::io::stderr(), "sockeye: {line}");
     ExitCode::from(code)
 }
+
+/// The code to end with, after a line that says why it could not be done.
+pub(crate) fn conclude(result: anyhow::Result<()>) -> ExitCode {
+    match result {
+        Ok(()) => ExitCode::from(OK),
+        Err(error) => complain(FAILED, &format!("{error:#}")),
+    }
+}

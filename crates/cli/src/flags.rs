@@ -1,49 +1,11 @@
 //! What was typed: text, parsed into types that cannot be wrong one by one. What they mean together is `plan.rs`.
 
-use std::ffi::OsString;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Args, Parser, Subcommand, ValueEnum};
-
-use crate::exit;
-
-/// Socket.IO at any scale: one public port before as many workers as there are cores.
-#[derive(Debug, Parser)]
-#[command(name = "sockeye", version, args_conflicts_with_subcommands = true, after_help = exit::CODES)]
-pub(crate) struct Flags {
-    /// What to do; `up` if nothing is said.
-    #[command(subcommand)]
-    pub(crate) command: Option<Command>,
-    /// The flags of `up`.
-    #[command(flatten)]
-    pub(crate) up: UpFlags,
-}
-
-/// What to do.
-#[derive(Debug, Subcommand)]
-pub(crate) enum Command {
-    /// Start workers with the bundled chat behind one port, in the foreground. The default
-    #[command(after_help = exit::CODES)]
-    Up(UpFlags),
-    /// Be one worker; started by `up`
-    #[command(hide = true)]
-    Worker {
-        /// What to serve.
-        app: App,
-    },
-    /// Run a program that ends with its parent; started by a supervisor
-    #[command(hide = true)]
-    Tether {
-        /// The process id of the parent.
-        parent: u32,
-        /// The program.
-        #[arg(last = true, required = true)]
-        program: Vec<OsString>,
-    },
-}
+use clap::{Args, ValueEnum};
 
 /// The flags of `up`.
 #[derive(Debug, Args)]
@@ -186,74 +148,14 @@ pub(crate) fn complaint(error: &clap::Error) -> Option<String> {
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn what_is_typed_is_what_is_meant() {
-        let flags = up(&[]);
-        assert_eq!((flags.host.to_string().as_str(), flags.port), ("127.0.0.1", 3000));
-        assert_eq!((flags.instances, flags.app, flags.worker_ports), (Instances::Max, App::Chat, None));
-        assert_eq!(
-            up(&["--port", "0", "-i", "2"]).instances,
-            Instances::Exactly(NonZeroU32::new(2).unwrap())
-        );
-        assert_eq!(up(&["up", "-i", "-1"]).instances, Instances::AllBut(1));
-        assert_eq!(up(&["up", "-i", "max"]).instances, Instances::Max);
-        assert_eq!(up(&["up", "--worker-ports"]).worker_ports, Some(None));
-        assert_eq!(up(&["up", "--worker-ports", "4000", "-i", "2"]).worker_ports, Some(Some(4000)));
-        assert_eq!(up(&["up", "--drain", "1.5"]).drain, Duration::from_millis(1500));
-        assert_eq!(up(&["--host", "localhost"]).host, Ipv4Addr::LOCALHOST);
-    }
-
-    #[test]
-    fn what_cannot_be_is_one_line_with_the_flag_the_value_and_the_fix() {
-        let rows: [(&[&str], &str); 12] = [
-            (
-                &["up", "--port", "99999"],
-                "invalid value '99999' for '--port <PORT>': expected a port from 0 to 65535, such as 3000",
-            ),
-            (
-                &["up", "-i", "0"],
-                "invalid value '0' for '--instances <N>': expected max, -1 or a number from 1 to 1024, such as -i 2",
-            ),
-            (
-                &["--host", "not an address"],
-                "invalid value 'not an address' for '--host <ADDRESS>': expected an IP address of this machine, such as 127.0.0.1 or 0.0.0.0",
-            ),
-            (
-                &["--threads", "0"],
-                "invalid value '0' for '--threads <N>': expected a number from 1 to 1024, such as --threads 2",
-            ),
-            (&["--drain", "-1"], "unexpected argument '-1' found, see sockeye --help"),
-            (&["up", "--bogus"], "unexpected argument '--bogus' found, see sockeye --help"),
-            (&["up", "--prot", "1"], "unexpected argument '--prot' found, did you mean --port?"),
-            (&["worker"], "the following required arguments were not provided: <APP>, see sockeye --help"),
-            (
-                &["--app", "x"],
-                "invalid value 'x' for '--app <APP>' [possible values: chat, contract, features, msgpack], see sockeye --help",
-            ),
-            (&["uq"], "unrecognized subcommand 'uq', see sockeye --help"),
-            (&["upp"], "unrecognized subcommand 'upp', did you mean up?"),
-            (
-                &["--port"],
-                "a value is required for '--port <PORT>' but none was supplied, see sockeye --help",
-            ),
-        ];
-        for (typed, expected) in rows {
-            let error = Flags::try_parse_from(["sockeye"].iter().chain(typed)).unwrap_err();
-            assert_eq!(complaint(&error).as_deref(), Some(expected));
+impl UpFlags {
+    /// What a command line without a subcommand means.
+    pub(crate) fn typed(words: &[&str]) -> Self {
+        #[derive(clap::Parser)]
+        struct Typed {
+            #[command(flatten)]
+            up: UpFlags,
         }
-        let help = Flags::try_parse_from(["sockeye", "--help"]).unwrap_err();
-        assert_eq!(complaint(&help), None);
-    }
-
-    fn up(typed: &[&str]) -> UpFlags {
-        let flags = Flags::try_parse_from(["sockeye"].iter().chain(typed)).unwrap();
-        match flags.command {
-            Some(Command::Up(flags)) => flags,
-            None => flags.up,
-            other => panic!("{other:?}"),
-        }
+        <Typed as clap::Parser>::parse_from(["sockeye"].iter().chain(words)).up
     }
 }

@@ -113,8 +113,6 @@ fn ports(first: Option<u16>, flags: &UpFlags, instances: NonZeroU32) -> Result<P
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::Flags;
-    use clap::Parser;
 
     #[test]
     fn workers_and_threads_share_the_cores() {
@@ -169,7 +167,6 @@ mod tests {
     }
 
     fn settle(cores: usize, typed: &[&str]) -> Result<Plan, PlanError> {
-        let flags = Flags::try_parse_from(["sockeye"].iter().chain(typed)).unwrap();
-        Plan::settle(&flags.up, NonZeroUsize::new(cores).unwrap())
+        Plan::settle(&UpFlags::typed(typed), NonZeroUsize::new(cores).unwrap())
     }
 }

@@ -105,8 +105,7 @@ pub(crate) fn headline(plan: &Plan) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::Flags;
-    use clap::Parser;
+    use crate::flags::UpFlags;
     use std::io;
     use std::num::NonZeroUsize;
     use std::os::unix::process::ExitStatusExt;
@@ -150,7 +149,6 @@ mod tests {
     }
 
     fn plan() -> Plan {
-        let flags = Flags::try_parse_from(["sockeye", "-i", "2"]).unwrap();
-        Plan::settle(&flags.up, NonZeroUsize::new(2).unwrap()).unwrap()
+        Plan::settle(&UpFlags::typed(&["-i", "2"]), NonZeroUsize::new(2).unwrap()).unwrap()
     }
 }

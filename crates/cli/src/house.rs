@@ -1,4 +1,4 @@
-//! `sockeye up`: one public port, and the workers behind it, in the foreground.
+//! The house: one public port, and the workers behind it.
 //!
 //! One loop wires the supervisor to the edge and ends both. Absent: what to run (`plan.rs`), what is said of it
 //! (`screen.rs`), and every decision about a worker (the supervisor's) or a connection (the edge's).

@@ -4,10 +4,18 @@ use std::net::Ipv4Addr;
 use std::num::NonZeroUsize;
 
 use anyhow::{Context, bail};
+use clap::Args;
 use sockeye::{Config, Parser};
 
 use crate::flags::App;
 use crate::{log, runtime};
+
+/// What was typed, by a supervisor.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// What to serve.
+    app: App,
+}
 
 /// What a supervisor sets: where it is to be reached.
 const LINK_VARIABLE: &str = "SOCKEYE_LINK";
@@ -16,7 +24,8 @@ const LINK_VARIABLE: &str = "SOCKEYE_LINK";
 const THREADS_VARIABLE: &str = "SOCKEYE_THREADS";
 
 /// Serves until the supervisor says stop, or is gone.
-pub(crate) fn run(app: App) -> anyhow::Result<()> {
+pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
+    let app = flags.app;
     log::start(false)?;
     if std::env::var_os(LINK_VARIABLE).is_none() {
         bail!("a worker is started by its supervisor: run sockeye up --app {}", app.name());

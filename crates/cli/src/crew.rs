@@ -91,6 +91,6 @@ mod tests {
     }
 
     fn proxy() -> Proxy {
-        Proxy::bind(Config { listen: ([127, 0, 0, 1], 0).into(), ..Config::default() }).unwrap()
+        Proxy::bind(Config::listen(([127, 0, 0, 1], 0).into())).unwrap()
     }
 }

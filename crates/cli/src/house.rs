@@ -10,6 +10,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use sockeye_edge::Proxy;
+use sockeye_edge::config::{Group, Members};
 use sockeye_supervisor::{Line, RuntimeDir, Stream, Supervisor};
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
@@ -54,11 +55,8 @@ impl House {
     fn open(plan: &Plan, verbose: bool) -> anyhow::Result<Self> {
         let interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
         let terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let edge = sockeye_edge::Config {
-            listen: plan.listen,
-            workers_asked: plan.instances,
-            ..sockeye_edge::Config::default()
-        };
+        let mut edge = sockeye_edge::Config::listen(plan.listen);
+        edge.groups = vec![Group::new(Group::WORKERS, Members::Workers { ready_min: plan.instances })];
         let proxy = Proxy::bind(edge).map_err(|error| anyhow!(ports::public(&error)))?;
         if let Some(workers) = plan.ports {
             ports::try_workers(workers, plan.instances.get()).map_err(|line| anyhow!(line))?;

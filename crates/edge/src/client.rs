@@ -53,9 +53,9 @@ enum NoHead {
 impl Client {
     /// Serves the connection to its end, or until a worker has taken it.
     pub(crate) async fn serve(self, mut stream: TcpStream, mut read: BytesMut) {
-        let config = &self.shared.config;
-        let limit = config.head_bytes_max.get() as usize;
-        let head = tokio::time::timeout(config.head_time_max, self.read_head(&mut stream, &mut read, limit));
+        let limits = &self.shared.config.limits;
+        let limit = limits.head_bytes_max.get() as usize;
+        let head = tokio::time::timeout(limits.head_time_max, self.read_head(&mut stream, &mut read, limit));
         let first = match head.await {
             Ok(Ok(first)) => first,
             Ok(Err(NoHead::Gone)) => return,
@@ -108,7 +108,7 @@ impl Client {
     }
 
     fn classify(&self, head: &Head<'_>) -> First {
-        let engine = &self.shared.config.engine_path;
+        let engine = &self.shared.group().engine_path;
         if head.path().starts_with(engine) && head.is_websocket_upgrade() {
             return First::Upgrade(Route::of(engine, head.method(), head.path(), head.query_string()));
         }
@@ -182,8 +182,8 @@ impl Client {
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(shared.config.idle_time_max)
-            .max_header_size(shared.config.head_bytes_max.get() as usize)
+            .header_read_timeout(shared.config.limits.idle_time_max)
+            .max_header_size(shared.config.limits.head_bytes_max.get() as usize)
             .max_buf_size(BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(Rewind::new(read, stream)), service)
             .with_upgrades();

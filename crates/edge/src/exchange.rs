@@ -19,7 +19,7 @@ pub(crate) async fn answer(shared: &Shared, origin: &Origin, request: Request<In
     if !has_its_host(&request) {
         return reply::bad_request("one host expected");
     }
-    let engine = &shared.config.engine_path;
+    let engine = &shared.group().engine_path;
     let uri = request.uri();
     match Route::of(engine, request.method().as_str(), uri.path(), uri.query().unwrap_or("")) {
         Route::Health => reply::plain(StatusCode::OK, "ok"),

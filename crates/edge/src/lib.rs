@@ -7,7 +7,7 @@
 //! does), sessions and packets (the workers' own), any table of sids, cookies, and retries of requests that may have had an effect.
 
 mod client;
-mod config;
+pub mod config;
 mod control;
 mod door;
 mod exchange;
@@ -20,7 +20,7 @@ mod shared;
 mod stats;
 mod workers;
 
-pub use config::{BindError, Config};
+pub use config::{BindError, Config, Group, Limits};
 pub use control::Control;
 pub use pool::{Pool, Share};
 pub use proxy::Proxy;

@@ -14,7 +14,7 @@ use tokio::task::{JoinError, JoinSet};
 use tracing::{debug, error, warn};
 
 use crate::client::Client;
-use crate::config::{BindError, Config};
+use crate::config::{BindError, Config, Endpoint, Listener};
 use crate::control::Control;
 use crate::shared::Shared;
 
@@ -36,10 +36,12 @@ impl Proxy {
     ///
     /// Outside a tokio runtime.
     pub fn bind(config: Config) -> Result<Self, BindError> {
-        let failed = |source| BindError::new(config.listen, source);
-        let listener = listen(&config).map_err(failed)?;
+        let place = &config.listeners[0];
+        let Endpoint::Tcp(address) = place.at else { panic!("a TCP address") };
+        let failed = |source| BindError::new(address, source);
+        let listener = listen(address, place).map_err(failed)?;
         let address = listener.local_addr().map_err(failed)?;
-        let returns = mpsc::channel(config.returned_max.get() as usize);
+        let returns = mpsc::channel(config.limits.returned_max.get() as usize);
         Ok(Self { listener, shared: Arc::new(Shared::new(config, address)), returns })
     }
 
@@ -56,7 +58,7 @@ impl Proxy {
     }
 
     /// Serves until `shutdown` is done, then takes no more connections, lets requests under way end within
-    /// [`Config::drain_time_max`], and cuts the rest.
+    /// [`Limits::drain_time_max`](crate::Limits), and cuts the rest.
     pub async fn run(self, shutdown: impl Future<Output = ()>) {
         let Self { listener, shared, returns: (sender, mut returns) } = self;
         drop(sender);
@@ -82,7 +84,7 @@ impl Proxy {
                 note(ended);
             }
         };
-        if tokio::time::timeout(shared.config.drain_time_max, all_ended).await.is_err() {
+        if tokio::time::timeout(shared.config.limits.drain_time_max, all_ended).await.is_err() {
             debug!(open = clients.tasks.len(), "requests cut at the end of the drain");
         }
         clients.tasks.shutdown().await;
@@ -102,7 +104,7 @@ impl Clients {
         let counters = &self.shared.counters;
         counters.accepted.add();
         let open = self.tasks.len() as u64 + self.shared.relay.tunnels();
-        if open >= u64::from(self.shared.config.connections_max.get()) {
+        if open >= u64::from(self.shared.config.limits.connections_max.get()) {
             counters.shed.add();
             return;
         }
@@ -149,12 +151,12 @@ impl Drop for Open {
     }
 }
 
-fn listen(config: &Config) -> std::io::Result<TcpListener> {
-    let socket = if config.listen.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+fn listen(address: SocketAddr, place: &Listener) -> std::io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A port whose last connections are in TIME_WAIT is free for a restart.
     socket.set_reuseaddr(true)?;
-    socket.bind(config.listen)?;
-    socket.listen(config.backlog)
+    socket.bind(address)?;
+    socket.listen(place.backlog)
 }
 
 /// Rides out what a failed accept is about: mostly a lack of descriptors, which others must give back first.

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use sockeye_relay::Relay;
 
-use crate::config::Config;
+use crate::config::{Config, Group};
 use crate::stats::{Counters, Stats};
 use crate::workers::Workers;
 
@@ -24,12 +24,17 @@ impl Shared {
     pub(crate) fn new(config: Config, address: SocketAddr) -> Self {
         Self {
             address,
-            workers: Workers::new(&config),
+            workers: Workers::new(&config.groups[0]),
             relay: Relay::new(config.relay.clone()),
             counters: Counters::default(),
             draining: AtomicBool::new(false),
             config,
         }
+    }
+
+    /// The one group there is.
+    pub(crate) fn group(&self) -> &Group {
+        &self.config.groups[0]
     }
 
     /// From here on the edge is not ready any more.

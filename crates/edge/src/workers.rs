@@ -10,7 +10,7 @@ use sockeye_proto::Tag;
 use tokio::sync::{Notify, Semaphore, SemaphorePermit};
 use tokio::time::Instant;
 
-use crate::config::Config;
+use crate::config::{Group, Members};
 use crate::door::Door;
 use crate::pool::Pool;
 use crate::stats::WorkerStats;
@@ -43,13 +43,18 @@ pub(crate) struct Search<'a> {
 }
 
 impl Workers {
-    pub(crate) fn new(config: &Config) -> Self {
-        let pool = Pool::new(config.workers_asked.get() as usize);
+    pub(crate) fn new(group: &Group) -> Self {
+        let ready_min = match &group.members {
+            Members::Workers { ready_min } => ready_min.get() as usize,
+            Members::Static(_) | Members::Dns { .. } | Members::File(_) => 1,
+            Members::Registered { .. } | Members::Directory { .. } => 1,
+        };
+        let pool = Pool::new(ready_min);
         Self {
             state: Mutex::new(State { pool, doors: BTreeMap::new() }),
             ready: Notify::new(),
-            waiting: Semaphore::new(config.waiters_max as usize),
-            wait_max: config.worker_wait_max,
+            waiting: Semaphore::new(group.queue.waiters_max as usize),
+            wait_max: group.queue.wait_max,
         }
     }
 

@@ -7,6 +7,7 @@ mod world;
 use std::sync::atomic::Ordering;
 
 use sockeye_edge::Config;
+use sockeye_edge::config::{Group, Members};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use world::{POLL, SOCKET, World, all, read_answer, read_head, sid, until, upgrade};
@@ -219,7 +220,8 @@ async fn a_hundred_clients_at_once_are_split_evenly() {
 
 #[tokio::test]
 async fn health_and_readiness_are_the_edges_own_word() {
-    let world = World::start(Config { workers_asked: 2.try_into().unwrap(), ..Config::default() });
+    let group = Group::new(Group::WORKERS, Members::Workers { ready_min: 2.try_into().unwrap() });
+    let world = World::start(Config { groups: vec![group], ..Config::default() });
     let (ok, not_ready) = ("HTTP/1.1 200", "HTTP/1.1 503");
     check(&world, "GET", "/health", ok, "ok").await;
     check(&world, "HEAD", "/health", ok, "").await;

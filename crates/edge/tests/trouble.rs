@@ -7,6 +7,7 @@ mod world;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
 
+use sockeye_edge::config::{Group, Limits, Queue};
 use sockeye_edge::{BindError, Config, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
@@ -130,7 +131,8 @@ async fn clients_wait_for_a_worker_that_is_about_to_come() {
 
 #[tokio::test]
 async fn patience_has_an_end_and_so_has_the_number_of_the_patient() {
-    let config = Config { worker_wait_max: Duration::from_millis(50), waiters_max: 2, ..Config::default() };
+    let queue = Queue { wait_max: Duration::from_millis(50), waiters_max: 2 };
+    let config = Config { groups: vec![Group { queue, ..Group::workers() }], ..Config::default() };
     let world = World::start(config);
     let address = world.address;
     let answers = all((0..6).map(|n| async move {
@@ -154,7 +156,7 @@ async fn patience_has_an_end_and_so_has_the_number_of_the_patient() {
 
 #[tokio::test]
 async fn bad_heads_are_refused_as_the_rows_say() {
-    let config = Config { head_time_max: Duration::from_millis(100), ..Config::default() };
+    let config = limited(Limits { head_time_max: Duration::from_millis(100), ..Limits::default() });
     let world = World::start(config);
     let large = format!("GET / HTTP/1.1\r\nHost: a\r\nX: {}\r\n\r\n", "x".repeat(17_000));
     let endless = format!("GET /{}", "x".repeat(100_000));
@@ -318,7 +320,7 @@ async fn an_answer_that_breaks_off_is_cut_at_the_client_too() {
 
 #[tokio::test]
 async fn one_client_too_many_is_closed_at_once() {
-    let config = Config { connections_max: 2.try_into().unwrap(), ..Config::default() };
+    let config = limited(Limits { connections_max: 2.try_into().unwrap(), ..Limits::default() });
     let world = World::start(config);
     let _held = [world.connect().await, world.connect().await];
     until(|| world.control.stats().open == 2).await;
@@ -328,7 +330,7 @@ async fn one_client_too_many_is_closed_at_once() {
 
 #[tokio::test]
 async fn an_orderly_end_finishes_what_is_under_way_and_cuts_the_rest() {
-    let config = Config { drain_time_max: Duration::from_millis(300), ..Config::default() };
+    let config = limited(Limits { drain_time_max: Duration::from_millis(300), ..Limits::default() });
     let mut world = World::start(config);
     let worker = world.worker(1).await;
     // One in the middle of its body, one idle, one that hangs.
@@ -360,13 +362,17 @@ async fn an_orderly_end_finishes_what_is_under_way_and_cuts_the_rest() {
 async fn a_port_that_cannot_be_had_is_explained_in_a_line() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = held.local_addr().unwrap();
-    let error = Proxy::bind(Config { listen: address, ..Config::default() }).err().unwrap();
+    let error = Proxy::bind(Config::listen(address)).err().unwrap();
     assert!(matches!(error, BindError::InUse(at) if at == address), "{error}");
     let elsewhere = "192.0.2.1:3000".parse().unwrap();
-    let error = Proxy::bind(Config { listen: elsewhere, ..Config::default() }).err().unwrap();
+    let error = Proxy::bind(Config::listen(elsewhere)).err().unwrap();
     assert!(matches!(error, BindError::NoSuchAddress(_)), "{error}");
     assert!(!error.to_string().contains('\n'));
 }
 
 const REFUSED_UPGRADE: &str = "HTTP/1.1 400 Bad Request\r\nConnection: close\r\n\
     Content-type: text/html\r\nContent-Length: 18\r\n\r\nSession ID unknown";
+
+fn limited(limits: Limits) -> Config {
+    Config { limits, ..Config::default() }
+}

@@ -6,7 +6,7 @@ use std::time::Duration;
 use crate::secret::Secret;
 
 /// Bounds what a [`Relay`](crate::Relay) keeps and how long it waits.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Config {
     /// How long a connect to an upstream may take before the request counts as refused. Longer rides out a busy upstream, shorter answers
     /// the client sooner. Default 2 s; 100 ms to 30 s is sane.

@@ -58,7 +58,7 @@ pub(crate) struct Counts {
 
 impl World {
     pub(crate) fn start(config: Config) -> Self {
-        let config = Config { listen: "127.0.0.1:0".parse().unwrap(), ..config };
+        let config = Config { listeners: Config::listen("127.0.0.1:0".parse().unwrap()).listeners, ..config };
         let directory = tempfile::tempdir().unwrap();
         let listener = Listener::bind(&directory.path().join("link")).unwrap();
         let proxy = Proxy::bind(config).unwrap();

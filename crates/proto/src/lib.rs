@@ -1,8 +1,8 @@
 //! Engine.IO, Socket.IO and WebSocket as values and machines: bytes in, decisions out.
 //!
 //! Nothing here opens a socket, reads a clock, spawns a task or draws a random number: callers pass
-//! time, randomness and bytes. What is absent: JSON *values* (payloads stay raw text until a handler
-//! asks for a type), compression, and every policy that concerns more than one client.
+//! time, randomness and bytes. What is absent: JSON *values* (payloads stay raw text until somebody
+//! asks for a type, see [`payload`]), and every policy that concerns more than one client.
 //!
 //! ```
 //! use sockeye_proto::engine::{Content, Packet};
@@ -14,6 +14,7 @@ pub mod engine;
 pub mod http;
 mod json;
 pub mod msgpack;
+pub mod payload;
 pub mod sid;
 pub mod socket;
 pub mod ws;

@@ -2,7 +2,7 @@
 
 use crate::cluster::Cluster;
 use crate::namespace::Namespace;
-use crate::payload::{Args, EmitError, FromArgs, Payload};
+use crate::payload::{self, Args, EmitError, FromArgs, Payload};
 use parking_lot::Mutex;
 use sockeye_cluster::node::Asker;
 use std::fmt;
@@ -73,11 +73,11 @@ impl ServerEvent {
         let Some(asked) = &self.asked else { return Ok(()) };
         let (mut json, mut attachments) = (Vec::new(), Vec::new());
         payload.append_to(&mut json, &mut attachments)?;
-        let args = Args::new(json, attachments);
+        let args = Args::of_vec(json, attachments);
         let asker = asked.asker.lock().take();
         if let Some(asker) = asker {
             // The format has room for one value.
-            asked.cluster.answer(|node| node.handle_value(asker, args.first()));
+            asked.cluster.answer(|node| node.handle_value(asker, payload::first(&args)));
         }
         Ok(())
     }

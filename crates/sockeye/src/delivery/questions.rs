@@ -5,7 +5,7 @@ use crate::acks::Unexpected;
 use crate::cluster::{Cluster, Unanswered, now};
 use crate::draft::Draft;
 use crate::emitted::Recipients;
-use crate::payload::Args;
+use crate::payload::{self, Args};
 use crate::remote_handshake::RemoteHandshake;
 use serde::Serialize;
 use serde_json::value::RawValue;
@@ -70,7 +70,8 @@ impl Hub {
         let mut clients = 0;
         for member in self.rooms().select(selector) {
             let (cluster, asker) = (cluster.clone(), Arc::clone(&asker));
-            let hand_in = move |args: Args| cluster.answer(|node| node.handle_ack(&asker, args.first()));
+            let hand_in =
+                move |args: Args| cluster.answer(|node| node.handle_ack(&asker, payload::first(&args)));
             match member.profile.acks.expect_until(until, Box::new(hand_in)) {
                 Ok(id) => {
                     // What cannot be written for this client is missing in the end, too.

@@ -3,10 +3,10 @@
 //! A type that asks for a tuple gets all arguments; any other type gets the first one.
 
 use super::binary::Attached;
+use crate::socket::event::Args as WireArgs;
 use bytes::Bytes;
 use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, Error as _, SeqAccess, Visitor};
 use serde_json::Error;
-use sockeye_proto::socket::event::Args as WireArgs;
 
 /// Something that can be heard: any [`DeserializeOwned`] type, or [`Args`](super::Args) as they came.
 ///

@@ -18,25 +18,6 @@ pub trait Payload {
     fn append_to(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error>;
 }
 
-/// Why nothing was sent. The caller is to blame.
-#[derive(Debug, thiserror::Error)]
-pub enum EmitError {
-    /// The value refuses to be JSON.
-    #[error("expected a value that serializes to JSON: {0}")]
-    Payload(#[from] serde_json::Error),
-    /// The name is one of the protocol's own.
-    #[error("\"{0}\" is a reserved event name")]
-    ReservedName(String),
-    /// Stock clients refuse a packet with more (socket.io-parser 4.2.6).
-    #[error("expected at most {max} binary attachments in one packet, got {count}")]
-    TooManyAttachments {
-        /// How many there were.
-        count: usize,
-        /// How many may be.
-        max: usize,
-    },
-}
-
 impl<T: Serialize + ?Sized> Payload for T {
     fn append_to(&self, json: &mut Vec<u8>, attachments: &mut Vec<Bytes>) -> Result<(), serde_json::Error> {
         let shape = Shape::of(self);

@@ -2,10 +2,9 @@
 
 use super::decode::FromArgs;
 use super::raw::Raw;
+use crate::socket::event::Args as WireArgs;
 use bytes::Bytes;
 use serde_json::value::RawValue;
-use sockeye_cluster::Packet;
-use sockeye_proto::socket::event::Args as WireArgs;
 
 /// Arguments that nobody has looked into yet: the JSON array and the binary attachments.
 ///
@@ -19,7 +18,14 @@ pub struct Args {
 
 impl Args {
     /// Takes the elements of a JSON array that was checked on arrival.
-    pub(crate) fn new(json: impl Into<Raw>, attachments: Vec<Bytes>) -> Self {
+    #[must_use]
+    pub fn new(json: &[u8], attachments: Vec<Bytes>) -> Self {
+        Self { json: json.into(), attachments: attachments.into() }
+    }
+
+    /// The same, of text that need not be copied.
+    #[must_use]
+    pub fn of_vec(json: Vec<u8>, attachments: Vec<Bytes>) -> Self {
         Self { json: json.into(), attachments: attachments.into() }
     }
 
@@ -41,10 +47,10 @@ impl Args {
         Self { json: rest.join(",").into_bytes().into(), attachments: self.attachments.clone() }
     }
 
-    /// The first argument, or null, as it goes to other nodes.
-    pub(crate) fn first(&self) -> Packet {
-        let first = WireArgs::new(std::str::from_utf8(&self.json).unwrap_or_default()).next();
-        Packet::binary(first.map_or("null", RawValue::get).to_owned(), self.attachments.to_vec())
+    /// The JSON of the first argument, if there is one.
+    #[must_use]
+    pub fn first(&self) -> Option<&str> {
+        WireArgs::new(std::str::from_utf8(&self.json).ok()?).next().map(RawValue::get)
     }
 
     /// The JSON of the arguments, separated by commas; binary parts are placeholders.

@@ -59,7 +59,8 @@ impl Command {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::flags::{App, Instances, complaint};
+    use crate::flags::{App, complaint};
+    use sockeye_supervisor::Instances;
     use std::net::Ipv4Addr;
     use std::num::NonZeroU32;
     use std::time::Duration;

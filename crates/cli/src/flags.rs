@@ -1,11 +1,12 @@
 //! What was typed: text, parsed into types that cannot be wrong one by one. What they mean together is `plan.rs`.
 
 use std::net::{IpAddr, Ipv4Addr};
-use std::num::{NonZeroU32, NonZeroUsize};
+use std::num::NonZeroUsize;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
 use clap::{Args, ValueEnum};
+use sockeye_supervisor::{INSTANCES_MAX, Instances};
 
 /// The flags of `up`.
 #[derive(Debug, Args)]
@@ -61,20 +62,6 @@ impl App {
     }
 }
 
-/// How many workers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Instances {
-    /// One a core.
-    Max,
-    /// So many.
-    Exactly(NonZeroU32),
-    /// One a core, but for so many.
-    AllBut(u32),
-}
-
-/// The most workers of one machine.
-const INSTANCES_MAX: u32 = 1024;
-
 /// The most threads of one worker.
 const THREADS_MAX: usize = 1024;
 
@@ -101,12 +88,7 @@ fn worker_port(text: &str) -> Result<u16, String> {
 }
 
 fn instances(text: &str) -> Result<Instances, String> {
-    let parsed = match text.strip_prefix('-') {
-        Some(less) => less.parse().ok().filter(|less| *less != 0).map(Instances::AllBut),
-        None if text == "max" => Some(Instances::Max),
-        None => text.parse().ok().filter(|n: &NonZeroU32| n.get() <= INSTANCES_MAX).map(Instances::Exactly),
-    };
-    parsed.ok_or_else(|| format!("expected max, -1 or a number from 1 to {INSTANCES_MAX}, such as -i 2"))
+    text.parse().map_err(|_| format!("expected max, -1 or a number from 1 to {INSTANCES_MAX}, such as -i 2"))
 }
 
 fn threads(text: &str) -> Result<NonZeroUsize, String> {

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use sockeye_supervisor::Ports;
 
-use crate::flags::{App, Instances, UpFlags};
+use crate::flags::{App, UpFlags};
 
 /// What `up` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -59,7 +59,7 @@ pub(crate) enum PlanError {
 impl Plan {
     /// Settles what was typed, for a machine with that many cores.
     pub(crate) fn settle(flags: &UpFlags, cores: NonZeroUsize) -> Result<Self, PlanError> {
-        let instances = instances(flags.instances, cores);
+        let instances = flags.instances.on(cores);
         let share = cores.get() / instances.get() as usize;
         let threads = flags.threads.unwrap_or(NonZeroUsize::new(share).unwrap_or(NonZeroUsize::MIN));
         Ok(Self {
@@ -81,16 +81,6 @@ pub(crate) fn url(listening: SocketAddr) -> String {
         IpAddr::V6(_) => IpAddr::V6(Ipv6Addr::LOCALHOST),
     };
     format!("http://{}/", SocketAddr::new(host, listening.port()))
-}
-
-fn instances(asked: Instances, cores: NonZeroUsize) -> NonZeroU32 {
-    let cores = u32::try_from(cores.get()).unwrap_or(u32::MAX);
-    let number = match asked {
-        Instances::Max => cores,
-        Instances::Exactly(number) => number.get(),
-        Instances::AllBut(less) => cores.saturating_sub(less),
-    };
-    NonZeroU32::new(number).unwrap_or(NonZeroU32::MIN)
 }
 
 fn ports(first: Option<u16>, flags: &UpFlags, instances: NonZeroU32) -> Result<Ports, PlanError> {

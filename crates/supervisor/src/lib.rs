@@ -14,6 +14,7 @@ mod fleet;
 mod lines;
 mod process;
 mod runtime_dir;
+mod spec;
 mod supervisor;
 pub mod tether;
 mod worker;
@@ -23,5 +24,8 @@ pub use event::{Event, StartError, Stats};
 pub use fleet::{Fleet, FleetOutput};
 pub use lines::{Line, Stream};
 pub use runtime_dir::RuntimeDir;
+pub use spec::{
+    AppSpec, DEFAULT_NAMESPACE, INSTANCES_MAX, Instances, LogSpec, ReadyBy, Size, Span, StopSignal, WatchSpec,
+};
 pub use supervisor::Supervisor;
 pub use worker::{Output, Worker, WorkerStats};

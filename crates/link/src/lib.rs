@@ -8,6 +8,8 @@
 //! A connection that was passed is kept by the parent until the worker's receipt. If the worker goes first, it comes
 //! back as [`Report::Returned`], unharmed, since the worker has not run it.
 //!
+//! A worker that cannot take descriptors, such as an unmodified Node.js app, has a [`plain`] link.
+//!
 //! Absent on purpose: who gets which connection (the edge), when a worker is started or killed (the supervisor), and
 //! any connection that belongs to nobody yet: the parent reads no byte of one that it passed.
 
@@ -17,6 +19,7 @@ mod door;
 mod message;
 mod packet;
 mod parent;
+pub mod plain;
 mod reports;
 mod window;
 mod worker;

@@ -7,6 +7,7 @@ pub mod cluster;
 pub mod deflate;
 pub mod dialects;
 pub mod engine_v3;
+pub mod link;
 mod messages;
 
 use self::messages::{Owned, decode};
@@ -23,7 +24,7 @@ use sockeye_proto::{Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 21] = [
+pub const TARGETS: [Target; 22] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -45,6 +46,7 @@ pub const TARGETS: [Target; 21] = [
     ("cluster_msgpack", cluster::msgpack),
     ("mesh_frames", cluster::mesh_frames),
     ("mesh_hello", cluster::mesh_hello),
+    ("plain_link", link::plain),
 ];
 
 /// Ids that parse print as what was parsed.

@@ -31,7 +31,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::sync::{Arc, OnceLock};
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
 
 /// A Socket.IO server.
@@ -235,7 +235,7 @@ impl Server {
     }
 
     /// Listens until the server is closed. Under `sockeye up` or `sockeye start` the same line takes the place that the
-    /// supervisor assigns, and the address is the supervisor's business.
+    /// supervisor assigns, and the supervisor opens the address, unless it was told another one.
     ///
     /// # Errors
     /// The address cannot be had, the backplane cannot be reached ([`Config::adapter`]), or the supervisor went away before it assigned a place.
@@ -243,7 +243,8 @@ impl Server {
         if let Some(joined) = Parent::from_env().await {
             let (parent, assign) = joined?;
             // Boxed: whoever listens alone need not carry a worker's future.
-            return Box::pin(worker::run(|tag| self.start(tag), parent, assign)).await;
+            let asked = lookup_host(address).await?.next();
+            return Box::pin(worker::run(|tag| self.start(tag), parent, assign, asked)).await;
         }
         let listener = bind(address).await?;
         Box::pin(self.serve(listener)).await

@@ -31,6 +31,7 @@ pub(crate) async fn run(
     start: impl FnOnce(Tag) -> Listening,
     mut parent: Parent,
     assign: Assign,
+    asked: Option<SocketAddr>,
 ) -> io::Result<()> {
     let tag: Tag = assign.tag.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let listening = start(tag);
@@ -51,6 +52,7 @@ pub(crate) async fn run(
         tag: assign.tag.clone(),
         http: assign.http_path.clone(),
         port: port_number,
+        asked,
     });
     let work = async {
         serve(&listening, &mut parent, &private, port.as_ref()).await;

@@ -102,7 +102,7 @@ impl World {
         let arrival = assigning.accept().await.unwrap();
         let (handover, mut reports) = arrival.assign(assign(tag, http_path.clone()));
         let (parent, _) = connecting.await.unwrap();
-        parent.reporter().ready(Ready { tag: tag.to_string(), http: http_path, port: None });
+        parent.reporter().ready(Ready { tag: tag.to_string(), http: http_path, port: None, asked: None });
 
         let control = self.control.clone();
         let (heard, ready) = oneshot::channel();

@@ -68,7 +68,7 @@ impl House {
         Ok(Self {
             supervisor,
             crew: Crew::new(proxy.control(), plan.instances.get()),
-            screen: Screen::new(plan, proxy.local_addr()),
+            screen: Screen::new(plan, proxy.local_addr().context("no TCP address is open")?),
             // Ends with the house: `finish` waits for it.
             edge: tokio::spawn(proxy.run(async {
                 let _ = closed.await;

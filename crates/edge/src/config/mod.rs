@@ -4,6 +4,7 @@
 
 mod bind_error;
 mod endpoint;
+mod error;
 mod group;
 mod limits;
 mod listener;
@@ -14,6 +15,7 @@ use std::path::PathBuf;
 
 pub use bind_error::BindError;
 pub use endpoint::{Cidr, CidrError, Endpoint};
+pub use error::ConfigError;
 pub use group::{
     Affinity, Algorithm, Check, Cookie, CookieMode, DnsRecord, Drain, Group, Health, Members, Probe, Queue,
     SameSite, Server, ServerState, Timeouts,

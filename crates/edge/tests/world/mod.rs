@@ -17,11 +17,12 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use sockeye_edge::config::Endpoint;
 use sockeye_edge::{Config, Control, Proxy};
 use sockeye_link::{Assign, Connection, Event, Listener, Parent, Ready, Report, Reporter};
 use sockeye_proto::Tag;
 use tempfile::TempDir;
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
@@ -57,12 +58,17 @@ pub(crate) struct Counts {
 }
 
 impl World {
+    /// A proxy at one free port, whatever the configuration says of listeners.
     pub(crate) fn start(config: Config) -> Self {
-        let config = Config { listeners: Config::listen("127.0.0.1:0".parse().unwrap()).listeners, ..config };
+        Self::of(Config { listeners: Config::listen("127.0.0.1:0".parse().unwrap()).listeners, ..config })
+    }
+
+    /// A proxy as configured; `address` is that of its first TCP listener.
+    pub(crate) fn of(config: Config) -> Self {
         let directory = tempfile::tempdir().unwrap();
         let listener = Listener::bind(&directory.path().join("link")).unwrap();
         let proxy = Proxy::bind(config).unwrap();
-        let (address, control) = (proxy.local_addr(), proxy.control());
+        let (address, control) = (proxy.local_addr().unwrap(), proxy.control());
         let (stop, stopped) = oneshot::channel();
         let run = tokio::spawn(proxy.run(async {
             stopped.await.ok();
@@ -143,13 +149,18 @@ impl World {
         TcpStream::connect(self.address).await.unwrap()
     }
 
+    /// Where a listener is open.
+    pub(crate) fn at(&self, name: &str) -> SocketAddr {
+        let listeners = self.control.stats().listeners;
+        match listeners.into_iter().find(|listener| listener.name == name).unwrap().at {
+            Endpoint::Tcp(address) => address,
+            Endpoint::Unix(_) => panic!("{name} is no TCP listener"),
+        }
+    }
+
     /// Sends one request on a connection of its own and returns everything that comes back.
     pub(crate) async fn say(&self, request: &str) -> String {
-        let mut stream = self.connect().await;
-        stream.write_all(request.as_bytes()).await.unwrap();
-        let mut answer = Vec::new();
-        stream.read_to_end(&mut answer).await.unwrap();
-        String::from_utf8(answer).unwrap()
+        say(self.connect().await, request).await
     }
 
     /// Sends one request that closes its connection after the answer.
@@ -177,8 +188,21 @@ impl Worker {
     }
 }
 
+/// Sends one request and returns everything that comes back.
+pub(crate) async fn say(mut stream: impl AsyncRead + AsyncWrite + Unpin, request: &str) -> String {
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    stream.read_to_end(&mut answer).await.unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// A request that closes its connection after the answer.
+pub(crate) fn get(host: &str, target: &str) -> String {
+    format!("GET {target} HTTP/1.1\r\nHost: {host}\r\nConnection: close\r\n\r\n")
+}
+
 /// Reads one response with a length from a kept-alive connection.
-pub(crate) async fn read_answer(stream: &mut TcpStream) -> (String, String) {
+pub(crate) async fn read_answer(stream: &mut (impl AsyncRead + Unpin)) -> (String, String) {
     let head = read_head(stream).await;
     let length = head
         .to_lowercase()
@@ -189,7 +213,7 @@ pub(crate) async fn read_answer(stream: &mut TcpStream) -> (String, String) {
     (head, String::from_utf8(body).unwrap())
 }
 
-pub(crate) async fn read_head(stream: &mut TcpStream) -> String {
+pub(crate) async fn read_head(stream: &mut (impl AsyncRead + Unpin)) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         head.push(stream.read_u8().await.unwrap_or_else(|error| {

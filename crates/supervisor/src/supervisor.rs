@@ -113,7 +113,7 @@ impl Supervisor {
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, sender.clone()));
-        tasks.spawn(talks::answer(caller, sender.clone()));
+        tasks.spawn(answer(caller, sender.clone()));
         let mut fleet = Fleet::new(config.instances, &config.timing, &config.policy);
         fleet.handle_start(Instant::now());
         Ok(Self {
@@ -465,6 +465,23 @@ async fn accept(listener: Listener, sender: mpsc::Sender<Input>) {
             }
             Err(error) => {
                 warn!(%error, "cannot accept workers");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The task that accepts processes on the plain link.
+async fn answer(listener: plain::Listener, sender: mpsc::Sender<Input>) {
+    loop {
+        match listener.accept().await {
+            Ok(arrival) => {
+                if sender.send(Input::Called(arrival)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept workers on the plain link");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

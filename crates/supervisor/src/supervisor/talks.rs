@@ -1,7 +1,7 @@
 //! The half of the driver that talks to processes on the plain link: what they ask for and say becomes events.
 
 use std::collections::BTreeMap;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use sockeye_link::plain::{self, Sids};
 use tokio::sync::mpsc;
@@ -11,9 +11,6 @@ use super::{Input, Supervisor};
 use crate::asking::Asking;
 use crate::event::Event;
 use crate::slot::{Heard, Talk, remove};
-
-/// How long to wait before accepting again when the system refuses (out of descriptors).
-const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     /// A process said Hello on the plain link: if it is of a group of ours, it gets a tag.
@@ -98,23 +95,6 @@ impl Supervisor {
                     remove(&heard.path);
                     self.events.push_back(Event::PlainGone { tag: talk.tag.clone(), path: heard.path });
                 }
-            }
-        }
-    }
-}
-
-/// The task that accepts processes on the plain link.
-pub(super) async fn answer(listener: plain::Listener, sender: mpsc::Sender<Input>) {
-    loop {
-        match listener.accept().await {
-            Ok(arrival) => {
-                if sender.send(Input::Called(arrival)).await.is_err() {
-                    return;
-                }
-            }
-            Err(error) => {
-                warn!(%error, "cannot accept workers on the plain link");
-                tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
     }

@@ -3,6 +3,7 @@
 //! A command more is a file more in `commands/`, a variant of [`Command`], and an arm of [`Command::run`]. What several commands share stands beside this file.
 
 mod check;
+mod emit;
 mod ports;
 mod tether;
 mod up;
@@ -37,6 +38,9 @@ enum Command {
     Check(check::Flags),
     /// List the ports that a file of settings needs open
     Ports(ports::Flags),
+    /// Say something to clients of servers that run: an event, to all or to rooms
+    #[command(after_help = emit::HELP)]
+    Emit(emit::Flags),
     /// Be one worker; started by `up`
     #[command(hide = true)]
     Worker(worker::Flags),
@@ -58,6 +62,7 @@ impl Command {
             Self::Up(flags) => up::run(&flags),
             Self::Check(flags) => check::run(&flags),
             Self::Ports(flags) => ports::run(&flags),
+            Self::Emit(flags) => emit::run(flags),
             Self::Worker(flags) => exit::conclude(worker::run(&flags)),
             Self::Tether(flags) => tether::run(flags),
         }

@@ -47,6 +47,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-link",
             "sockeye-files",
             "sockeye-proto",
+            "sockeye-adapters",
+            "sockeye-emitter",
             "chat",
         ],
     ),

@@ -1,5 +1,6 @@
 //! A server in the making: its namespaces and their handlers, settled when it starts to listen.
 
+use crate::admin;
 use crate::backplane::{BackplaneEvent, Branch, OnBackplane};
 use crate::config::Config;
 use crate::core::{Application, Core, OnMessage};
@@ -7,6 +8,7 @@ use crate::definition::Definition;
 use crate::delivery::{Hub, Sessions};
 use crate::doors::Doors;
 use crate::engine;
+use crate::guest::Guest;
 use crate::handle::Handle;
 use crate::handler::{Handlers, Refusal};
 use crate::handshake::Handshake;
@@ -259,6 +261,10 @@ impl Server {
             Some(address) => Some(metrics::bind(address).await?),
             None => None,
         };
+        let admin = match &self.config.admin {
+            Some(config) => Some(admin::Listener::bind(config).await?),
+            None => None,
+        };
         // Whoever takes a client is known to all that may get its next request.
         let linked = linked::join(&self.config).await?;
         let tag = linked.as_ref().map_or_else(|| Tag::from_bits(rand::random()), |linked| linked.nodes.tag());
@@ -283,6 +289,12 @@ impl Server {
                 None => pending().await,
             }
         };
+        let asked = async {
+            match admin {
+                Some(admin) => admin.serve(&listening.handle).await,
+                None => pending().await,
+            }
+        };
         let relayed = async {
             match &neighbours {
                 Some(neighbours) => neighbours.accept(&listening).await,
@@ -292,9 +304,32 @@ impl Server {
         tokio::select! {
             () = listening.run(listener) => {}
             () = beside => {}
+            () = asked => {}
             () = relayed => {}
         }
         Ok(())
+    }
+
+    /// Joins the other servers as a guest, to speak to their clients and to ask for them: without clients, handlers or a listener. It needs
+    /// a mesh ([`Config::mesh_dir`]) that is there, or a backplane ([`Config::adapter`]), which it touches only while it says something.
+    ///
+    /// ```no_run
+    /// use sockeye::{Config, Server};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut io = Server::new(Config { mesh_dir: Some("/run/app/mesh".into()), ..Config::default() });
+    /// let news = io.namespace("/news").handle();
+    /// let guest = io.visit().await?;
+    /// news.to("sports").emit("score", (2, 1))?;
+    /// guest.leave().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// There is neither, or the mesh cannot be joined.
+    pub async fn visit(self) -> io::Result<Guest> {
+        Guest::join(self.start(Tag::from_bits(rand::random()))).await
     }
 
     /// Makes a tower service for an axum, hyper or tower server of one's own. It answers whatever is routed to it; requests

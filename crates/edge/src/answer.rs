@@ -28,6 +28,9 @@ pub(crate) struct Visit {
 impl Visit {
     pub(crate) fn new(shared: Arc<Shared>, terms: Arc<Terms>, peer: SocketAddr) -> Self {
         let mut origin = Origin::new(peer).relayed_by("edge");
+        if terms.tls.is_some() {
+            origin = origin.scheme("https");
+        }
         if let Some(port) = terms.port {
             origin = origin.port(port);
         }

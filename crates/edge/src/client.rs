@@ -17,10 +17,11 @@ use sockeye_relay::{Rewind, Socket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use crate::answer::Visit;
-use crate::config::Serves;
+use crate::config::{Limits, Serves};
 use crate::group::Group;
 use crate::layout::{Answers, Asked};
 use crate::place::Terms;
@@ -60,16 +61,16 @@ impl Client {
     /// Serves the connection to its end, or until a worker has taken it.
     pub(crate) async fn serve(self, mut socket: Socket, mut read: BytesMut) {
         let limits = self.shared.layout().config.limits.clone();
-        let limit = limits.head_bytes_max.get() as usize;
-        let head = tokio::time::timeout(limits.head_time_max, self.read_head(&mut socket, &mut read, limit));
-        let first = match head.await {
-            Ok(Ok(first)) => first,
-            Ok(Err(NoHead::Gone)) => return,
-            Ok(Err(NoHead::TooLarge)) => return self.reject(socket, raw::TOO_LARGE).await,
-            Ok(Err(NoHead::Malformed)) => return self.reject(socket, raw::MALFORMED).await,
-            // A browser that connected ahead of need and sent nothing expects no answer.
-            Err(_elapsed) if read.is_empty() => return,
-            Err(_elapsed) => return self.reject(socket, raw::TOO_SLOW).await,
+        let deadline = Instant::now() + limits.head_time_max;
+        if self.terms.tls.is_some() && !self.returned {
+            return Box::pin(self.serve_tls(socket, read, &limits, deadline)).await;
+        }
+        let Some(first) = self.hear(&mut socket, &mut read, &limits, deadline).await else {
+            return;
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(answer) => return self.reject(socket, answer).await,
         };
         let read = read.freeze();
         match (first, socket) {
@@ -80,6 +81,62 @@ impl Client {
                 }
             }
             (First::Upgrade(..) | First::Requests, socket) => self.serve_requests(socket, read).await,
+        }
+    }
+
+    /// The same over TLS, which ends here: no worker can take over what only this process can read.
+    async fn serve_tls(self, mut socket: Socket, mut read: BytesMut, limits: &Limits, deadline: Instant) {
+        let Some(acceptor) = &self.terms.tls else { return };
+        let failures = &self.terms.counters.tls_failures;
+        if read.is_empty() {
+            match timeout_at(deadline, socket.read_buf(&mut read)).await {
+                Ok(Ok(length)) if length > 0 => {}
+                // A health check or a browser ahead of need: no handshake was tried.
+                Ok(_) | Err(_) => return,
+            }
+        }
+        // RFC 8446 §5.1: a handshake begins with 22; a letter begins a method of HTTP.
+        if read[0].is_ascii_alphabetic() {
+            failures.add();
+            return close(socket, raw::PLAIN).await;
+        }
+        let accept = acceptor.accept(Rewind::new(read.freeze(), socket));
+        let mut stream = match timeout_at(deadline, accept).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                debug!(peer = %self.peer, %error, "no TLS");
+                return failures.add();
+            }
+            Err(_elapsed) => return failures.add(),
+        };
+        let mut read = BytesMut::new();
+        match self.hear(&mut stream, &mut read, limits, deadline).await {
+            None => {}
+            Some(Ok(First::Upgrade(..) | First::Requests)) => {
+                self.serve_requests(stream, read.freeze()).await;
+            }
+            Some(Err(answer)) => Box::pin(self.reject(stream, answer)).await,
+        }
+    }
+
+    /// Reads the first head; none where the client expects no answer, an error where it gets this one.
+    async fn hear<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut S,
+        read: &mut BytesMut,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> Option<Result<First, &'static [u8]>> {
+        let limit = limits.head_bytes_max.get() as usize;
+        let head = timeout_at(deadline, self.read_head(stream, read, limit)).await;
+        match head {
+            Ok(Ok(first)) => Some(Ok(first)),
+            Ok(Err(NoHead::Gone)) => None,
+            Ok(Err(NoHead::TooLarge)) => Some(Err(raw::TOO_LARGE)),
+            Ok(Err(NoHead::Malformed)) => Some(Err(raw::MALFORMED)),
+            // A browser that connected ahead of need and sent nothing expects no answer.
+            Err(_elapsed) if read.is_empty() => None,
+            Err(_elapsed) => Some(Err(raw::TOO_SLOW)),
         }
     }
 

@@ -26,6 +26,7 @@ mod reply;
 mod route;
 mod shared;
 mod stats;
+mod tls;
 mod workers;
 
 pub use config::{BindError, Config, ConfigError, Group, Limits};

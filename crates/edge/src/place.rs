@@ -10,9 +10,11 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use sockeye_relay::Socket;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio_rustls::TlsAcceptor;
 
-use crate::config::{BindError, Endpoint, Listener};
+use crate::config::{BindError, ConfigError, Endpoint, Listener, Serves};
 use crate::stats::{ListenerCounters, ListenerStats};
+use crate::tls;
 
 /// An open address. Its socket closes when the last handle is dropped; connections hold its [`Terms`] only.
 pub(crate) struct Place {
@@ -27,6 +29,8 @@ pub(crate) struct Place {
 /// What is spoken at a place. A connection keeps those that were there when it came.
 pub(crate) struct Terms {
     pub(crate) listener: Listener,
+    /// Ends TLS, where it does.
+    pub(crate) tls: Option<TlsAcceptor>,
     /// The port that clients connected to, where there is one.
     pub(crate) port: Option<u16>,
     pub(crate) counters: Arc<ListenerCounters>,
@@ -46,7 +50,7 @@ impl Place {
     /// # Panics
     ///
     /// Outside a tokio runtime.
-    pub(crate) fn open(listener: Listener, beside: bool) -> Result<Self, BindError> {
+    pub(crate) fn open(listener: Listener, beside: bool) -> Result<Self, ConfigError> {
         let failed = |source| BindError::new(&listener.at, source);
         let (socket, at) = match &listener.at {
             Endpoint::Tcp(address) => {
@@ -59,7 +63,7 @@ impl Place {
                 (Listening::Unix { listener: socket, _removal: Removal(path.clone()) }, listener.at.clone())
             }
         };
-        let terms = Terms::new(listener, &at, Arc::default());
+        let terms = Terms::new(listener, &at, Arc::default())?;
         Ok(Self { socket, at, beside, terms: ArcSwap::from_pointee(terms) })
     }
 
@@ -70,10 +74,14 @@ impl Place {
         (self.at == listener.at || old.at == listener.at) && (!any_port || old.name == listener.name)
     }
 
+    /// Other terms for this place, certificates read anew.
+    pub(crate) fn draft(&self, listener: Listener) -> Result<Terms, ConfigError> {
+        Terms::new(listener, &self.at, Arc::clone(&self.terms.load().counters))
+    }
+
     /// From here on connections come under these terms.
-    pub(crate) fn settle(&self, listener: Listener) {
-        let counters = Arc::clone(&self.terms.load().counters);
-        self.terms.store(Arc::new(Terms::new(listener, &self.at, counters)));
+    pub(crate) fn settle(&self, terms: Terms) {
+        self.terms.store(Arc::new(terms));
     }
 
     pub(crate) fn terms(&self) -> Arc<Terms> {
@@ -105,12 +113,18 @@ impl Place {
 }
 
 impl Terms {
-    fn new(listener: Listener, at: &Endpoint, counters: Arc<ListenerCounters>) -> Self {
+    fn new(listener: Listener, at: &Endpoint, counters: Arc<ListenerCounters>) -> Result<Self, ConfigError> {
+        let protocols: &[&[u8]] = match &listener.serves {
+            Serves::Http(_) => &[b"http/1.1"],
+            Serves::Tcp { .. } => &[],
+        };
+        let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, protocols)).transpose();
+        let tls = tls.map_err(|source| ConfigError::Tls { listener: listener.name.clone(), source })?;
         let port = match at {
             Endpoint::Tcp(address) => Some(address.port()),
             Endpoint::Unix(_) => None,
         };
-        Self { listener, port, counters }
+        Ok(Self { listener, tls, port, counters })
     }
 
     pub(crate) fn stats(&self, at: &Endpoint) -> ListenerStats {

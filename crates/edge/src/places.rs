@@ -6,7 +6,7 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 
 use crate::config::{ConfigError, Endpoint, Listener};
-use crate::place::Place;
+use crate::place::{Place, Terms};
 
 /// The open addresses. The driver is told of each change.
 #[derive(Default)]
@@ -17,7 +17,7 @@ pub(crate) struct Places {
 
 /// What a configuration makes of the addresses, opened and not yet in use.
 pub(crate) struct Change {
-    stay: Vec<(Arc<Place>, Listener)>,
+    stay: Vec<(Arc<Place>, Terms)>,
     fresh: Vec<Arc<Place>>,
 }
 
@@ -41,10 +41,10 @@ impl Places {
                 Some(place) => {
                     if let Some((_, first)) = change.stay.iter().find(|(other, _)| Arc::ptr_eq(other, place))
                     {
-                        let (first, second) = (first.name.clone(), listener.name.clone());
+                        let (first, second) = (first.listener.name.clone(), listener.name.clone());
                         return Err(ConfigError::AddressTwice { first, second });
                     }
-                    change.stay.push((Arc::clone(place), listener.clone()));
+                    change.stay.push((Arc::clone(place), place.draft(listener.clone())?));
                 }
                 None => change.fresh.push(Arc::new(Place::open(listener.clone(), false)?)),
             }
@@ -56,8 +56,8 @@ impl Places {
     pub(crate) fn adopt(&self, change: Change) {
         let mut open = self.open.lock();
         let mut kept: Vec<Arc<Place>> = Vec::new();
-        for (place, listener) in change.stay {
-            place.settle(listener);
+        for (place, terms) in change.stay {
+            place.settle(terms);
             kept.push(place);
         }
         kept.extend(change.fresh);

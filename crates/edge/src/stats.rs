@@ -46,6 +46,8 @@ pub struct ListenerStats {
     pub accepted: u64,
     /// Connections open at the edge itself, tunnels aside.
     pub open: u64,
+    /// Connections whose TLS handshake failed: plain HTTP, no common version, a certificate that the client refused.
+    pub tls_failures: u64,
     /// Requests answered, upgrades among them.
     pub requests: u64,
     /// Upgrades to a WebSocket that were asked for.
@@ -81,6 +83,7 @@ pub(crate) struct Counters {
 pub(crate) struct ListenerCounters {
     pub(crate) accepted: Counter,
     pub(crate) open: Arc<Counter>,
+    pub(crate) tls_failures: Counter,
     pub(crate) requests: Counter,
     pub(crate) upgrades_asked: Counter,
     pub(crate) upgrades_taken: Counter,
@@ -93,6 +96,7 @@ impl ListenerCounters {
             at,
             accepted: self.accepted.value(),
             open: self.open.value(),
+            tls_failures: self.tls_failures.value(),
             requests: self.requests.value(),
             upgrades_asked: self.upgrades_asked.value(),
             upgrades_taken: self.upgrades_taken.value(),

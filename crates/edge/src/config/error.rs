@@ -1,6 +1,7 @@
 //! Why a configuration cannot be taken on.
 
 use super::bind_error::BindError;
+use super::tls_error::TlsError;
 
 /// Why a configuration cannot be taken on; the edge goes on as it was. Each message is one line that a person can act on.
 #[derive(Debug, thiserror::Error)]
@@ -8,6 +9,14 @@ pub enum ConfigError {
     /// An address cannot be opened.
     #[error(transparent)]
     Bind(#[from] BindError),
+    /// A listener's certificates cannot be used.
+    #[error("the listener {listener:?}: {source}")]
+    Tls {
+        /// The listener's name.
+        listener: String,
+        /// What is wrong.
+        source: TlsError,
+    },
     /// Two of a kind have one name.
     #[error("two {kind}s are named {name:?}: give one of them another name")]
     NameTwice {

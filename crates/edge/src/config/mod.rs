@@ -9,6 +9,7 @@ mod group;
 mod limits;
 mod listener;
 mod site;
+mod tls_error;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,6 +24,7 @@ pub use group::{
 pub use limits::Limits;
 pub use listener::{Certificate, Http, Listener, ProxyVersion, Redirect, RedirectStatus, Serves, Tls};
 pub use site::{Does, Site};
+pub use tls_error::TlsError;
 
 /// All that an edge does. One value replaces another while the edge runs ([`Control::apply`](crate::Control)).
 #[derive(Clone, Debug, PartialEq)]

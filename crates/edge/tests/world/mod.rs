@@ -333,6 +333,11 @@ async fn respond(
             header("x-forwarded-for"),
             header("x-sockeye-forged")
         )),
+        path if path.starts_with("/header/") => {
+            let values = request.headers().get_all(&path["/header/".len()..]);
+            let values: Vec<_> = values.iter().map(|value| value.to_str().unwrap()).collect();
+            full(values.join(" | "))
+        }
         "/hang" => {
             let _hanging = Hanging::count(counts);
             std::future::pending().await
@@ -427,4 +432,45 @@ pub(crate) async fn all<T: Send + 'static>(
         set.spawn(client);
     }
     set.join_all().await
+}
+
+/// A client's trust in whoever answers.
+#[derive(Debug)]
+pub(crate) struct Anybody(pub(crate) Arc<rustls::crypto::CryptoProvider>);
+
+impl rustls::client::danger::ServerCertVerifier for Anybody {
+    fn verify_server_cert(
+        &self,
+        _: &rustls::pki_types::CertificateDer<'_>,
+        _: &[rustls::pki_types::CertificateDer<'_>],
+        _: &rustls::pki_types::ServerName<'_>,
+        _: &[u8],
+        _: rustls::pki_types::UnixTime,
+    ) -> Result<rustls::client::danger::ServerCertVerified, rustls::Error> {
+        Ok(rustls::client::danger::ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &rustls::pki_types::CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls12_signature(message, certificate, signed, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &rustls::pki_types::CertificateDer<'_>,
+        signed: &rustls::DigitallySignedStruct,
+    ) -> Result<rustls::client::danger::HandshakeSignatureValid, rustls::Error> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        rustls::crypto::verify_tls13_signature(message, certificate, signed, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
 }

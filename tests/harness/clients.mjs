@@ -14,9 +14,9 @@ export const TRANSPORTS = {
 /** Any single step of a client may take this long on a loaded machine. */
 const STEP_MS = 20_000;
 
-/** A connection of its own to `url`, with its troubles written down in `socket.troubles`. */
-export function open(url, transport, options = {}) {
-  const socket = io(url, { ...TRANSPORTS[transport], forceNew: true, timeout: STEP_MS, ...options });
+/** A connection of its own to `url`, with its troubles written down in `socket.troubles`. `make` is the `io` of another version. */
+export function open(url, transport, { make = io, ...options } = {}) {
+  const socket = make(url, { ...TRANSPORTS[transport], forceNew: true, timeout: STEP_MS, ...options });
   socket.troubles = [];
   const trouble = (name) => (what) => socket.troubles.push(`${name}: ${what?.message ?? what}`);
   socket.on("connect_error", trouble("connect_error"));

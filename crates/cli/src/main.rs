@@ -10,8 +10,6 @@ mod plan;
 mod ports;
 mod runtime;
 mod screen;
-mod settings;
-mod unsupported;
 
 use std::process::ExitCode;
 

@@ -33,12 +33,10 @@ const FLOORS: &[(&str, &[&str])] = &[
         &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-mongo", "sockeye-cluster"],
     ),
     ("sockeye-emitter", &["sockeye", "sockeye-cluster", "sockeye-proto"]),
-    ("sockeye-settings", &["sockeye-edge", "sockeye-supervisor"]),
     // Floor 5.
     (
         "sockeye-cli",
         &[
-            "sockeye-settings",
             "sockeye",
             "sockeye-edge",
             "sockeye-supervisor",
@@ -47,8 +45,6 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-link",
             "sockeye-files",
             "sockeye-proto",
-            "sockeye-adapters",
-            "sockeye-emitter",
             "chat",
         ],
     ),

@@ -2,4 +2,3 @@
 
 #![doc = include_str!("../../../README.md")]
 #![doc = include_str!("../../../docs/library.md")]
-#![doc = include_str!("../../../docs/admin.md")]

@@ -14,24 +14,25 @@ process.on("exit", () => {
 });
 
 /** Starts a Sockeye node. */
-export function sockeye(adapter, { args = [] } = {}) {
-  return Node.start((port) => [binary("conformance"), "--control", "--port", port, "--adapter", adapter, ...args]);
+export function sockeye(adapter, { args = [], env = {} } = {}) {
+  return Node.start(env, (port) => [binary("conformance"), "--control", "--port", port, "--adapter", adapter, ...args]);
 }
 
 /** Starts a Node.js node with the official packages. */
 export function official(adapter, { args = [] } = {}) {
-  return Node.start((port) => [process.execPath, join(ROOT, "tests/reference/member.mjs"), "--port", port, "--adapter", adapter, ...args]);
+  return Node.start({}, (port) => [process.execPath, join(ROOT, "tests/reference/member.mjs"), "--port", port, "--adapter", adapter, ...args]);
 }
 
 class Node {
-  static async start(command) {
-    const node = new Node(await freePort(), command);
+  static async start(env, command) {
+    const node = new Node(await freePort(), env, command);
     await node.up();
     return node;
   }
 
-  constructor(port, command) {
+  constructor(port, env, command) {
     this.port = port;
+    this.env = { ...process.env, ...env };
     this.url = `http://127.0.0.1:${port}`;
     this.command = command(String(port));
     this.clients = new Set();
@@ -40,7 +41,7 @@ class Node {
   async up() {
     const [program, ...args] = this.command;
     this.output = "";
-    this.process = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"] });
+    this.process = spawn(program, args, { env: this.env, stdio: ["ignore", "pipe", "pipe"] });
     for (const stream of [this.process.stdout, this.process.stderr]) {
       stream.setEncoding("utf8").on("data", (text) => (this.output = (this.output + text).slice(-10_000)));
     }

@@ -2,6 +2,9 @@
 //!
 //! A command more is a file more in `commands/`, a variant of [`Command`], and an arm of [`Command::run`]. What several commands share stands beside this file.
 
+mod check;
+mod emit;
+mod ports;
 mod tether;
 mod up;
 mod worker;
@@ -31,6 +34,13 @@ enum Command {
     /// Start workers with the bundled chat behind one port, in the foreground. The default
     #[command(after_help = exit::CODES)]
     Up(UpFlags),
+    /// Say what is wrong with a file of settings, or what it holds
+    Check(check::Flags),
+    /// List the ports that a file of settings needs open
+    Ports(ports::Flags),
+    /// Say something to clients of servers that run: an event, to all or to rooms
+    #[command(after_help = emit::HELP)]
+    Emit(emit::Flags),
     /// Be one worker; started by `up`
     #[command(hide = true)]
     Worker(worker::Flags),
@@ -50,6 +60,9 @@ impl Command {
     fn run(self) -> ExitCode {
         match self {
             Self::Up(flags) => up::run(&flags),
+            Self::Check(flags) => check::run(&flags),
+            Self::Ports(flags) => ports::run(&flags),
+            Self::Emit(flags) => emit::run(flags),
             Self::Worker(flags) => exit::conclude(worker::run(&flags)),
             Self::Tether(flags) => tether::run(flags),
         }

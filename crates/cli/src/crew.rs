@@ -1,5 +1,7 @@
 //! The workers as the edge knows them: what the supervisor tells by instance, the edge hears by tag.
 
+use std::collections::BTreeMap;
+
 use sockeye_edge::Control;
 use sockeye_proto::Tag;
 use sockeye_supervisor::Event;
@@ -11,7 +13,8 @@ const ATTEMPTS_MAX: u32 = 3;
 /// Who serves at the moment, by instance.
 pub(crate) struct Crew {
     control: Control,
-    tags: Vec<Option<Tag>>,
+    tags: BTreeMap<u32, Tag>,
+    instances: u32,
     /// Ends before any worker was ready; none is counted after.
     failures: u32,
     ever_ready: bool,
@@ -20,7 +23,7 @@ pub(crate) struct Crew {
 impl Crew {
     /// So many workers, none of which is there yet.
     pub(crate) fn new(control: Control, instances: u32) -> Self {
-        Self { control, tags: vec![None; instances as usize], failures: 0, ever_ready: false }
+        Self { control, tags: BTreeMap::new(), instances, failures: 0, ever_ready: false }
     }
 
     /// Passes on to the edge what concerns it.
@@ -29,20 +32,20 @@ impl Crew {
             Event::Ready { instance, tag, http, handover, .. } => match tag.parse() {
                 Ok(tag) => {
                     self.ever_ready = true;
-                    self.tags[instance as usize] = Some(tag);
+                    self.tags.insert(instance, tag);
                     self.control.add(tag, instance, http, handover);
                 }
                 Err(error) => error!(instance, %error, "a worker has a tag that is none: it gets no clients"),
             },
             Event::Load { instance, load } => {
-                if let Some(tag) = self.tags[instance as usize] {
+                if let Some(&tag) = self.tags.get(&instance) {
                     self.control.load(tag, load.sessions, load.arrived);
                 }
             }
-            Event::Draining { instance } => self.drain(instance as usize),
+            Event::Draining { instance } => self.drain(instance),
             Event::Returned(connection) => self.control.returned(connection),
             Event::Died { instance, .. } => {
-                if let Some(tag) = self.tags[instance as usize].take() {
+                if let Some(tag) = self.tags.remove(&instance) {
                     self.control.remove(tag);
                 }
             }
@@ -50,6 +53,15 @@ impl Crew {
             Event::Started { .. }
             | Event::NotStarted { .. }
             | Event::AllReady
+            | Event::Serving { .. }
+            | Event::Asks { .. }
+            | Event::PlainReady { .. }
+            | Event::PlainLoad { .. }
+            | Event::PlainGone { .. }
+            | Event::Unfit { .. }
+            | Event::GaveUp { .. }
+            | Event::Gone { .. }
+            | Event::Reloaded { .. }
             | Event::Killed { .. }
             | Event::Stopped => {}
         }
@@ -57,19 +69,17 @@ impl Crew {
 
     /// Gives no new client to anybody.
     pub(crate) fn drain_all(&self) {
-        for instance in 0..self.tags.len() {
-            self.drain(instance);
-        }
+        self.tags.values().for_each(|tag| self.control.drain(*tag));
     }
 
     /// Whether nobody was ever ready, and trying again has no sense.
     pub(crate) fn is_hopeless(&self) -> bool {
-        self.failures as usize >= ATTEMPTS_MAX as usize * self.tags.len()
+        self.failures >= ATTEMPTS_MAX.saturating_mul(self.instances)
     }
 
-    fn drain(&self, instance: usize) {
-        if let Some(tag) = self.tags[instance] {
-            self.control.drain(tag);
+    fn drain(&self, instance: u32) {
+        if let Some(tag) = self.tags.get(&instance) {
+            self.control.drain(*tag);
         }
     }
 }

@@ -29,6 +29,19 @@ pub(crate) fn complain(code: u8, complaint: &str) -> ExitCode {
     ExitCode::from(code)
 }
 
+/// Says each line of what is wrong, and gives the code to end with.
+pub(crate) fn complain_lines(code: u8, complaint: &str) -> ExitCode {
+    for line in complaint.lines() {
+        let _ = writeln!(std::io::stderr(), "{line}");
+    }
+    ExitCode::from(code)
+}
+
+/// Says a line; whoever closed the pipe does not want to read it.
+pub(crate) fn say(line: &str) {
+    let _ = writeln!(std::io::stdout(), "{line}");
+}
+
 /// The code to end with, after a line that says why it could not be done.
 pub(crate) fn conclude(result: anyhow::Result<()>) -> ExitCode {
     match result {

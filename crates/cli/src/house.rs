@@ -35,7 +35,7 @@ pub(crate) fn run(plan: &Plan, verbose: bool) -> anyhow::Result<()> {
     log::start(verbose)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let runtime = runtime::build(threads).context("cannot start threads")?;
-    runtime.block_on(async { House::open(plan, verbose)?.serve(plan.drain).await })
+    runtime.block_on(async { Box::pin(House::open(plan, verbose)?.serve(plan.drain)).await })
 }
 
 /// The edge and the workers.
@@ -68,7 +68,7 @@ impl House {
         Ok(Self {
             supervisor,
             crew: Crew::new(proxy.control(), plan.instances.get()),
-            screen: Screen::new(plan, proxy.local_addr()),
+            screen: Screen::new(plan, proxy.local_addr().context("no TCP address is open")?),
             // Ends with the house: `finish` waits for it.
             edge: tokio::spawn(proxy.run(async {
                 let _ = closed.await;

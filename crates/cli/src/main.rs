@@ -10,6 +10,8 @@ mod plan;
 mod ports;
 mod runtime;
 mod screen;
+mod settings;
+mod unsupported;
 
 use std::process::ExitCode;
 

@@ -3,14 +3,15 @@
 use std::io;
 use std::net::{SocketAddr, TcpListener};
 
-use sockeye_edge::BindError;
+use sockeye_edge::{BindError, ConfigError};
 use sockeye_supervisor::Ports;
 
 /// The first port that anybody may use.
 const UNPRIVILEGED: u16 = 1024;
 
 /// What to say when the public port cannot be had.
-pub(crate) fn public(error: &BindError) -> String {
+pub(crate) fn public(error: &ConfigError) -> String {
+    let ConfigError::Bind(error) = error else { return error.to_string() };
     match error {
         BindError::InUse(address) => taken(*address, "--port"),
         BindError::Denied(address) => denied(*address, "--port"),
@@ -20,7 +21,7 @@ pub(crate) fn public(error: &BindError) -> String {
                 address.ip()
             )
         }
-        BindError::Other { address, source } => format!("cannot listen on {address}: {source}"),
+        BindError::Other { .. } | BindError::Unix { .. } => error.to_string(),
     }
 }
 
@@ -78,7 +79,7 @@ mod tests {
             ),
         ];
         for (error, expected) in rows {
-            assert_eq!(public(&error), expected);
+            assert_eq!(public(&ConfigError::Bind(error)), expected);
         }
     }
 

@@ -1,5 +1,6 @@
 //! What a person at the terminal reads of the workers: one line a change, nothing else. Pure: events in, lines out.
 
+use std::collections::BTreeMap;
 use std::net::SocketAddr;
 
 use sockeye_supervisor::{Event, Timing};
@@ -10,7 +11,8 @@ use crate::plan::{Plan, url};
 #[derive(Debug)]
 pub(crate) struct Screen {
     listening: SocketAddr,
-    rows: Vec<Row>,
+    rows: BTreeMap<u32, Row>,
+    instances: u32,
     stopping: bool,
 }
 
@@ -27,7 +29,7 @@ struct Row {
 impl Screen {
     /// Nothing was told yet.
     pub(crate) fn new(plan: &Plan, listening: SocketAddr) -> Self {
-        Self { listening, rows: vec![Row::default(); plan.instances.get() as usize], stopping: false }
+        Self { listening, rows: BTreeMap::new(), instances: plan.instances.get(), stopping: false }
     }
 
     /// The end was asked for: what ends from here on is no news.
@@ -75,14 +77,27 @@ impl Screen {
                 let pid = self.row(*instance).pid;
                 Some(format!("worker {instance}  drains   pid {pid}"))
             }
-            Event::Load { .. } | Event::Returned(_) | Event::Stopped => None,
+            Event::GaveUp { instance } => {
+                let Row { pid, end, .. } = self.row(*instance);
+                Some(format!("worker {instance}  given up  pid {pid}  {end}"))
+            }
+            Event::Load { .. }
+            | Event::Returned(_)
+            | Event::Stopped
+            | Event::Serving { .. }
+            | Event::Asks { .. }
+            | Event::PlainReady { .. }
+            | Event::PlainLoad { .. }
+            | Event::PlainGone { .. }
+            | Event::Unfit { .. }
+            | Event::Gone { .. }
+            | Event::Reloaded { .. } => None,
         }
     }
 
     fn hints(&self) -> String {
-        let pid = self.rows.first().map_or(0, |row| row.pid);
-        let refuge =
-            if self.rows.len() > 1 { "move to another worker" } else { "come back to its successor" };
+        let pid = self.rows.values().next().map_or(0, |row| row.pid);
+        let refuge = if self.instances > 1 { "move to another worker" } else { "come back to its successor" };
         format!(
             "\nopen    {:31} (two windows, and chat)\ntry     {:31} (its clients {refuge})\nstop    Ctrl-C",
             url(self.listening),
@@ -91,7 +106,7 @@ impl Screen {
     }
 
     fn row(&mut self, instance: u32) -> &mut Row {
-        &mut self.rows[instance as usize]
+        self.rows.entry(instance).or_default()
     }
 }
 

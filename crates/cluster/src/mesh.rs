@@ -14,7 +14,7 @@
 //! use sockeye_cluster::mesh::{DialError, Hello, Mesh, Output, tag_of_socket};
 //!
 //! let now = Instant::now();
-//! let hello = Hello { tag: "Ab3dE_".parse()?, uid: "a34a292dd6b7d25a".into(), http: Some("/run/http/Ab3dE_.sock".parse()?) };
+//! let hello = Hello { tag: "Ab3dE_".parse()?, uid: "a34a292dd6b7d25a".into(), http: Some("/run/http/Ab3dE_.sock".parse()?), guest: false };
 //! let mut mesh = Mesh::new(hello);
 //!
 //! // Bound and listening? Then tell it the directory, once. It ignores its own socket.

@@ -30,7 +30,7 @@
 //! let mut node = Node::new("a34a292dd6b7d25a".into());
 //!
 //! // Tell it who comes (of a mesh: when it says `Output::Joined`).
-//! node.handle_joined(Peer { uid: "b0b".into(), tag: Some("Ab3dE_".parse()?), http: Some("/run/http/Ab3dE_.sock".parse()?) });
+//! node.handle_joined(Peer { uid: "b0b".into(), tag: Some("Ab3dE_".parse()?), http: Some("/run/http/Ab3dE_.sock".parse()?), guest: false });
 //! // Tell it what was published here, after local delivery.
 //! node.handle_publish(&Nsp::new("/"), Message::Broadcast {
 //!     selector: Selector::to("kitchen"),
@@ -193,7 +193,9 @@ impl Node {
         self.stats.refused += u64::from(asked.is_err());
         let (kind, timeout, everywhere, own) = asked?;
         self.stats.requests += 1;
-        let others = self.peers.iter().filter(|_| everywhere).map(|peer| peer.uid.clone());
+        // A guest has no handlers, so nobody waits for them.
+        let asked = |peer: &&Peer| everywhere && !(peer.guest && kind == Kind::Value);
+        let others = self.peers.iter().filter(asked).map(|peer| peer.uid.clone());
         let uids: Vec<_> = others.chain(own.is_some().then(|| self.uid.clone())).collect();
         self.steps.extend(own.map(Step::Answer));
         let strangers = if everywhere { self.strangers() } else { Strangers::default() };

@@ -19,6 +19,8 @@ pub struct Peer {
     pub tag: Option<Tag>,
     /// Where it takes relayed requests, if it does.
     pub http: Option<Address>,
+    /// Whether it is a guest, which answers no event for servers.
+    pub guest: bool,
 }
 
 /// The servers that are alive, without this one.

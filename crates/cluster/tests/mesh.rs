@@ -236,7 +236,7 @@ fn fields_that_nobody_knows_and_odd_addresses_do_not_spoil_a_hello() {
     let conn = world.mesh.handle_accepted(world.now);
     let payload = br#"{"x":[1],"http":"nowhere","uid":"u","tag":"bbbbbb","mesh":1}"#;
     world.mesh.handle_frame(conn, Bytes::from_static(payload), world.now);
-    let peer = Peer { uid: "u".into(), tag: Some(tag("bbbbbb")), http: None };
+    let peer = Peer { uid: "u".into(), tag: Some(tag("bbbbbb")), http: None, guest: false };
     world.expect([Output::Dial(tag("bbbbbb")), Output::Joined(peer)]);
 }
 
@@ -411,6 +411,7 @@ fn hello(name: &str) -> Hello {
         tag: tag(name),
         uid: format!("uid-{name}").into(),
         http: Some(format!("/http/{name}.sock").parse().expect("it is well formed")),
+        guest: false,
     }
 }
 

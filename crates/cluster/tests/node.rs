@@ -123,7 +123,7 @@ fn sids_have_an_owner_while_its_server_is_here() {
 #[test]
 fn a_server_that_says_goodbye_is_gone_before_its_connection_ends() {
     let mut leaver = Node::new("b0b".into());
-    leaver.handle_joined(Peer { uid: "me".into(), tag: None, http: None });
+    leaver.handle_joined(Peer { uid: "me".into(), tag: None, http: None, guest: false });
     outputs(&mut leaver);
     leaver.handle_close();
     let sent = outputs(&mut leaver);
@@ -155,7 +155,7 @@ fn a_server_that_comes_again_replaces_itself() {
 #[test]
 fn a_node_is_no_peer_of_itself() {
     let mut node = Node::new("me".into());
-    node.handle_joined(Peer { uid: "me".into(), tag: None, http: None });
+    node.handle_joined(Peer { uid: "me".into(), tag: None, http: None, guest: false });
     assert_eq!(outputs(&mut node), []);
     assert!(node.peers().is_empty());
 }
@@ -199,6 +199,7 @@ fn peer() -> Peer {
         uid: "b0b".into(),
         tag: Some("Ab3dE_".parse().expect("it is well formed")),
         http: Some("/run/b0b.sock".parse().expect("it is well formed")),
+        guest: false,
     }
 }
 

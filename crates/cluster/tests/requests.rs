@@ -357,6 +357,21 @@ fn ids_that_the_caller_draws_twice_are_told_apart() {
     assert_eq!(world.begin(ask()), "0000000000000100");
 }
 
+#[test]
+fn a_guest_is_asked_for_sockets_but_not_waited_for_by_servers() {
+    let mut world = World::with_peers(&["b"]);
+    world.node.handle_joined(Peer { uid: "g".into(), tag: None, http: None, guest: true });
+    let id = world.begin(Request::ServerSideEmit { packet: Packet::text(r#"["e"]"#), timeout: None });
+    world.hear("b", Message::ServerSideEmitResponse { request_id: id, packet: Packet::text("1") });
+    let over = world.steps().into_iter().find_map(|step| match step {
+        Step::Finish(outcome) => Some(outcome),
+        Step::Act(_) | Step::Answer(_) => None,
+    });
+    assert!(over.is_some_and(|outcome| outcome.is_complete() && outcome.answers.len() == 1));
+    world.begin(Request::FetchSockets { selector: Selector::all(), flags: Flags::default() });
+    assert_eq!(world.node.pending(), 1);
+}
+
 /// What a server says of a broadcast.
 #[derive(Clone, Copy, Debug)]
 enum Word {
@@ -379,7 +394,7 @@ impl World {
     fn with_peers(uids: &[&str]) -> Self {
         let mut node = Node::new("me".into());
         for uid in uids {
-            node.handle_joined(Peer { uid: (*uid).into(), tag: None, http: None });
+            node.handle_joined(Peer { uid: (*uid).into(), tag: None, http: None, guest: false });
         }
         let mut world = Self { node, now: Instant::now() };
         world.steps();

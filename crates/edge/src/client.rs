@@ -13,13 +13,18 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use sockeye_link::Connection;
 use sockeye_proto::engine::Refusal;
 use sockeye_proto::http::{Head, Status, ends_head};
-use sockeye_relay::{Origin, Rewind};
-use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use sockeye_relay::{Rewind, Socket};
+use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
+use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use crate::exchange;
+use crate::answer::Visit;
+use crate::config::{Limits, Serves};
+use crate::group::Group;
+use crate::layout::{Answers, Asked};
+use crate::place::Terms;
 use crate::reply::raw;
 use crate::route::Route;
 use crate::shared::Shared;
@@ -29,6 +34,8 @@ pub(crate) struct Client {
     pub(crate) shared: Arc<Shared>,
     /// Turns true when the edge drains.
     pub(crate) draining: watch::Receiver<bool>,
+    /// What is spoken where it came in.
+    pub(crate) terms: Arc<Terms>,
     pub(crate) peer: SocketAddr,
     /// Whether a worker gave it back.
     pub(crate) returned: bool,
@@ -36,8 +43,8 @@ pub(crate) struct Client {
 
 /// What the first head asks for.
 enum First {
-    /// An upgrade to a WebSocket of the engine's: the connection goes to a worker.
-    Upgrade(Route),
+    /// An upgrade to a WebSocket of the engine's of this machine's workers: the connection goes to one of them.
+    Upgrade(Arc<Group>, Route),
     /// Anything else: requests, each by its own route.
     Requests,
 }
@@ -52,32 +59,90 @@ enum NoHead {
 
 impl Client {
     /// Serves the connection to its end, or until a worker has taken it.
-    pub(crate) async fn serve(self, mut stream: TcpStream, mut read: BytesMut) {
-        let limits = &self.shared.config.limits;
-        let limit = limits.head_bytes_max.get() as usize;
-        let head = tokio::time::timeout(limits.head_time_max, self.read_head(&mut stream, &mut read, limit));
-        let first = match head.await {
-            Ok(Ok(first)) => first,
-            Ok(Err(NoHead::Gone)) => return,
-            Ok(Err(NoHead::TooLarge)) => return self.reject(stream, raw::TOO_LARGE).await,
-            Ok(Err(NoHead::Malformed)) => return self.reject(stream, raw::MALFORMED).await,
-            // A browser that connected ahead of need and sent nothing expects no answer.
-            Err(_elapsed) if read.is_empty() => return,
-            Err(_elapsed) => return self.reject(stream, raw::TOO_SLOW).await,
+    pub(crate) async fn serve(self, mut socket: Socket, mut read: BytesMut) {
+        let limits = self.shared.layout().config.limits.clone();
+        let deadline = Instant::now() + limits.head_time_max;
+        if self.terms.tls.is_some() && !self.returned {
+            return Box::pin(self.serve_tls(socket, read, &limits, deadline)).await;
+        }
+        let Some(first) = self.hear(&mut socket, &mut read, &limits, deadline).await else {
+            return;
+        };
+        let first = match first {
+            Ok(first) => first,
+            Err(answer) => return self.reject(socket, answer).await,
         };
         let read = read.freeze();
-        match first {
-            First::Requests => self.serve_requests(stream, read).await,
-            First::Upgrade(route) => match Connection::from_tokio(stream, self.peer, read) {
-                Ok(connection) => self.hand_over(connection, route).await,
-                Err(error) => debug!(%error, "connection lost before its hand-over"),
-            },
+        match (first, socket) {
+            (First::Upgrade(group, route), Socket::Tcp(stream)) => {
+                match Connection::from_tokio(stream, self.peer, read) {
+                    Ok(connection) => self.hand_over(connection, &group, route).await,
+                    Err(error) => debug!(%error, "connection lost before its hand-over"),
+                }
+            }
+            (First::Upgrade(..) | First::Requests, socket) => self.serve_requests(socket, read).await,
         }
     }
 
-    async fn read_head(
+    /// The same over TLS, which ends here: no worker can take over what only this process can read.
+    async fn serve_tls(self, mut socket: Socket, mut read: BytesMut, limits: &Limits, deadline: Instant) {
+        let Some(acceptor) = &self.terms.tls else { return };
+        let failures = &self.terms.counters.tls_failures;
+        if read.is_empty() {
+            match timeout_at(deadline, socket.read_buf(&mut read)).await {
+                Ok(Ok(length)) if length > 0 => {}
+                // A health check or a browser ahead of need: no handshake was tried.
+                Ok(_) | Err(_) => return,
+            }
+        }
+        // RFC 8446 §5.1: a handshake begins with 22; a letter begins a method of HTTP.
+        if read[0].is_ascii_alphabetic() {
+            failures.add();
+            return close(socket, raw::PLAIN).await;
+        }
+        let accept = acceptor.accept(Rewind::new(read.freeze(), socket));
+        let mut stream = match timeout_at(deadline, accept).await {
+            Ok(Ok(stream)) => stream,
+            Ok(Err(error)) => {
+                debug!(peer = %self.peer, %error, "no TLS");
+                return failures.add();
+            }
+            Err(_elapsed) => return failures.add(),
+        };
+        let mut read = BytesMut::new();
+        match self.hear(&mut stream, &mut read, limits, deadline).await {
+            None => {}
+            Some(Ok(First::Upgrade(..) | First::Requests)) => {
+                self.serve_requests(stream, read.freeze()).await;
+            }
+            Some(Err(answer)) => Box::pin(self.reject(stream, answer)).await,
+        }
+    }
+
+    /// Reads the first head; none where the client expects no answer, an error where it gets this one.
+    async fn hear<S: AsyncRead + Unpin>(
         &self,
-        stream: &mut TcpStream,
+        stream: &mut S,
+        read: &mut BytesMut,
+        limits: &Limits,
+        deadline: Instant,
+    ) -> Option<Result<First, &'static [u8]>> {
+        let limit = limits.head_bytes_max.get() as usize;
+        let head = timeout_at(deadline, self.read_head(stream, read, limit)).await;
+        match head {
+            Ok(Ok(first)) => Some(Ok(first)),
+            Ok(Err(NoHead::Gone)) => None,
+            Ok(Err(NoHead::TooLarge)) => Some(Err(raw::TOO_LARGE)),
+            Ok(Err(NoHead::Malformed)) => Some(Err(raw::MALFORMED)),
+            // A browser that connected ahead of need and sent nothing expects no answer.
+            Err(_elapsed) if read.is_empty() => None,
+            Err(_elapsed) => Some(Err(raw::TOO_SLOW)),
+        }
+    }
+
+    async fn read_head<S: AsyncRead + Unpin>(
+        &self,
+        stream: &mut S,
         read: &mut BytesMut,
         limit: usize,
     ) -> Result<First, NoHead> {
@@ -108,21 +173,39 @@ impl Client {
     }
 
     fn classify(&self, head: &Head<'_>) -> First {
-        let engine = &self.shared.group().engine_path;
-        if head.path().starts_with(engine) && head.is_websocket_upgrade() {
-            return First::Upgrade(Route::of(engine, head.method(), head.path(), head.query_string()));
+        // One host, as of any request: without it the answer is a 400 of the other way.
+        if !head.is_websocket_upgrade() || head.values("host").count() != 1 {
+            return First::Requests;
         }
-        First::Requests
+        if matches!(&self.terms.listener.serves, Serves::Http(http) if http.redirect.is_some()) {
+            return First::Requests;
+        }
+        let asked = Asked {
+            listener: &self.terms.listener.name,
+            host: head.header("host").unwrap_or_default(),
+            path: head.path(),
+            upgrade: true,
+        };
+        match self.shared.layout().find(&asked) {
+            Some(Answers::Relay(group) | Answers::Files(_, Some(group)))
+                if group.is_local() && head.path().starts_with(&group.config.engine_path) =>
+            {
+                let engine = &group.config.engine_path;
+                let route = Route::of(engine, head.method(), head.path(), head.query_string());
+                First::Upgrade(Arc::clone(group), route)
+            }
+            Some(_) | None => First::Requests,
+        }
     }
 
     /// Passes the connection itself to a worker.
-    async fn hand_over(self, connection: Connection, route: Route) {
-        let workers = &self.shared.workers;
+    async fn hand_over(self, connection: Connection, group: &Group, route: Route) {
+        let workers = &group.workers;
         let handshake = match route {
             Route::Owner(tag) => {
                 let Some(door) = workers.owner(tag) else { return self.refuse(connection).await };
                 return match door.pass(connection) {
-                    Ok(()) => self.shared.counters.handed_over.add(),
+                    Ok(()) => self.count_taken(),
                     // It lives, but drains, has its hands full or no descriptor left: relayed, the upgrade still reaches it.
                     Err(connection) => self.relay(connection).await,
                 };
@@ -138,52 +221,62 @@ impl Client {
         }
         while let Some(door) = search.next().await {
             connection = match door.pass(connection) {
-                Ok(()) => return self.shared.counters.handed_over.add(),
+                Ok(()) => return self.count_taken(),
                 Err(connection) => connection,
             };
             search.refused(&door);
         }
+        self.terms.counters.upgrades_asked.add();
         self.shared.counters.unavailable.add();
         if let Ok(stream) = TcpStream::from_std(connection.stream) {
             close(stream, raw::UNAVAILABLE).await;
         }
     }
 
+    fn count_taken(&self) {
+        self.shared.counters.handed_over.add();
+        self.terms.counters.upgrades_asked.add();
+        self.terms.counters.upgrades_taken.add();
+    }
+
     /// Serves a connection that no worker took as a whole.
     async fn relay(self, connection: Connection) {
         match TcpStream::from_std(connection.stream) {
-            Ok(stream) => self.serve_requests(stream, connection.read).await,
+            Ok(stream) => self.serve_requests(Socket::Tcp(stream), connection.read).await,
             Err(error) => debug!(%error, "connection lost after its hand-over failed"),
         }
     }
 
     /// Answers an upgrade whose session nobody has.
     async fn refuse(&self, connection: Connection) {
+        self.terms.counters.upgrades_asked.add();
         self.shared.counters.unknown_sids.add();
         if let Ok(stream) = TcpStream::from_std(connection.stream) {
             close(stream, &Refusal::UnknownSid.upgrade_reply()).await;
         }
     }
 
-    async fn reject(&self, stream: TcpStream, answer: &[u8]) {
+    async fn reject<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: S, answer: &[u8]) {
         self.shared.counters.bad_heads.add();
         close(stream, answer).await;
     }
 
     /// Serves requests until the client or the edge has had enough.
-    async fn serve_requests(self, stream: TcpStream, read: Bytes) {
-        let Self { shared, mut draining, peer, returned: _ } = self;
-        let origin = Origin::new(peer).relayed_by("edge").port(shared.address.port());
-        let origin = Arc::new(origin);
-        let served = Arc::clone(&shared);
+    async fn serve_requests<S>(self, stream: S, read: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let Self { shared, mut draining, terms, peer, returned: _ } = self;
+        let limits = shared.layout().config.limits.clone();
+        let visit = Arc::new(Visit::new(shared, terms, peer));
         let service = service_fn(move |request| {
-            let (shared, origin) = (Arc::clone(&served), Arc::clone(&origin));
-            async move { Ok::<_, std::convert::Infallible>(exchange::answer(&shared, &origin, request).await) }
+            let visit = Arc::clone(&visit);
+            async move { Ok::<_, std::convert::Infallible>(visit.answer(request).await) }
         });
         let connection = http1::Builder::new()
             .timer(TokioTimer::new())
-            .header_read_timeout(shared.config.limits.idle_time_max)
-            .max_header_size(shared.config.limits.head_bytes_max.get() as usize)
+            .header_read_timeout(limits.idle_time_max)
+            .max_header_size(limits.head_bytes_max.get() as usize)
             .max_buf_size(BUFFER_BYTES_MAX)
             .serve_connection(TokioIo::new(Rewind::new(read, stream)), service)
             .with_upgrades();
@@ -209,7 +302,7 @@ async fn told(draining: &mut watch::Receiver<bool>) {
 
 /// Says a last word and closes, in an order that lets the client read it: what it still sends is taken for a while, since a socket closed with
 /// bytes unread resets.
-async fn close(mut stream: TcpStream, answer: &[u8]) {
+async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, answer: &[u8]) {
     let said = async {
         stream.write_all(answer).await?;
         stream.shutdown().await?;

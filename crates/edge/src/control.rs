@@ -1,4 +1,4 @@
-//! How the proxy hears of its workers.
+//! How the proxy hears of its workers, and of other configurations.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -9,11 +9,12 @@ use sockeye_relay::Address;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::config::{Config, ConfigError, Endpoint, Listener};
 use crate::door::Door;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
-/// Tells a running [`Proxy`](crate::Proxy) which workers there are. Cheap to clone; no call waits.
+/// Tells a running [`Proxy`](crate::Proxy) what to do and which workers there are. Cheap to clone; no call waits.
 #[derive(Clone)]
 pub struct Control {
     pub(crate) shared: Arc<Shared>,
@@ -54,6 +55,50 @@ impl Control {
             let (mpsc::error::TrySendError::Full(lost) | mpsc::error::TrySendError::Closed(lost)) = lost;
             warn!(peer = %lost.peer, "returned connection closed: too many wait, or the edge has ended");
         }
+    }
+
+    /// Replaces the configuration without closing one connection. Addresses that stay are kept open and the others opened first; those that are not named
+    /// stop accepting. Connections keep the terms they came under, their next requests find the new sites and groups. Certificates are read anew. What was
+    /// opened by [`Control::listen`] stays. The limits towards upstreams and [`Limits::returned_max`](crate::Limits) are those of the start.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] says in one line what is wrong; all is as it was.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn apply(&self, config: Config) -> Result<(), ConfigError> {
+        self.shared.apply(config)?;
+        info!("configuration applied");
+        Ok(())
+    }
+
+    /// Opens one more address beside the configuration, and says where it is.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] when the name or the address is taken, or nothing can be opened there.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn listen(&self, listener: Listener) -> Result<Endpoint, ConfigError> {
+        let name = listener.name.clone();
+        let at = self.shared.open_beside(listener)?;
+        info!(name, %at, "listener opened");
+        Ok(at)
+    }
+
+    /// Stops accepting at one listener, whoever opened it; its connections go on.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError::NotOpen`] when there is none of that name.
+    pub fn unlisten(&self, name: &str) -> Result<(), ConfigError> {
+        self.shared.places.close(name)?;
+        info!(name, "listener closed");
+        Ok(())
     }
 
     /// A view of the edge at this moment.

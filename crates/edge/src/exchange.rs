@@ -1,8 +1,8 @@
-//! One request on a connection that the edge serves itself: routed, relayed, and tried elsewhere where that is safe.
+//! One request for a group: carried to the server that it belongs to, and tried elsewhere where that is safe.
 
 use std::io::ErrorKind;
 
-use http::header::{CONNECTION, HOST, UPGRADE};
+use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderName, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use sockeye_proto::Tag;
@@ -10,36 +10,50 @@ use sockeye_relay::{Body, Breach, Origin, RelayError};
 use tracing::debug;
 
 use crate::door::{Asking, Door};
+use crate::group::Group;
 use crate::reply;
 use crate::route::Route;
 use crate::shared::Shared;
 
-/// Answers one request; never fails, since a failure is an answer too.
-pub(crate) async fn answer(shared: &Shared, origin: &Origin, request: Request<Incoming>) -> Response<Body> {
-    if !has_its_host(&request) {
-        return reply::bad_request("one host expected");
-    }
-    let engine = &shared.group().engine_path;
+/// Carries a request to a server of a group; never fails, since a failure is an answer too.
+pub(crate) async fn relay(
+    shared: &Shared,
+    group: &Group,
+    origin: &Origin,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let engine = &group.config.engine_path;
     let uri = request.uri();
-    match Route::of(engine, request.method().as_str(), uri.path(), uri.query().unwrap_or("")) {
-        Route::Health => reply::plain(StatusCode::OK, "ok"),
-        Route::HealthText => reply::plain(StatusCode::OK, ""),
-        Route::Ready if shared.is_ready() => reply::plain(StatusCode::OK, "ok"),
-        Route::Ready => reply::unavailable(),
+    let route = Route::of(engine, request.method().as_str(), uri.path(), uri.query().unwrap_or(""));
+    match route {
+        Route::Health if group.is_local() => reply::plain(StatusCode::OK, "ok"),
+        Route::HealthText if group.is_local() => reply::plain(StatusCode::OK, ""),
+        Route::Ready if group.is_local() && is_ready(shared, group) => reply::plain(StatusCode::OK, "ok"),
+        Route::Ready if group.is_local() => reply::unavailable(),
         Route::Unknown => refuse(shared, is_upgrade(&request)),
-        Route::Owner(tag) => to_owner(shared, origin, request, tag).await,
-        Route::Any if *request.method() == Method::CONNECT => {
-            reply::plain(StatusCode::METHOD_NOT_ALLOWED, "this is no forward proxy")
+        Route::Owner(tag) => to_owner(shared, group, origin, request, tag).await,
+        Route::Handshake => to_anyone(shared, group, origin, request.map(Body::from), true).await,
+        Route::Any | Route::Health | Route::HealthText | Route::Ready => {
+            to_anyone(shared, group, origin, request.map(Body::from), false).await
         }
-        Route::Handshake => to_anyone(shared, origin, request.map(Body::from), true).await,
-        Route::Any => to_anyone(shared, origin, request.map(Body::from), false).await,
     }
 }
 
+/// Whether the group serves, and will for a while.
+pub(crate) fn is_ready(shared: &Shared, group: &Group) -> bool {
+    !shared.is_draining() && group.workers.is_ready()
+}
+
 /// Carries a request to the one worker that can answer it.
-async fn to_owner(shared: &Shared, origin: &Origin, request: Request<Incoming>, tag: Tag) -> Response<Body> {
+async fn to_owner(
+    shared: &Shared,
+    group: &Group,
+    origin: &Origin,
+    request: Request<Incoming>,
+    tag: Tag,
+) -> Response<Body> {
     let upgrade = is_upgrade(&request);
-    let Some(door) = shared.workers.owner(tag) else { return refuse(shared, upgrade) };
+    let Some(door) = group.workers.owner(tag) else { return refuse(shared, upgrade) };
     match carry(&door, origin, request.map(Body::from), upgrade).await {
         Ok(response) => response,
         Err(RelayError::Refused { source, .. }) => {
@@ -55,7 +69,7 @@ async fn to_owner(shared: &Shared, origin: &Origin, request: Request<Incoming>, 
         }
         Err(error @ RelayError::Broken(Breach::Ended(_))) => {
             // The connection broke off before we were told that its worker is dead: ask there.
-            let dead = shared.workers.owner(tag).is_none() || !door.upstream.is_listening().await;
+            let dead = group.workers.owner(tag).is_none() || !door.upstream.is_listening().await;
             if dead { refuse(shared, upgrade) } else { lost(&error) }
         }
         Err(error @ (RelayError::Broken(Breach::Silent(_)) | RelayError::Switched)) => lost(&error),
@@ -65,6 +79,7 @@ async fn to_owner(shared: &Shared, origin: &Origin, request: Request<Incoming>, 
 /// Carries a request to the worker whose turn it is, and on to the next while nobody has taken it.
 async fn to_anyone(
     shared: &Shared,
+    group: &Group,
     origin: &Origin,
     mut request: Request<Body>,
     handshake: bool,
@@ -73,7 +88,7 @@ async fn to_anyone(
     // A handshake only makes a session, which ends by itself if nobody polls it: it may be sent again if its worker died under it.
     let bare = http_body::Body::is_end_stream(request.body());
     let mut spare = if handshake && bare && !upgrade { Some(head_of(&request)) } else { None };
-    let mut search = shared.workers.search(handshake);
+    let mut search = group.workers.search(handshake);
     while let Some(door) = search.next().await {
         let asking = handshake.then(|| door.ask());
         request = match carry(&door, origin, request, upgrade).await {
@@ -135,14 +150,8 @@ fn lost(error: &RelayError) -> Response<Body> {
     }
 }
 
-/// RFC 9112 §3.2: a request of HTTP/1.1 names one host, and never several, or two readers might serve two hosts.
-fn has_its_host<B>(request: &Request<B>) -> bool {
-    let hosts = request.headers().get_all(HOST).iter().count();
-    hosts == 1 || (hosts == 0 && request.version() < Version::HTTP_11)
-}
-
 /// Whether the client asks for a WebSocket, RFC 6455 §4.1; other protocols are not switched to.
-fn is_upgrade<B>(request: &Request<B>) -> bool {
+pub(crate) fn is_upgrade<B>(request: &Request<B>) -> bool {
     let names = |header: &HeaderName, word: &str| {
         let values = request.headers().get_all(header).iter();
         values

@@ -54,6 +54,11 @@ impl Pool {
         Self { workers: BTreeMap::new(), asked, started: false, turn: 0 }
     }
 
+    /// How many must be ready before the pool counts as started, if it has not.
+    pub const fn ask(&mut self, asked: usize) {
+        self.asked = asked;
+    }
+
     /// A worker serves. Its counts start anew.
     pub fn handle_ready(&mut self, tag: Tag) {
         self.workers.insert(tag, Worker::new());

@@ -60,6 +60,9 @@ pub(crate) mod raw {
     /// The head is none.
     pub(crate) const MALFORMED: &[u8] =
         b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 0\r\n\r\n";
+    /// The client speaks plain HTTP where TLS is expected.
+    pub(crate) const PLAIN: &[u8] =
+        b"HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 25\r\n\r\nthis port expects HTTPS\r\n";
     /// No worker took the connection.
     pub(crate) const UNAVAILABLE: &[u8] =
         b"HTTP/1.1 503 Service Unavailable\r\nConnection: close\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n";

@@ -1,40 +1,76 @@
 //! What all connections of the edge share.
 
-use std::net::SocketAddr;
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
+use arc_swap::ArcSwap;
+use parking_lot::Mutex;
 use sockeye_relay::Relay;
 
-use crate::config::{Config, Group};
+use crate::config::{Config, ConfigError, Endpoint, Group, Listener};
+use crate::layout::Layout;
+use crate::places::Places;
 use crate::stats::{Counters, Stats};
 use crate::workers::Workers;
 
-/// The workers, the relay to them, the counters, and whether the end has begun.
+/// The configuration in force, the open addresses, this machine's workers, the relay to all servers, the counters, and whether the end has begun.
 pub(crate) struct Shared {
-    pub(crate) config: Config,
-    /// The address that clients reach.
-    pub(crate) address: SocketAddr,
-    pub(crate) workers: Workers,
+    layout: ArcSwap<Layout>,
+    /// Held while one configuration replaces another.
+    replacing: Mutex<()>,
+    pub(crate) places: Places,
+    /// The workers that are made known by `Control`, whichever groups they are in.
+    pub(crate) workers: Arc<Workers>,
     pub(crate) relay: Relay,
     pub(crate) counters: Counters,
     draining: AtomicBool,
 }
 
 impl Shared {
-    pub(crate) fn new(config: Config, address: SocketAddr) -> Self {
-        Self {
-            address,
-            workers: Workers::new(&config.groups[0]),
-            relay: Relay::new(config.relay.clone()),
+    /// Opens every address of a configuration.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn open(config: Config) -> Result<Self, ConfigError> {
+        let places = Places::default();
+        let relay = Relay::new(config.relay.clone());
+        let workers = Arc::new(Workers::new(&Group::workers()));
+        let layout = Layout::settle(config, None, &workers, &[])?;
+        places.adopt(places.prepare(&layout.config.listeners)?);
+        Ok(Self {
+            layout: ArcSwap::from_pointee(layout),
+            replacing: Mutex::default(),
+            places,
+            workers,
+            relay,
             counters: Counters::default(),
             draining: AtomicBool::new(false),
-            config,
-        }
+        })
     }
 
-    /// The one group there is.
-    pub(crate) fn group(&self) -> &Group {
-        &self.config.groups[0]
+    /// Replaces the configuration, or leaves all as it was.
+    pub(crate) fn apply(&self, config: Config) -> Result<(), ConfigError> {
+        let _one_at_a_time = self.replacing.lock();
+        let before = self.layout.load_full();
+        // What can fail comes first.
+        let change = self.places.prepare(&config.listeners)?;
+        let layout = Layout::settle(config, Some(&before), &self.workers, &self.places.beside())?;
+        self.layout.store(Arc::new(layout));
+        self.places.adopt(change);
+        Ok(())
+    }
+
+    /// Opens one more address beside the configuration.
+    pub(crate) fn open_beside(&self, listener: Listener) -> Result<Endpoint, ConfigError> {
+        let _one_at_a_time = self.replacing.lock();
+        self.layout.load().check(&listener)?;
+        self.places.open(listener)
+    }
+
+    /// The configuration in force.
+    pub(crate) fn layout(&self) -> Arc<Layout> {
+        self.layout.load_full()
     }
 
     /// From here on the edge is not ready any more.
@@ -42,8 +78,8 @@ impl Shared {
         self.draining.store(true, Ordering::Relaxed);
     }
 
-    pub(crate) fn is_ready(&self) -> bool {
-        !self.draining.load(Ordering::Relaxed) && self.workers.is_ready()
+    pub(crate) fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
     }
 
     pub(crate) fn stats(&self) -> Stats {
@@ -59,6 +95,7 @@ impl Shared {
             unavailable: counters.unavailable.value(),
             relay: self.relay.stats(),
             workers: self.workers.stats(),
+            listeners: self.places.all().iter().map(|place| place.terms().stats(&place.at)).collect(),
         }
     }
 }

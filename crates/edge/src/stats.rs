@@ -1,9 +1,11 @@
 //! What the edge has done, in plain counters.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use sockeye_proto::Tag;
 
+use crate::config::Endpoint;
 use crate::pool::Share;
 
 /// A view of the edge at one moment.
@@ -29,6 +31,29 @@ pub struct Stats {
     pub relay: sockeye_relay::Stats,
     /// The workers.
     pub workers: Vec<WorkerStats>,
+    /// The open addresses.
+    pub listeners: Vec<ListenerStats>,
+}
+
+/// One open address as the edge sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ListenerStats {
+    /// Its name.
+    pub name: String,
+    /// Where it listens; the port is the one in use.
+    pub at: Endpoint,
+    /// Connections accepted.
+    pub accepted: u64,
+    /// Connections open at the edge itself, tunnels aside.
+    pub open: u64,
+    /// Connections whose TLS handshake failed: plain HTTP, no common version, a certificate that the client refused.
+    pub tls_failures: u64,
+    /// Requests answered, upgrades among them.
+    pub requests: u64,
+    /// Upgrades to a WebSocket that were asked for.
+    pub upgrades_asked: u64,
+    /// Those that a server took: by a 101, or as a whole connection.
+    pub upgrades_taken: u64,
 }
 
 /// One worker as the edge sees it.
@@ -46,12 +71,53 @@ pub struct WorkerStats {
 pub(crate) struct Counters {
     pub(crate) accepted: Counter,
     pub(crate) shed: Counter,
-    pub(crate) open: Counter,
+    pub(crate) open: Arc<Counter>,
     pub(crate) handed_over: Counter,
     pub(crate) returned: Counter,
     pub(crate) bad_heads: Counter,
     pub(crate) unknown_sids: Counter,
     pub(crate) unavailable: Counter,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct ListenerCounters {
+    pub(crate) accepted: Counter,
+    pub(crate) open: Arc<Counter>,
+    pub(crate) tls_failures: Counter,
+    pub(crate) requests: Counter,
+    pub(crate) upgrades_asked: Counter,
+    pub(crate) upgrades_taken: Counter,
+}
+
+impl ListenerCounters {
+    pub(crate) fn view(&self, name: String, at: Endpoint) -> ListenerStats {
+        ListenerStats {
+            name,
+            at,
+            accepted: self.accepted.value(),
+            open: self.open.value(),
+            tls_failures: self.tls_failures.value(),
+            requests: self.requests.value(),
+            upgrades_asked: self.upgrades_asked.value(),
+            upgrades_taken: self.upgrades_taken.value(),
+        }
+    }
+}
+
+/// Counts one thing for as long as it is there.
+pub(crate) struct Open(Arc<Counter>);
+
+impl Open {
+    pub(crate) fn count(counter: &Arc<Counter>) -> Self {
+        counter.add();
+        Self(Arc::clone(counter))
+    }
+}
+
+impl Drop for Open {
+    fn drop(&mut self) {
+        self.0.remove();
+    }
 }
 
 /// A number that many tasks add to and nobody decides by.

@@ -21,11 +21,11 @@ pub(crate) struct Workers {
     /// Rung when a worker becomes ready.
     ready: Notify,
     waiting: Semaphore,
-    wait_max: Duration,
 }
 
 struct State {
     pool: Pool,
+    wait_max: Duration,
     doors: BTreeMap<Tag, Arc<Door>>,
 }
 
@@ -44,18 +44,20 @@ pub(crate) struct Search<'a> {
 
 impl Workers {
     pub(crate) fn new(group: &Group) -> Self {
-        let ready_min = match &group.members {
-            Members::Workers { ready_min } => ready_min.get() as usize,
-            Members::Static(_) | Members::Dns { .. } | Members::File(_) => 1,
-            Members::Registered { .. } | Members::Directory { .. } => 1,
-        };
-        let pool = Pool::new(ready_min);
+        let pool = Pool::new(ready_min(group));
+        let wait_max = group.queue.wait_max;
         Self {
-            state: Mutex::new(State { pool, doors: BTreeMap::new() }),
+            state: Mutex::new(State { pool, wait_max, doors: BTreeMap::new() }),
             ready: Notify::new(),
             waiting: Semaphore::new(group.queue.waiters_max as usize),
-            wait_max: group.queue.wait_max,
         }
+    }
+
+    /// Takes on another configuration of the group; who serves stays.
+    pub(crate) fn settle(&self, group: &Group) {
+        let mut state = self.state.lock();
+        state.pool.ask(ready_min(group));
+        state.wait_max = group.queue.wait_max;
     }
 
     pub(crate) fn add(&self, door: Door) {
@@ -105,7 +107,7 @@ impl Workers {
     fn choose(&self, handshake: bool, tried: &[Tag]) -> Option<Arc<Door>> {
         let now = Instant::now().into_std();
         let mut state = self.state.lock();
-        let State { pool, doors } = &mut *state;
+        let State { pool, doors, .. } = &mut *state;
         let mut choose =
             |except: &[Tag]| if handshake { pool.assign(except, now) } else { pool.rotate(except) };
         let deaf: Vec<Tag> = doors.values().filter(|door| door.is_deaf(now)).map(|door| door.tag).collect();
@@ -165,9 +167,18 @@ impl Search<'_> {
     fn deadline(&mut self) -> Option<Instant> {
         if self.patience.is_none() {
             let permit = self.workers.waiting.try_acquire().ok()?;
-            self.patience = Some((Instant::now() + self.workers.wait_max, permit));
+            let wait_max = self.workers.state.lock().wait_max;
+            self.patience = Some((Instant::now() + wait_max, permit));
         }
         self.patience.as_ref().map(|(deadline, _)| *deadline)
+    }
+}
+
+fn ready_min(group: &Group) -> usize {
+    match &group.members {
+        Members::Workers { ready_min } => ready_min.get() as usize,
+        Members::Static(_) | Members::Dns { .. } | Members::File(_) => 1,
+        Members::Registered { .. } | Members::Directory { .. } => 1,
     }
 }
 

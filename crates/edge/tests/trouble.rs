@@ -8,7 +8,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use sockeye_edge::config::{Group, Limits, Queue};
-use sockeye_edge::{BindError, Config, Proxy};
+use sockeye_edge::{BindError, Config, ConfigError, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use world::{POLL, SOCKET, World, all, read_answer, read_head, sid, until, upgrade};
@@ -363,10 +363,10 @@ async fn a_port_that_cannot_be_had_is_explained_in_a_line() {
     let held = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let address = held.local_addr().unwrap();
     let error = Proxy::bind(Config::listen(address)).err().unwrap();
-    assert!(matches!(error, BindError::InUse(at) if at == address), "{error}");
+    assert!(matches!(error, ConfigError::Bind(BindError::InUse(at)) if at == address), "{error}");
     let elsewhere = "192.0.2.1:3000".parse().unwrap();
     let error = Proxy::bind(Config::listen(elsewhere)).err().unwrap();
-    assert!(matches!(error, BindError::NoSuchAddress(_)), "{error}");
+    assert!(matches!(error, ConfigError::Bind(BindError::NoSuchAddress(_))), "{error}");
     assert!(!error.to_string().contains('\n'));
 }
 

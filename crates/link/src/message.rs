@@ -65,6 +65,9 @@ pub struct Ready {
     pub http: PathBuf,
     /// Its own TCP port, if it has one.
     pub port: Option<u16>,
+    /// The public address that its program asks for: the parent opens it, unless somebody told it another one.
+    #[serde(default)]
+    pub asked: Option<SocketAddr>,
 }
 
 /// How much a worker has to do.
@@ -273,7 +276,12 @@ mod tests {
     #[test]
     fn what_a_worker_says_arrives_as_said() {
         check_to_parent(ToParent::Hello(Hello { version: 1, pid: 4711, instance: 3 }), None);
-        let ready = Ready { tag: "Ab3-_x".into(), http: "/run/s/http/Ab3-_x.sock".into(), port: Some(3001) };
+        let ready = Ready {
+            tag: "Ab3-_x".into(),
+            http: "/run/s/http/Ab3-_x.sock".into(),
+            port: Some(3001),
+            asked: "127.0.0.1:3000".parse().ok(),
+        };
         check_to_parent(ToParent::Ready(ready), None);
         check_to_parent(ToParent::Receipt(0x0102), Some(&[3, 0, 0, 0, 0, 0, 0, 1, 2]));
         let load = Load { sessions: 5, arrived: 258 };

@@ -24,7 +24,7 @@ use tokio::io::AsyncReadExt;
 async fn a_worker_hears_its_assignment_and_the_parent_hears_the_worker() {
     let house = House::new(Config::default());
     let (_handover, mut reports, parent) = house.worker().await;
-    let ready = Ready { tag: "abcdef".into(), http: "/x/abcdef.sock".into(), port: None };
+    let ready = Ready { tag: "abcdef".into(), http: "/x/abcdef.sock".into(), port: None, asked: None };
     parent.reporter().ready(ready.clone());
     assert!(matches!(soon(reports.next()).await, Some(Report::Ready(said)) if said == ready));
     parent.reporter().draining();

@@ -48,6 +48,17 @@ impl Secret {
         Ok(Self(bytes.into()))
     }
 
+    /// Whether a text is this secret: a bearer's token, say. How long that takes tells nothing of where they differ.
+    pub fn is(&self, text: &[u8]) -> bool {
+        // Both are compared by their codes under the same key, which only this secret knows.
+        let code = |text: &[u8]| {
+            let mut mac = Hmac::<Sha256>::new_from_slice(&self.0).expect("a key of HMAC has any length");
+            mac.update(text);
+            mac
+        };
+        code(text).verify(&code(&self.0).finalize().into_bytes()).is_ok()
+    }
+
     /// Shows the other end of a connection that was dialled that one knows the secret, and has it show the same.
     pub(crate) async fn dial<S: AsyncRead + AsyncWrite + Unpin>(&self, stream: &mut S) -> io::Result<()> {
         let nonce = nonce()?;
@@ -183,6 +194,15 @@ mod tests {
     #[test]
     fn a_secret_is_long_and_is_not_shown() {
         assert_eq!(Secret::new("short"), Err(NoSecret(5)));
+        let secret = Secret::new("0123456789abcdef").unwrap();
+        for (text, is) in [
+            ("0123456789abcdef", true),
+            ("0123456789abcdeF", false),
+            ("", false),
+            ("0123456789abcdef0", false),
+        ] {
+            assert_eq!(secret.is(text.as_bytes()), is, "{text}");
+        }
         assert_eq!(format!("{:?}", Secret::new("0123456789abcdef").unwrap()), "Secret(…)");
     }
 }

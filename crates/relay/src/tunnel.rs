@@ -138,7 +138,15 @@ impl Flow {
         loop {
             ready!(self.poll_rest(target, cx))?;
             match self.state {
-                FlowState::Flowing => ready!(self.poll_piece(source, target, cx))?,
+                FlowState::Flowing => {
+                    if let Poll::Ready(moved) = self.poll_piece(source, target, cx) {
+                        moved?;
+                    } else {
+                        // A stream that encrypts may have taken what its socket has not; a socket has nothing to flush.
+                        ready!(target.poll_flush_rest(cx))?;
+                        return Poll::Pending;
+                    }
+                }
                 FlowState::Ending => {
                     ready!(Pin::new(&mut *target).poll_shutdown(cx))?;
                     self.state = FlowState::Ended;
@@ -214,6 +222,14 @@ impl Side {
             Err(upgraded) => upgraded,
         };
         (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new())
+    }
+
+    /// Writes what a stream other than a socket holds back.
+    fn poll_flush_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self {
+            Self::Socket(_) => Poll::Ready(Ok(())),
+            Self::Other(stream) => Pin::new(stream).poll_flush(cx),
+        }
     }
 
     fn rewound<S: Into<Socket>>(parts: Parts<TokioIo<Rewind<S>>>) -> (Self, Bytes) {

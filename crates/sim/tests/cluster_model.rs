@@ -572,5 +572,5 @@ fn number(uid: &Uid) -> usize {
 }
 
 fn peer(at: usize) -> Peer {
-    Peer { uid: uid(at), tag: None, http: None }
+    Peer { uid: uid(at), tag: None, http: None, guest: false }
 }

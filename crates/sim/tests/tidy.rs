@@ -33,10 +33,12 @@ const FLOORS: &[(&str, &[&str])] = &[
         &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-mongo", "sockeye-cluster"],
     ),
     ("sockeye-emitter", &["sockeye", "sockeye-cluster", "sockeye-proto"]),
+    ("sockeye-settings", &["sockeye-edge", "sockeye-supervisor"]),
     // Floor 5.
     (
         "sockeye-cli",
         &[
+            "sockeye-settings",
             "sockeye",
             "sockeye-edge",
             "sockeye-supervisor",
@@ -45,6 +47,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-link",
             "sockeye-files",
             "sockeye-proto",
+            "sockeye-adapters",
+            "sockeye-emitter",
             "chat",
         ],
     ),

@@ -1,5 +1,6 @@
 //! The settings of a server.
 
+use crate::admin;
 use crate::compression::HttpCompression;
 use crate::cookie::Cookie;
 use crate::cors::Cors;
@@ -148,6 +149,9 @@ pub struct Config {
     /// Where `GET /metrics` is answered in the text format of Prometheus, on a listener of its own; keep it away from the public.
     /// Default: nowhere. Under a supervisor each worker would need a port: use [`Handle::metrics_text`](crate::Handle::metrics_text).
     pub metrics: Option<SocketAddr>,
+    /// Where programs that are no servers emit, disconnect and ask for sockets over HTTP ([`admin`](crate::admin)), on a listener of its own. The
+    /// server refuses to start without a token. Not used under a supervisor. Default: nowhere.
+    pub admin: Option<Box<admin::Config>>,
     /// Threads that will run the server: how many shards the index of rooms has. Default: the machine's cores.
     pub threads: NonZeroUsize,
 }
@@ -243,6 +247,7 @@ impl Default for Config {
             client_dir: None,
             serve_client: true,
             metrics: None,
+            admin: None,
             threads: std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN),
         }
     }

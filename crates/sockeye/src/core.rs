@@ -46,6 +46,8 @@ pub(crate) struct Core {
     pub(crate) application: Application,
     /// The other nodes, once a mesh was joined.
     pub(crate) mesh: Arc<OnceLock<Mesh>>,
+    /// Whether this server only visits the others: it has no clients, and its namespaces are on no backplane.
+    pub(crate) is_guest: AtomicBool,
     /// The nodes of other machines, once this one is known to them.
     pub(crate) nodes: OnceLock<Nodes>,
     /// Who hears of the load, under a supervisor.
@@ -102,6 +104,7 @@ impl Core {
             tag,
             application,
             mesh,
+            is_guest: AtomicBool::new(false),
             nodes: OnceLock::new(),
             reporter: OnceLock::new(),
             counters: Counters::default(),

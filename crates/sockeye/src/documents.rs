@@ -2,3 +2,4 @@
 
 #![doc = include_str!("../../../README.md")]
 #![doc = include_str!("../../../docs/library.md")]
+#![doc = include_str!("../../../docs/admin.md")]

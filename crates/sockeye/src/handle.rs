@@ -41,13 +41,18 @@ impl Handle {
 
     /// The server in numbers; all zero before it starts and after it is gone.
     pub fn stats(&self) -> Stats {
-        self.core.get().and_then(Weak::upgrade).map(|core| core.stats()).unwrap_or_default()
+        self.core().map(|core| core.stats()).unwrap_or_default()
     }
 
     /// The same in the text format of Prometheus, for a route of one's own. [`Config::metrics`](crate::Config::metrics)
     /// serves it on a port of its own.
     pub fn metrics_text(&self) -> String {
         metrics::text(&self.stats())
+    }
+
+    /// The server, if it has started and is not gone.
+    pub(crate) fn core(&self) -> Option<Arc<Core>> {
+        self.core.get()?.upgrade()
     }
 
     /// The server has started.

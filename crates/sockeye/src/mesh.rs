@@ -50,14 +50,16 @@ struct Own {
 impl Mesh {
     /// Binds `<dir>/<tag>.sock` (0600) and begins to join the members that are there; [`Mesh::settled`] tells when that is done.
     ///
-    /// `http` is where this node takes relayed requests; `sink` hears what is to be done here. Must be called within a tokio runtime.
+    /// `http` is where this node takes relayed requests, unless it is a guest; `sink` hears what is to be done here. Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// Fails when the socket cannot be made, and as `AddrInUse` when a living member has this tag.
     pub(crate) fn join(dir: &Path, tag: Tag, http: Option<PathBuf>, sink: Sink) -> io::Result<Self> {
         let node = Node::new(format!("{:016x}", rand::random::<u64>()).into());
-        let hello = Hello { tag, uid: node.uid().clone(), http: http.map(sockeye_cluster::Address::Unix) };
+        let guest = http.is_none();
+        let http = http.map(sockeye_cluster::Address::Unix);
+        let hello = Hello { tag, uid: node.uid().clone(), http, guest };
         let door = Door::open(dir, tag)?;
         let members = door::members(dir)?;
         let shared = Arc::new(Shared::new(dir, sink, Machines::new(hello, node)));

@@ -32,7 +32,7 @@ impl Neighbours {
         let path = dir.join(format!("{}.http", core.tag));
         let private = bind_private(&path).map_err(told)?;
         let neighbours = Self { private, path };
-        join_mesh(core, dir, &neighbours.path).map_err(told)?.settled().await;
+        join_mesh(core, dir, Some(&neighbours.path)).map_err(told)?.settled().await;
         Ok(neighbours)
     }
 

@@ -102,7 +102,7 @@ pub(crate) struct Stay {
 
 impl Realm {
     /// Settles a namespace.
-    fn new(hub: Arc<Hub>, handlers: Arc<Handlers>) -> Arc<Self> {
+    pub(crate) fn new(hub: Arc<Hub>, handlers: Arc<Handlers>) -> Arc<Self> {
         hub.listen(handlers.on_emit.clone());
         if let Some(listener) = listener_of_rooms(&hub, handlers.on_room.clone()) {
             hub.rooms().watch(Watch::new(listener));

@@ -1,5 +1,6 @@
 //! A server in the making: its namespaces and their handlers, settled when it starts to listen.
 
+use crate::admin;
 use crate::backplane::{BackplaneEvent, Branch, OnBackplane};
 use crate::config::Config;
 use crate::core::{Application, Core, OnMessage};
@@ -7,6 +8,7 @@ use crate::definition::Definition;
 use crate::delivery::{Hub, Sessions};
 use crate::doors::Doors;
 use crate::engine;
+use crate::guest::Guest;
 use crate::handle::Handle;
 use crate::handler::{Handlers, Refusal};
 use crate::handshake::Handshake;
@@ -31,7 +33,7 @@ use std::collections::BTreeMap;
 use std::future::{Future, pending};
 use std::io;
 use std::sync::{Arc, OnceLock};
-use tokio::net::{TcpListener, ToSocketAddrs};
+use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
 use tokio::task::JoinSet;
 
 /// A Socket.IO server.
@@ -235,7 +237,7 @@ impl Server {
     }
 
     /// Listens until the server is closed. Under `sockeye up` or `sockeye start` the same line takes the place that the
-    /// supervisor assigns, and the address is the supervisor's business.
+    /// supervisor assigns, and the supervisor opens the address, unless it was told another one.
     ///
     /// # Errors
     /// The address cannot be had, the backplane cannot be reached ([`Config::adapter`]), or the supervisor went away before it assigned a place.
@@ -243,7 +245,8 @@ impl Server {
         if let Some(joined) = Parent::from_env().await {
             let (parent, assign) = joined?;
             // Boxed: whoever listens alone need not carry a worker's future.
-            return Box::pin(worker::run(|tag| self.start(tag), parent, assign)).await;
+            let asked = lookup_host(address).await?.next();
+            return Box::pin(worker::run(|tag| self.start(tag), parent, assign, asked)).await;
         }
         let listener = bind(address).await?;
         Box::pin(self.serve(listener)).await
@@ -256,6 +259,10 @@ impl Server {
     pub async fn serve(self, listener: TcpListener) -> io::Result<()> {
         let metrics = match self.config.metrics {
             Some(address) => Some(metrics::bind(address).await?),
+            None => None,
+        };
+        let admin = match &self.config.admin {
+            Some(config) => Some(admin::Listener::bind(config).await?),
             None => None,
         };
         // Whoever takes a client is known to all that may get its next request.
@@ -282,6 +289,12 @@ impl Server {
                 None => pending().await,
             }
         };
+        let asked = async {
+            match admin {
+                Some(admin) => admin.serve(&listening.handle).await,
+                None => pending().await,
+            }
+        };
         let relayed = async {
             match &neighbours {
                 Some(neighbours) => neighbours.accept(&listening).await,
@@ -291,9 +304,32 @@ impl Server {
         tokio::select! {
             () = listening.run(listener) => {}
             () = beside => {}
+            () = asked => {}
             () = relayed => {}
         }
         Ok(())
+    }
+
+    /// Joins the other servers as a guest, to speak to their clients and to ask for them: without clients, handlers or a listener. It needs
+    /// a mesh ([`Config::mesh_dir`]) that is there, or a backplane ([`Config::adapter`]), which it touches only while it says something.
+    ///
+    /// ```no_run
+    /// use sockeye::{Config, Server};
+    ///
+    /// # async fn example() -> Result<(), Box<dyn std::error::Error>> {
+    /// let mut io = Server::new(Config { mesh_dir: Some("/run/app/mesh".into()), ..Config::default() });
+    /// let news = io.namespace("/news").handle();
+    /// let guest = io.visit().await?;
+    /// news.to("sports").emit("score", (2, 1))?;
+    /// guest.leave().await;
+    /// # Ok(())
+    /// # }
+    /// ```
+    ///
+    /// # Errors
+    /// There is neither, or the mesh cannot be joined.
+    pub async fn visit(self) -> io::Result<Guest> {
+        Guest::join(self.start(Tag::from_bits(rand::random()))).await
     }
 
     /// Makes a tower service for an axum, hyper or tower server of one's own. It answers whatever is routed to it; requests

@@ -7,6 +7,7 @@ use crate::accepting::pause_after;
 use crate::caller::{Caller, Way};
 use crate::cluster::Cluster;
 use crate::core::Core;
+use crate::delivery::of_nobody;
 use crate::listen::{BACKLOG, Listening, bind};
 use crate::mesh::Mesh;
 use crate::orders;
@@ -31,6 +32,7 @@ pub(crate) async fn run(
     start: impl FnOnce(Tag) -> Listening,
     mut parent: Parent,
     assign: Assign,
+    asked: Option<SocketAddr>,
 ) -> io::Result<()> {
     let tag: Tag = assign.tag.parse().map_err(|error| io::Error::new(io::ErrorKind::InvalidData, error))?;
     let listening = start(tag);
@@ -42,7 +44,7 @@ pub(crate) async fn run(
     };
     listening.open_backplane().await?;
     // Ready means: whoever is here already hears what is said here.
-    join_mesh(core, &assign.mesh_dir, &assign.http_path)?.settled().await;
+    join_mesh(core, &assign.mesh_dir, Some(&assign.http_path))?.settled().await;
     // A worker has one parent.
     drop(core.reporter.set(parent.reporter()));
     let port_number =
@@ -51,6 +53,7 @@ pub(crate) async fn run(
         tag: assign.tag.clone(),
         http: assign.http_path.clone(),
         port: port_number,
+        asked,
     });
     let work = async {
         serve(&listening, &mut parent, &private, port.as_ref()).await;
@@ -148,11 +151,11 @@ pub(crate) fn bind_private(path: &Path) -> io::Result<UnixListener> {
     socket.listen(BACKLOG)
 }
 
-/// Joins the mesh of a directory. `http` is the private socket, on which others find this server.
-pub(crate) fn join_mesh(core: &Arc<Core>, dir: &Path, http: &Path) -> io::Result<Mesh> {
+/// Joins the mesh of a directory. `http` is the private socket, on which others find this server; without one it is a guest.
+pub(crate) fn join_mesh(core: &Arc<Core>, dir: &Path, http: Option<&Path>) -> io::Result<Mesh> {
     let weak = Arc::downgrade(core);
     let sink = Arc::new(move |output| obey(&weak, output));
-    let mesh = Mesh::join(dir, core.tag, Some(http.to_owned()), sink)?;
+    let mesh = Mesh::join(dir, core.tag, http.map(Path::to_owned), sink)?;
     let weak = Arc::downgrade(core);
     mesh.set_answerer(Arc::new(move |question| answer(&weak, question)));
     // Joined once.
@@ -186,7 +189,12 @@ fn refuse(cluster: &Cluster, question: Question) {
         Question::FetchSockets { asker, .. } => {
             cluster.answer(|node| node.handle_sockets(asker, Packet::text("[]")));
         }
-        Question::ServerSideEmit { .. } => {}
+        Question::ServerSideEmit { asker: Some(asker), packet, .. } => {
+            if let Some(nothing) = of_nobody(&packet) {
+                cluster.answer(|node| node.handle_value(asker, nothing));
+            }
+        }
+        Question::ServerSideEmit { asker: None, .. } => {}
     }
 }
 

@@ -32,7 +32,12 @@ async fn work() -> io::Result<()> {
     let _http = UnixListener::bind(&assign.http_path)?;
     let _mesh = UnixListener::bind(assign.mesh_dir.join(format!("{}.sock", assign.tag)))?;
     println!("serving as {} with port {:?} and {:?} threads", assign.tag, assign.port, assign.threads);
-    parent.reporter().ready(Ready { tag: assign.tag, http: assign.http_path, port: assign.port });
+    parent.reporter().ready(Ready {
+        tag: assign.tag,
+        http: assign.http_path,
+        port: assign.port,
+        asked: None,
+    });
     let mut served = 0;
     loop {
         match parent.next().await {

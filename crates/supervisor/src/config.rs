@@ -6,6 +6,8 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::spec::{ReadyBy, StopSignal};
+
 /// What a supervisor runs.
 #[derive(Debug, Clone)]
 pub struct Config {
@@ -15,6 +17,31 @@ pub struct Config {
     pub arguments: Vec<OsString>,
     /// Variables beside those of the parent and those the supervisor sets (which win).
     pub environment: Vec<(OsString, OsString)>,
+    /// Whether the variables of the parent are there too. Default yes.
+    pub inherit: bool,
+    /// Where it runs. Default: where the parent does.
+    pub directory: Option<PathBuf>,
+    /// Who runs it, as user and group; only root can say so. Default: the parent's.
+    pub user: Option<(u32, u32)>,
+    /// A program that becomes another one which ends with its parent: called as `PROGRAM tether PID -- …`. Default none: workers end by themselves with their
+    /// link. See [`tether`](crate::tether).
+    pub tether: Option<PathBuf>,
+    /// Whether workers get our link. Default yes.
+    pub linked: bool,
+    /// Whether workers are Node.js, which gets a channel for `process.send`. Default no.
+    pub ipc: bool,
+    /// Whether each process gets a free port of the loopback as `PORT`. Default no.
+    pub private_ports: bool,
+    /// What says that a process serves. Default its word over the link.
+    pub ready: ReadyBy,
+    /// The port that [`ReadyBy::Port`] and [`ReadyBy::Http`] ask where a process was given none.
+    pub probe_port: Option<u16>,
+    /// What asks a process to end. Default SIGTERM.
+    pub stop_signal: StopSignal,
+    /// Whether a Node app is sent the message `shutdown` before that. Default no.
+    pub shutdown_with_message: bool,
+    /// What is done about how a process ends.
+    pub policy: Policy,
     /// How many workers. Default 1; sane: up to the number of cores.
     pub instances: NonZeroU32,
     /// How many threads each may use; the worker's own choice if absent (the default).
@@ -40,6 +67,18 @@ impl Config {
             program: program.into(),
             arguments: Vec::new(),
             environment: Vec::new(),
+            inherit: true,
+            directory: None,
+            user: None,
+            tether: None,
+            linked: true,
+            ipc: false,
+            private_ports: false,
+            ready: ReadyBy::Link,
+            probe_port: None,
+            stop_signal: StopSignal::TERM,
+            shutdown_with_message: false,
+            policy: Policy::default(),
             instances: NonZeroU32::MIN,
             threads: None,
             ports: None,
@@ -96,6 +135,33 @@ impl Default for Timing {
             restart_delay_min: Duration::from_millis(100),
             restart_delay_max: Duration::from_secs(10),
             restart_reset_after: Duration::from_secs(30),
+        }
+    }
+}
+
+/// What is done about how a process ends.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Policy {
+    /// Whether a process that ended is started again. Default yes.
+    pub autorestart: bool,
+    /// A pause before each restart that does not grow; absent (the default), [`Timing`] decides.
+    pub restart_delay: Option<Duration>,
+    /// Whoever ends earlier after its start has failed. Default 1 s.
+    pub min_uptime: Duration,
+    /// So many failures in a row, and a worker is given up. Default: never.
+    pub max_restarts: Option<NonZeroU32>,
+    /// Exit codes after which it is not started again. Default none.
+    pub stop_exit_codes: Vec<i32>,
+}
+
+impl Default for Policy {
+    fn default() -> Self {
+        Self {
+            autorestart: true,
+            restart_delay: None,
+            min_uptime: Duration::from_secs(1),
+            max_restarts: None,
+            stop_exit_codes: Vec::new(),
         }
     }
 }

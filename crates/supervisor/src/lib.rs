@@ -8,25 +8,30 @@
 //! Absent on purpose: sockets of clients (the edge's), what a worker does inside (the library's), flags and colours (the
 //! command line's).
 
+mod asking;
+mod command;
 mod config;
 mod event;
 mod fleet;
 mod lines;
 pub mod preload;
 mod process;
+mod readiness;
 mod runtime_dir;
+mod slot;
 mod spec;
 mod supervisor;
 pub mod tether;
 mod worker;
 
-pub use config::{Config, Ports, Timing, random_tag};
-pub use event::{Event, StartError, Stats};
-pub use fleet::{Fleet, FleetOutput};
+pub use asking::Asking;
+pub use config::{Config, Policy, Ports, Timing, random_tag};
+pub use event::{Event, StartError, Stats, WorkerView};
+pub use fleet::{Busy, Fleet, FleetOutput};
 pub use lines::{Line, Stream};
 pub use runtime_dir::RuntimeDir;
 pub use spec::{
     AppSpec, DEFAULT_NAMESPACE, INSTANCES_MAX, Instances, LogSpec, ReadyBy, Size, Span, StopSignal, WatchSpec,
 };
 pub use supervisor::Supervisor;
-pub use worker::{Output, Worker, WorkerStats};
+pub use worker::{Output, Status, Worker, WorkerStats};

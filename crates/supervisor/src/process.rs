@@ -10,6 +10,7 @@ use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open};
 use tokio::io::Interest;
 use tokio::io::unix::AsyncFd;
@@ -60,11 +61,6 @@ impl Process {
         Ended::new(ended)
     }
 
-    /// Asks the whole group to end.
-    pub(crate) fn terminate(&self) {
-        self.signal(Signal::TERM);
-    }
-
     /// Ends the whole group.
     pub(crate) fn kill(&self) {
         self.signal(Signal::KILL);
@@ -77,7 +73,8 @@ impl Process {
         self.child.wait()
     }
 
-    fn signal(&self, signal: Signal) {
+    /// Signals the whole group.
+    pub(crate) fn signal(&self, signal: Signal) {
         if !self.reaped {
             // Nothing to do about a failure: it is ours until reaped, so it can only be that it ended.
             let _ = kill_process_group(self.pid, signal);
@@ -120,29 +117,34 @@ pub(crate) struct Spawner {
     requests: mpsc::SyncSender<Request>,
 }
 
-type Request = (Command, Box<dyn FnOnce(io::Result<Process>) + Send>);
+type Request = (Command, Option<OwnedFd>, Box<dyn FnOnce(io::Result<Process>) + Send>);
 
 impl Spawner {
     /// Makes the thread, which ends when this value is dropped; at most `requests_max` wait for it.
     pub(crate) fn new(requests_max: usize) -> io::Result<Self> {
         let (requests, orders) = mpsc::sync_channel::<Request>(requests_max);
         thread::Builder::new().name("sockeye-spawn".to_owned()).spawn(move || {
-            for (command, then) in orders {
-                then(Process::spawn(command));
+            for (command, inherited, then) in orders {
+                // Nobody else in this process starts any: only this one gets it.
+                let passed = inherited.as_ref().map_or(Ok(()), |end| fcntl_setfd(end, FdFlags::empty()));
+                then(passed.map_err(io::Error::from).and_then(|()| Process::spawn(command)));
             }
         })?;
         Ok(Self { requests })
     }
 
-    /// Starts a process and hands it to `then`, on that thread.
+    /// Starts a process, which gets `inherited` under the same number, and hands it to `then`, on that thread.
     ///
     /// # Errors
     /// When too many wait already, or the thread is gone.
     pub(crate) fn spawn(
         &self,
         command: Command,
+        inherited: Option<OwnedFd>,
         then: impl FnOnce(io::Result<Process>) + Send + 'static,
     ) -> io::Result<()> {
-        self.requests.try_send((command, Box::new(then))).map_err(|error| io::Error::other(error.to_string()))
+        self.requests
+            .try_send((command, inherited, Box::new(then)))
+            .map_err(|error| io::Error::other(error.to_string()))
     }
 }

@@ -107,6 +107,33 @@ impl RuntimeDir {
         self.path.join("link.sock")
     }
 
+    /// Where workers without descriptors report.
+    #[must_use]
+    pub fn plain(&self) -> PathBuf {
+        self.path.join("plain.sock")
+    }
+
+    /// Where a worker may say `READY=1`.
+    #[must_use]
+    pub fn notify(&self, instance: u32) -> PathBuf {
+        self.path.join(format!("n{instance}.sock"))
+    }
+
+    /// Where the sockets for relayed requests lie.
+    #[must_use]
+    pub fn http_dir(&self) -> PathBuf {
+        self.path.join("http")
+    }
+
+    /// Where one listen of a process on the plain link takes relayed requests.
+    #[must_use]
+    pub fn listen(&self, tag: &str, id: u32) -> PathBuf {
+        match id {
+            1 => self.http(tag),
+            _ => self.http_dir().join(format!("{tag}-{id}.sock")),
+        }
+    }
+
     /// Where nodes meet.
     #[must_use]
     pub fn mesh(&self) -> PathBuf {

@@ -4,27 +4,31 @@
 //! one that starts processes, two a process that read its output (a slow reader of logs holds up that worker, never the
 //! runtime). All end with the [`Supervisor`], and so do all processes.
 
-use std::collections::VecDeque;
+mod start;
+mod talks;
+
+use std::collections::{BTreeMap, VecDeque};
 use std::future;
 use std::io;
-use std::process::Command;
+use std::num::NonZeroU32;
+use std::process::ExitStatus;
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
 
-use sockeye_link::{
-    Arrival, Assign, Handover, LINK_VARIABLE, Listener, Ready, Report, Reports, WORKER_VARIABLE,
-};
+use sockeye_link::{Arrival, Assign, Listener, Ready, Report, Reports, plain};
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 use tracing::{debug, error, warn};
 
 use crate::config::Config;
-use crate::event::{Event, StartError, Stats};
-use crate::fleet::{Fleet, FleetOutput};
+use crate::event::{Event, StartError, Stats, WorkerView};
+use crate::fleet::{Busy, Fleet, FleetOutput};
 use crate::lines::{Line, Stream, read_lines};
 use crate::process::{Process, Spawner};
 use crate::runtime_dir::RuntimeDir;
+use crate::slot::Slot;
+use crate::spec::StopSignal;
 use crate::worker::{Output, Worker};
 
 /// How many inputs may wait for [`Supervisor::next`]; whoever has more waits.
@@ -44,7 +48,9 @@ const READER_STACK_BYTES: usize = 128 << 10;
 pub struct Supervisor {
     config: Config,
     fleet: Fleet,
-    slots: Vec<Slot>,
+    slots: BTreeMap<u32, Slot>,
+    /// Numbers the processes on the plain link.
+    talks: u64,
     events: VecDeque<Event>,
     inputs: mpsc::Receiver<Input>,
     sender: mpsc::Sender<Input>,
@@ -58,22 +64,6 @@ pub struct Supervisor {
 }
 
 type LineListener = Arc<dyn Fn(&Line<'_>) + Send + Sync>;
-
-/// What there is of one worker at the moment.
-#[derive(Default)]
-struct Slot {
-    /// Counts the processes of this slot, to know late words of an earlier one.
-    generation: u64,
-    process: Option<Process>,
-    tag: String,
-    handover: Option<Handover>,
-    /// The process is being made.
-    spawning: bool,
-    /// It said Hello before the thread that made it said so.
-    early: Option<Arrival>,
-    /// What it said when it said that it serves.
-    ready: Option<Ready>,
-}
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 enum Stage {
@@ -90,6 +80,10 @@ enum Input {
     LinkEnded(u32, u64),
     Exited(u32, u64),
     LinesEnded,
+    /// It serves, as something else than a link says.
+    Serves(u32, u64),
+    Called(plain::Arrival),
+    Said(u32, u64, u64, Option<plain::Event>),
 }
 
 impl Supervisor {
@@ -110,18 +104,23 @@ impl Supervisor {
             return Err(StartError::Ports { first: ports.first, instances });
         }
         let path = directory.link();
+        let called = directory.plain();
+        let caller = plain::Listener::bind(&called)
+            .map_err(|error| StartError::Link { path: called.clone(), error })?;
         let listener = Listener::bind_with(&path, config.link.clone())
             .map_err(|error| StartError::Link { path: path.clone(), error })?;
         let spawner = Spawner::new(instances as usize).map_err(StartError::Thread)?;
         let (sender, inputs) = mpsc::channel(INPUTS_MAX);
         let mut tasks = JoinSet::new();
         tasks.spawn(accept(listener, sender.clone()));
-        let mut fleet = Fleet::new(config.instances, &config.timing);
+        tasks.spawn(answer(caller, sender.clone()));
+        let mut fleet = Fleet::new(config.instances, &config.timing, &config.policy);
         fleet.handle_start(Instant::now());
         Ok(Self {
             config,
             fleet,
-            slots: (0..instances).map(|_| Slot::default()).collect(),
+            slots: BTreeMap::new(),
+            talks: 0,
             events: VecDeque::new(),
             inputs,
             sender,
@@ -171,7 +170,78 @@ impl Supervisor {
 
     /// Kills all workers.
     pub fn kill(&mut self) {
-        self.fleet.handle_kill();
+        self.fleet.handle_kill(Instant::now());
+    }
+
+    /// Replaces each worker by a fresh process, one after the other; [`Event::Reloaded`] follows.
+    ///
+    /// # Errors
+    /// When a reload is under way.
+    pub fn reload(&mut self, drain: Duration) -> Result<(), Busy> {
+        self.fleet.handle_reload(drain, Instant::now())
+    }
+
+    /// Changes how many workers there are; whoever leaves may take `drain` for it.
+    ///
+    /// # Errors
+    /// When a reload is under way.
+    pub fn scale(&mut self, instances: NonZeroU32, drain: Duration) -> Result<(), Busy> {
+        self.fleet.handle_scale(instances, drain, Instant::now())
+    }
+
+    /// Ends the process of each worker, or of one, and starts a fresh one at once. A worker that is stopped starts.
+    pub fn restart(&mut self, instance: Option<u32>) {
+        let now = Instant::now();
+        match instance {
+            None => self.fleet.handle_restart(now),
+            Some(instance) => self.fleet.handle_worker(instance, now, |worker| worker.handle_restart(now)),
+        }
+    }
+
+    /// Ends one worker, and leaves it stopped.
+    pub fn stop_one(&mut self, instance: u32) {
+        let now = Instant::now();
+        self.fleet.handle_worker(instance, now, |worker| worker.handle_stop(Duration::ZERO, now));
+    }
+
+    /// Signals the group of each worker, or of one: how many heard it.
+    pub fn signal(&self, instance: Option<u32>, signal: StopSignal) -> usize {
+        let asked = self.slots.iter().filter(|(slot, _)| instance.is_none_or(|instance| instance == **slot));
+        let running = asked.filter_map(|(_, slot)| slot.process.as_ref());
+        running.map(|process| process.signal(signal.signal())).count()
+    }
+
+    /// From their next start on workers are started so.
+    pub fn change(&mut self, config: Config) {
+        self.fleet.change(&config.timing, &config.policy);
+        self.config = config;
+    }
+
+    /// Each worker at this moment, by its number.
+    #[must_use]
+    pub fn view(&self) -> Vec<WorkerView> {
+        let view = |(instance, place, worker): (u32, u32, &Worker)| {
+            let slot = self.slots.get(&instance);
+            WorkerView {
+                instance,
+                place,
+                pid: slot.and_then(|slot| slot.process.as_ref()).map(Process::id),
+                status: worker.status(),
+                uptime: worker.spawned().map(|spawned| spawned.elapsed()),
+                restarts: worker.stats().restarts,
+                unstable: worker.unstable(),
+                sessions: slot.map_or(0, |slot| slot.sessions),
+                port: slot.and_then(|slot| slot.port),
+                exit: slot.and_then(|slot| slot.status),
+            }
+        };
+        self.fleet.workers().map(view).collect()
+    }
+
+    /// Whether a reload is under way.
+    #[must_use]
+    pub fn is_reloading(&self) -> bool {
+        self.fleet.is_reloading()
     }
 
     /// Where the workers meet.
@@ -190,16 +260,23 @@ impl Supervisor {
         let (instance, output) = match output {
             FleetOutput::Worker(instance, output) => (instance, output),
             FleetOutput::AllReady => return self.events.push_back(Event::AllReady),
+            FleetOutput::Gone(instance) => {
+                self.slots.remove(&instance);
+                return self.events.push_back(Event::Gone { instance });
+            }
+            FleetOutput::Reloaded(complete) => return self.events.push_back(Event::Reloaded { complete }),
             FleetOutput::AllStopped => {
                 return self.stage = Stage::Lingering { until: Instant::now() + LINGER_TIMEOUT };
             }
         };
-        let slot = &self.slots[instance as usize];
+        let slot = self.slots.entry(instance).or_default();
         match output {
             Output::Spawn => self.spawn(instance),
             Output::Drain(within) => {
-                if let Some(handover) = &slot.handover {
-                    handover.drain(within);
+                slot.drain(within);
+                if slot.handover.is_none() {
+                    // Over our link it says so itself.
+                    self.events.push_back(Event::Draining { instance });
                 }
             }
             Output::Ready => self.ready(instance),
@@ -208,11 +285,7 @@ impl Supervisor {
                     handover.stop();
                 }
             }
-            Output::Terminate => {
-                if let Some(process) = &slot.process {
-                    process.terminate();
-                }
-            }
+            Output::Terminate => slot.terminate(self.config.stop_signal, self.config.shutdown_with_message),
             Output::Kill => {
                 if let Some(process) = &slot.process {
                     self.events.push_back(Event::Killed { instance, pid: process.id() });
@@ -220,6 +293,7 @@ impl Supervisor {
                 }
             }
             Output::RestartingIn(delay) => self.events.push_back(Event::RestartingIn { instance, delay }),
+            Output::GaveUp => self.events.push_back(Event::GaveUp { instance }),
             Output::Stopped => {}
         }
     }
@@ -228,87 +302,38 @@ impl Supervisor {
         let now = Instant::now();
         match input {
             Input::Spawned(instance, generation, result) => self.spawned(instance, generation, result, now),
-            Input::Arrived(arrival) => self.arrived(arrival),
+            Input::Arrived(arrival) => self.arrived(arrival, now),
             Input::Report(instance, generation, report) => {
-                let is_current = self.slots[instance as usize].generation == generation;
+                let is_current = self.current(instance, generation).is_some();
                 self.reported(instance, is_current, report, now);
             }
             Input::LinkEnded(instance, generation) => {
                 self.lingering -= 1;
-                if self.slots[instance as usize].generation == generation {
-                    self.slots[instance as usize].handover = None;
-                    self.fleet.handle_worker(instance, |worker| worker.handle_link_ended(now));
+                if let Some(slot) = self.current(instance, generation) {
+                    slot.handover = None;
+                    self.fleet.handle_worker(instance, now, |worker| worker.handle_link_ended(now));
                 }
             }
             Input::Exited(instance, generation) => {
-                if self.slots[instance as usize].generation == generation {
+                if self.current(instance, generation).is_some() {
                     self.exited(instance, now);
                 }
             }
             Input::LinesEnded => self.lingering -= 1,
+            Input::Serves(instance, generation) => {
+                if self.current(instance, generation).is_some() {
+                    self.fleet.handle_worker(instance, now, |worker| worker.handle_ready(now));
+                }
+            }
+            Input::Called(arrival) => self.called(arrival),
+            Input::Said(instance, generation, talk, event) => {
+                self.said(instance, generation, talk, event, now);
+            }
         }
     }
 
-    fn spawn(&mut self, instance: u32) {
-        let slot = &mut self.slots[instance as usize];
-        slot.generation += 1;
-        slot.spawning = true;
-        slot.tag = (self.config.tag)();
-        let (generation, sender) = (slot.generation, self.sender.clone());
-        let asked = self.spawner.spawn(self.command(instance), move |result| {
-            // Whoever is not heard has a supervisor that is gone: then the process is dropped, and with that killed.
-            let _ = sender.blocking_send(Input::Spawned(instance, generation, result));
-        });
-        if let Err(error) = asked {
-            self.slots[instance as usize].spawning = false;
-            self.not_spawned(instance, error, Instant::now());
-        }
-    }
-
-    fn command(&self, instance: u32) -> Command {
-        let mut command = Command::new(&self.config.program);
-        command
-            .args(&self.config.arguments)
-            .envs(self.config.environment.iter().map(|(name, value)| (name, value)));
-        command.env(LINK_VARIABLE, self.directory.link()).env(WORKER_VARIABLE, instance.to_string());
-        command.env("NODE_APP_INSTANCE", instance.to_string());
-        if let Some(threads) = self.config.threads {
-            command.env("SOCKEYE_THREADS", threads.to_string());
-        }
-        if let Some(port) = self.port(instance) {
-            command.env("PORT", port.to_string());
-        }
-        command
-    }
-
-    fn spawned(&mut self, instance: u32, generation: u64, result: io::Result<Process>, now: Instant) {
-        self.slots[instance as usize].spawning = false;
-        let result = result.and_then(|mut process| process.ended().map(|ended| (process, ended)));
-        let (mut process, ended) = match result {
-            Ok(parts) => parts,
-            Err(error) => return self.not_spawned(instance, error, now),
-        };
-        self.events.push_back(Event::Started { instance, pid: process.id() });
-        let sender = self.sender.clone();
-        self.tasks.spawn(async move {
-            ended.wait().await;
-            let _ = sender.send(Input::Exited(instance, generation)).await;
-        });
-        let (output, errors) = process.output();
-        self.listen(instance, Stream::Out, output);
-        self.listen(instance, Stream::Error, errors);
-        let slot = &mut self.slots[instance as usize];
-        slot.process = Some(process);
-        let early = slot.early.take();
-        self.fleet.handle_worker(instance, |worker| worker.handle_spawned(now));
-        if let Some(arrival) = early {
-            self.arrived(arrival);
-        }
-    }
-
-    fn not_spawned(&mut self, instance: u32, error: io::Error, now: Instant) {
-        self.events.push_back(Event::NotStarted { instance, error });
-        self.fleet.handle_worker(instance, |worker| worker.handle_spawn_failed(now));
+    fn current(&mut self, instance: u32, generation: u64) -> Option<&mut Slot> {
+        self.slots.get_mut(&instance).filter(|slot| slot.generation == generation)
     }
 
     /// Reads what a process writes, on a thread that ends with the pipe.
@@ -316,9 +341,10 @@ impl Supervisor {
         let Some(pipe) = pipe else { return };
         let (on_line, sender) = (Arc::clone(&self.on_line), self.sender.clone());
         let bytes_max = self.config.line_bytes_max;
+        let place = self.fleet.place(instance).unwrap_or(instance);
         let name = format!("sockeye-log-{instance}");
         let thread = thread::Builder::new().name(name).stack_size(READER_STACK_BYTES).spawn(move || {
-            read_lines(pipe, bytes_max, |text| on_line(&Line { instance, stream, text }));
+            read_lines(pipe, bytes_max, |text, more| on_line(&Line { instance, place, stream, text, more }));
             let _ = sender.blocking_send(Input::LinesEnded);
         });
         match thread {
@@ -328,9 +354,10 @@ impl Supervisor {
     }
 
     /// A process said Hello: if it is the one we started (or of its group), it gets its task.
-    fn arrived(&mut self, arrival: Arrival) {
+    fn arrived(&mut self, arrival: Arrival, now: Instant) {
         let instance = arrival.instance;
-        let Some(slot) = self.slots.get_mut(instance as usize) else {
+        let port = self.config.ports.and(self.slots.get(&instance).and_then(|slot| slot.port));
+        let Some(slot) = self.slots.get_mut(&instance) else {
             return warn!(
                 pid = arrival.pid,
                 instance, "a process says that it is a worker which we do not have"
@@ -349,14 +376,15 @@ impl Supervisor {
             mesh_dir: self.directory.mesh(),
             http_path: self.directory.http(&slot.tag),
             host: self.config.ports.map(|ports| ports.host),
-            port: self.config.ports.and_then(|ports| ports.of(instance)),
+            port,
             threads: self.config.threads,
         };
         let (handover, reports) = arrival.assign(assign);
         slot.handover = Some(handover);
-        self.fleet.handle_worker(instance, Worker::handle_linked);
+        let generation = slot.generation;
+        self.fleet.handle_worker(instance, now, Worker::handle_linked);
         self.lingering += 1;
-        self.tasks.spawn(report(instance, slot.generation, reports, self.sender.clone()));
+        self.tasks.spawn(report(instance, generation, reports, self.sender.clone()));
     }
 
     fn reported(&mut self, instance: u32, is_current: bool, report: Report, now: Instant) {
@@ -365,11 +393,16 @@ impl Supervisor {
             Report::Returned(connection) => Event::Returned(connection),
             Report::Ready(_) | Report::Load(_) | Report::Draining | Report::Bye if !is_current => return,
             Report::Ready(ready) => {
-                self.slots[instance as usize].ready = Some(ready);
-                return self.fleet.handle_worker(instance, |worker| worker.handle_ready(now));
+                if let Some(slot) = self.slots.get_mut(&instance) {
+                    slot.ready = Some(ready);
+                }
+                return self.fleet.handle_worker(instance, now, |worker| worker.handle_ready(now));
             }
             Report::Load(load) => {
-                self.fleet.handle_worker(instance, |worker| worker.handle_load(load.sessions, now));
+                if let Some(slot) = self.slots.get_mut(&instance) {
+                    slot.sessions = load.sessions;
+                }
+                self.fleet.handle_worker(instance, now, |worker| worker.handle_load(load.sessions, now));
                 Event::Load { instance, load }
             }
             Report::Draining => Event::Draining { instance },
@@ -379,25 +412,31 @@ impl Supervisor {
     }
 
     fn ready(&mut self, instance: u32) {
-        let slot = &mut self.slots[instance as usize];
-        if let (Some(handover), Some(Ready { tag, http, port })) = (slot.handover.clone(), slot.ready.take())
-        {
-            self.events.push_back(Event::Ready { instance, tag, http, port, handover });
-        }
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
+        let event = match (slot.handover.clone(), slot.ready.take()) {
+            (Some(handover), Some(Ready { tag, http, port, asked })) => {
+                Event::Ready { instance, tag, http, port, asked, handover }
+            }
+            (_, _) => Event::Serving { instance, port: slot.port },
+        };
+        self.events.push_back(event);
     }
 
     fn exited(&mut self, instance: u32, now: Instant) {
-        let slot = &mut self.slots[instance as usize];
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
         let Some(mut process) = slot.process.take() else { return };
-        slot.handover = None;
-        slot.early = None;
-        slot.ready = None;
+        slot.clear();
         self.directory.forget(&slot.tag);
-        match process.reap() {
-            Ok(status) => self.events.push_back(Event::Died { instance, pid: process.id(), status }),
+        let reaped = process.reap();
+        let code = reaped.as_ref().ok().and_then(ExitStatus::code);
+        match reaped {
+            Ok(status) => {
+                slot.status = Some(status);
+                self.events.push_back(Event::Died { instance, pid: process.id(), status });
+            }
             Err(error) => warn!(instance, %error, "a worker ended, nobody knows how"),
         }
-        self.fleet.handle_worker(instance, |worker| worker.handle_exited(now));
+        self.fleet.handle_worker(instance, now, |worker| worker.handle_exited(code, now));
     }
 
     /// Ends the run once nothing more can arrive.
@@ -413,10 +452,6 @@ impl Supervisor {
         self.stage = Stage::Over;
         self.events.push_back(Event::Stopped);
     }
-
-    fn port(&self, instance: u32) -> Option<u16> {
-        self.config.ports.and_then(|ports| ports.of(instance))
-    }
 }
 
 /// The task that accepts processes on the link.
@@ -430,6 +465,23 @@ async fn accept(listener: Listener, sender: mpsc::Sender<Input>) {
             }
             Err(error) => {
                 warn!(%error, "cannot accept workers");
+                tokio::time::sleep(ACCEPT_PAUSE).await;
+            }
+        }
+    }
+}
+
+/// The task that accepts processes on the plain link.
+async fn answer(listener: plain::Listener, sender: mpsc::Sender<Input>) {
+    loop {
+        match listener.accept().await {
+            Ok(arrival) => {
+                if sender.send(Input::Called(arrival)).await.is_err() {
+                    return;
+                }
+            }
+            Err(error) => {
+                warn!(%error, "cannot accept workers on the plain link");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }

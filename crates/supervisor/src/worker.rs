@@ -5,7 +5,10 @@
 use std::collections::VecDeque;
 use std::time::{Duration, Instant};
 
-use crate::config::Timing;
+use crate::config::{Policy, Timing};
+
+#[cfg(test)]
+mod tests;
 
 /// What to do to the process, or what became of the worker.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -24,6 +27,8 @@ pub enum Output {
     Kill,
     /// A process will be started after this time.
     RestartingIn(Duration),
+    /// It failed too often in a row: there is no process and there will be none.
+    GaveUp,
     /// There is no process and there will be none.
     Stopped,
 }
@@ -43,9 +48,16 @@ pub struct WorkerStats {
 #[derive(Debug)]
 pub struct Worker {
     timing: Timing,
+    policy: Policy,
     state: State,
     /// Whether a process that ends is started again.
     wanted: bool,
+    /// Whether it ends because a fresh one is asked for, which comes without a pause.
+    again: bool,
+    /// When the process was made.
+    spawned: Option<Instant>,
+    /// Ends in a row that came too early.
+    unstable: u32,
     /// Whether the process can be told things over its link.
     linked: bool,
     /// Ends in a row without a long enough service between.
@@ -85,16 +97,54 @@ enum State {
         until: Instant,
     },
     Stopped,
+    /// As stopped, but nobody asked for it.
+    Errored,
+}
+
+/// What a person is told of a worker; the words are pm2's.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Status {
+    /// Its process is being made, or does not serve yet.
+    Launching,
+    /// It serves.
+    Online,
+    /// It lets its clients go, or ends.
+    Stopping,
+    /// It was ended, or ended in a way that is no failure.
+    Stopped,
+    /// It failed too often in a row.
+    Errored,
+    /// It failed and is started again after a pause.
+    Waiting,
+}
+
+impl Status {
+    /// The word.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Launching => "launching",
+            Self::Online => "online",
+            Self::Stopping => "stopping",
+            Self::Stopped => "stopped",
+            Self::Errored => "errored",
+            Self::Waiting => "waiting restart",
+        }
+    }
 }
 
 impl Worker {
     /// A worker that was never started.
     #[must_use]
-    pub fn new(timing: Timing) -> Self {
+    pub fn new(timing: Timing, policy: Policy) -> Self {
         Self {
             timing,
+            policy,
             state: State::Idle,
             wanted: false,
+            again: false,
+            spawned: None,
+            unstable: 0,
             linked: false,
             failures: 0,
             outputs: VecDeque::new(),
@@ -106,7 +156,10 @@ impl Worker {
     pub fn handle_start(&mut self, now: Instant) {
         self.wanted = true;
         match self.state {
-            State::Idle | State::Stopped => self.spawn(now),
+            State::Idle | State::Stopped | State::Errored => {
+                (self.failures, self.unstable) = (0, 0);
+                self.spawn(now);
+            }
             State::Spawning { .. }
             | State::Starting { .. }
             | State::Ready { .. }
@@ -121,6 +174,7 @@ impl Worker {
     pub fn handle_spawned(&mut self, now: Instant) {
         let State::Spawning { ready_by } = self.state else { return };
         self.state = State::Starting { ready_by };
+        self.spawned = Some(now);
         if !self.wanted {
             self.ask(None, now);
         }
@@ -129,7 +183,7 @@ impl Worker {
     /// The process could not be made.
     pub fn handle_spawn_failed(&mut self, now: Instant) {
         if matches!(self.state, State::Spawning { .. }) {
-            self.end(None, now);
+            self.end(None, None, now);
         }
     }
 
@@ -167,14 +221,34 @@ impl Worker {
             | State::Stopping { .. }
             | State::Killed { .. }
             | State::BackingOff { .. }
-            | State::Stopped => {}
+            | State::Stopped
+            | State::Errored => {}
         }
+    }
+
+    /// A fresh process shall take its place: the one there is, if any, is asked to end, and the next comes without a pause.
+    pub fn handle_restart(&mut self, now: Instant) {
+        match self.state {
+            State::Idle | State::Stopped | State::Errored => return self.handle_start(now),
+            State::BackingOff { .. } => {
+                self.stats.restarts += 1;
+                self.spawn(now);
+            }
+            State::Starting { .. } => self.ask(None, now),
+            State::Ready { since } => self.ask(Some(since), now),
+            State::Draining { since, .. } => self.ask(since, now),
+            State::Spawning { .. } | State::Stopping { .. } | State::Killed { .. } => {}
+        }
+        self.wanted = true;
+        self.again = !matches!(self.state, State::Spawning { .. }) || self.again;
+        (self.failures, self.unstable) = (0, 0);
     }
 
     /// It shall end, and may take `within` to let its sessions go. A second call with less time shortens the first.
     pub fn handle_stop(&mut self, within: Duration, now: Instant) {
-        self.wanted = false;
+        (self.wanted, self.again) = (false, false);
         match self.state {
+            State::Errored => self.state = State::Stopped,
             State::Idle | State::BackingOff { .. } => self.stopped(),
             State::Starting { .. } => self.ask(None, now),
             State::Ready { since } if within.is_zero() => self.ask(Some(since), now),
@@ -192,8 +266,9 @@ impl Worker {
 
     /// It shall end at once.
     pub fn handle_kill(&mut self) {
-        self.wanted = false;
+        (self.wanted, self.again) = (false, false);
         match self.state {
+            State::Errored => self.state = State::Stopped,
             State::Idle | State::BackingOff { .. } => self.stopped(),
             State::Starting { .. } => self.kill(None),
             State::Ready { since } => self.kill(Some(since)),
@@ -202,15 +277,15 @@ impl Worker {
         }
     }
 
-    /// The process ended, for whatever reason.
-    pub fn handle_exited(&mut self, now: Instant) {
+    /// The process ended, for whatever reason; by a signal it has no code.
+    pub fn handle_exited(&mut self, code: Option<i32>, now: Instant) {
         match self.state {
-            State::Ready { since } => self.end(Some(since), now),
+            State::Ready { since } => self.end(Some(since), code, now),
             State::Draining { since, .. } | State::Stopping { since, .. } | State::Killed { since } => {
-                self.end(since, now);
+                self.end(since, code, now);
             }
-            State::Starting { .. } | State::Spawning { .. } => self.end(None, now),
-            State::Idle | State::BackingOff { .. } | State::Stopped => {}
+            State::Starting { .. } | State::Spawning { .. } => self.end(None, code, now),
+            State::Idle | State::BackingOff { .. } | State::Stopped | State::Errored => {}
         }
     }
 
@@ -238,7 +313,8 @@ impl Worker {
             | State::Spawning { .. }
             | State::Ready { .. }
             | State::Killed { .. }
-            | State::Stopped => {}
+            | State::Stopped
+            | State::Errored => {}
         }
     }
 
@@ -261,7 +337,8 @@ impl Worker {
             | State::Spawning { .. }
             | State::Ready { .. }
             | State::Killed { .. }
-            | State::Stopped => None,
+            | State::Stopped
+            | State::Errored => None,
         }
     }
 
@@ -274,7 +351,43 @@ impl Worker {
     /// Whether there is no process and will be none.
     #[must_use]
     pub fn is_stopped(&self) -> bool {
-        self.state == State::Stopped
+        matches!(self.state, State::Stopped | State::Errored)
+    }
+
+    /// Whether its last process ended without having been asked to.
+    #[must_use]
+    pub fn has_failed(&self) -> bool {
+        matches!(self.state, State::BackingOff { .. } | State::Errored | State::Stopped)
+    }
+
+    /// What a person is told of it.
+    #[must_use]
+    pub fn status(&self) -> Status {
+        match self.state {
+            State::Idle | State::Stopped => Status::Stopped,
+            State::Spawning { .. } | State::Starting { .. } => Status::Launching,
+            State::Ready { .. } => Status::Online,
+            State::Draining { .. } | State::Stopping { .. } | State::Killed { .. } => Status::Stopping,
+            State::BackingOff { .. } => Status::Waiting,
+            State::Errored => Status::Errored,
+        }
+    }
+
+    /// When its process was made, if there is one.
+    #[must_use]
+    pub fn spawned(&self) -> Option<Instant> {
+        self.spawned
+    }
+
+    /// How often it ended too early in a row.
+    #[must_use]
+    pub fn unstable(&self) -> u32 {
+        self.unstable
+    }
+
+    /// From its next step on it is treated so.
+    pub fn change(&mut self, timing: Timing, policy: Policy) {
+        (self.timing, self.policy) = (timing, policy);
     }
 
     /// Counters since the start.
@@ -284,7 +397,7 @@ impl Worker {
     }
 
     fn spawn(&mut self, now: Instant) {
-        self.linked = false;
+        (self.linked, self.again) = (false, false);
         self.stats.starts += 1;
         self.state = State::Spawning { ready_by: now + self.timing.ready_timeout };
         self.outputs.push_back(Output::Spawn);
@@ -308,228 +421,34 @@ impl Worker {
     }
 
     /// No process is left of the last start, which had served since `since`.
-    fn end(&mut self, since: Option<Instant>, now: Instant) {
+    fn end(&mut self, since: Option<Instant>, code: Option<i32>, now: Instant) {
+        let uptime = self.spawned.take().map(|spawned| now.duration_since(spawned));
         if !self.wanted {
+            return self.stopped();
+        }
+        if self.again {
+            self.stats.restarts += 1;
+            return self.spawn(now);
+        }
+        if !self.policy.autorestart || code.is_some_and(|code| self.policy.stop_exit_codes.contains(&code)) {
+            self.wanted = false;
             return self.stopped();
         }
         if since.is_some_and(|since| now.duration_since(since) >= self.timing.restart_reset_after) {
             self.failures = 0;
         }
+        // Whoever lived long and never served has failed too.
+        let is_stable = since.is_some() && uptime.is_some_and(|uptime| uptime >= self.policy.min_uptime);
+        self.unstable = if is_stable { 0 } else { self.unstable.saturating_add(1) };
+        if self.policy.max_restarts.is_some_and(|max| self.unstable >= max.get()) {
+            self.wanted = false;
+            self.state = State::Errored;
+            return self.outputs.push_back(Output::GaveUp);
+        }
         let doubled = self.timing.restart_delay_min.saturating_mul(2_u32.saturating_pow(self.failures));
-        let delay = doubled.min(self.timing.restart_delay_max);
+        let delay = self.policy.restart_delay.unwrap_or(doubled.min(self.timing.restart_delay_max));
         self.failures = self.failures.saturating_add(1);
         self.state = State::BackingOff { until: now + delay };
         self.outputs.push_back(Output::RestartingIn(delay));
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn it_starts_becomes_ready_and_stops() {
-        let mut life = Life::new();
-        life.check("start", 0, &[Output::Spawn]);
-        life.check("spawned", 10, &[]);
-        assert!(!life.worker.is_ready());
-        life.check("linked", 15, &[]);
-        life.check("ready", 20, &[Output::Ready]);
-        life.check("ready", 21, &[]);
-        assert!(life.worker.is_ready());
-        life.check("stop", 30, &[Output::Stop]);
-        life.check("exited", 40, &[Output::Stopped]);
-        assert!(life.worker.is_stopped());
-        assert_eq!(life.worker.stats(), WorkerStats { starts: 1, restarts: 0, overdue: 0 });
-    }
-
-    #[test]
-    fn each_death_in_a_row_doubles_the_pause_up_to_ten_seconds() {
-        let mut life = Life::new();
-        life.check("start", 0, &[Output::Spawn]);
-        let mut now = 0;
-        for delay in [100, 200, 400, 800, 1600, 3200, 6400, 10_000, 10_000] {
-            life.check("spawned", now, &[]);
-            life.check("exited", now, &[Output::RestartingIn(ms(delay))]);
-            life.check("timeout", now + delay - 1, &[]);
-            now += delay;
-            life.check("timeout", now, &[Output::Spawn]);
-        }
-        assert_eq!(life.worker.stats(), WorkerStats { starts: 10, restarts: 9, overdue: 0 });
-    }
-
-    #[test]
-    fn thirty_seconds_of_service_forgive_the_failures() {
-        for (served, delay) in [(29_999, 400), (30_000, 100)] {
-            let mut life = Life::new();
-            life.check("start", 0, &[Output::Spawn]);
-            life.check("spawned", 0, &[]);
-            life.check("exited", 0, &[Output::RestartingIn(ms(100))]);
-            life.check("timeout", 100, &[Output::Spawn]);
-            life.check("spawned", 100, &[]);
-            life.check("exited", 100, &[Output::RestartingIn(ms(200))]);
-            life.check("timeout", 300, &[Output::Spawn]);
-            life.check("spawned", 300, &[]);
-            life.check("ready", 1000, &[Output::Ready]);
-            life.check("exited", 1000 + served, &[Output::RestartingIn(ms(delay))]);
-        }
-    }
-
-    #[test]
-    fn one_that_is_not_ready_in_time_is_killed_and_restarted() {
-        let mut life = Life::new();
-        life.check("start", 0, &[Output::Spawn]);
-        life.check("spawned", 10, &[]);
-        life.check("timeout", 29_999, &[]);
-        life.check("timeout", 30_000, &[Output::Kill]);
-        life.check("timeout", 99_000, &[]);
-        life.check("ready", 99_000, &[]);
-        life.check("exited", 99_001, &[Output::RestartingIn(ms(100))]);
-        assert_eq!(life.worker.stats().overdue, 1);
-    }
-
-    #[test]
-    fn one_that_cannot_be_started_is_tried_again() {
-        let mut life = Life::new();
-        life.check("start", 0, &[Output::Spawn]);
-        life.check("spawn failed", 0, &[Output::RestartingIn(ms(100))]);
-        life.check("timeout", 100, &[Output::Spawn]);
-        life.check("spawn failed", 100, &[Output::RestartingIn(ms(200))]);
-        life.check("stop", 150, &[Output::Stopped]);
-        life.check("timeout", 999, &[]);
-    }
-
-    #[test]
-    fn one_that_does_not_end_in_time_is_killed() {
-        let mut life = Life::ready();
-        life.check("stop", 1000, &[Output::Stop]);
-        life.check("timeout", 2999, &[]);
-        life.check("timeout", 3000, &[Output::Terminate]);
-        life.check("timeout", 5999, &[]);
-        life.check("timeout", 6000, &[Output::Kill]);
-        life.check("exited", 6001, &[Output::Stopped]);
-    }
-
-    #[test]
-    fn one_without_a_link_is_asked_by_signal() {
-        let mut life = Life::new();
-        life.check("start", 0, &[Output::Spawn]);
-        life.check("spawned", 0, &[]);
-        life.check("stop", 0, &[Output::Terminate]);
-        life.check("timeout", 4999, &[]);
-        life.check("timeout", 5000, &[Output::Kill]);
-        life.check("exited", 5001, &[Output::Stopped]);
-    }
-
-    #[test]
-    fn one_that_drains_ends_when_its_time_is_up() {
-        let mut life = Life::ready();
-        life.check("drain", 1000, &[Output::Drain(ms(2000))]);
-        assert!(!life.worker.is_ready());
-        life.check("load 1", 1500, &[]);
-        life.check("timeout", 2999, &[]);
-        life.check("timeout", 3000, &[Output::Stop]);
-        life.check("link ended", 3100, &[]);
-        life.check("timeout", 5000, &[Output::Terminate]);
-        life.check("timeout", 8000, &[Output::Kill]);
-        life.check("exited", 8000, &[Output::Stopped]);
-    }
-
-    #[test]
-    fn one_that_drains_ends_when_it_is_empty() {
-        let mut life = Life::ready();
-        life.check("load 0", 500, &[]);
-        life.check("drain", 1000, &[Output::Drain(ms(2000))]);
-        life.check("load 0", 1500, &[Output::Stop]);
-        life.check("exited", 1600, &[Output::Stopped]);
-    }
-
-    #[test]
-    fn a_second_word_hurries() {
-        let mut life = Life::ready();
-        life.check("drain", 0, &[Output::Drain(ms(2000))]);
-        life.check("stop", 10, &[Output::Stop]);
-        life.check("stop", 11, &[]);
-        life.check("kill", 20, &[Output::Kill]);
-        life.check("kill", 21, &[]);
-        life.check("exited", 30, &[Output::Stopped]);
-    }
-
-    #[test]
-    fn one_that_is_stopped_while_it_is_being_made_ends_as_soon_as_it_exists() {
-        let mut life = Life::new();
-        life.check("start", 0, &[Output::Spawn]);
-        life.check("stop", 1, &[]);
-        life.check("spawned", 2, &[Output::Terminate]);
-        life.check("exited", 3, &[Output::Stopped]);
-
-        let mut life = Life::new();
-        life.check("start", 0, &[Output::Spawn]);
-        life.check("stop", 1, &[]);
-        life.check("spawn failed", 2, &[Output::Stopped]);
-    }
-
-    #[test]
-    fn one_whose_link_broke_is_ended_and_restarted() {
-        let mut life = Life::ready();
-        life.check("link ended", 10, &[Output::Terminate]);
-        life.check("link ended", 11, &[]);
-        life.check("timeout", 5010, &[Output::Kill]);
-        life.check("exited", 5011, &[Output::RestartingIn(ms(100))]);
-        life.check("link ended", 5012, &[]);
-    }
-
-    #[test]
-    fn one_that_was_never_started_stops_at_once() {
-        Life::new().check("stop", 0, &[Output::Stopped]);
-        Life::new().check("kill", 0, &[Output::Stopped]);
-    }
-
-    /// A worker and its clock.
-    struct Life {
-        worker: Worker,
-        birth: Instant,
-    }
-
-    impl Life {
-        fn new() -> Self {
-            Self { worker: Worker::new(Timing::default()), birth: Instant::now() }
-        }
-
-        fn ready() -> Self {
-            let mut life = Self::new();
-            life.check("start", 0, &[Output::Spawn]);
-            life.check("spawned", 0, &[]);
-            life.check("linked", 0, &[]);
-            life.check("ready", 0, &[Output::Ready]);
-            life
-        }
-
-        #[track_caller]
-        fn check(&mut self, input: &str, at: u64, expected: &[Output]) {
-            let (worker, now) = (&mut self.worker, self.birth + ms(at));
-            match input {
-                "start" => worker.handle_start(now),
-                "spawned" => worker.handle_spawned(now),
-                "spawn failed" => worker.handle_spawn_failed(now),
-                "linked" => worker.handle_linked(),
-                "ready" => worker.handle_ready(now),
-                "load 0" => worker.handle_load(0, now),
-                "load 1" => worker.handle_load(1, now),
-                "link ended" => worker.handle_link_ended(now),
-                "drain" => worker.handle_stop(ms(2000), now),
-                "stop" => worker.handle_stop(Duration::ZERO, now),
-                "kill" => worker.handle_kill(),
-                "exited" => worker.handle_exited(now),
-                "timeout" => worker.handle_timeout(now),
-                other => panic!("no input is called {other}"),
-            }
-            let outputs: Vec<_> = std::iter::from_fn(|| worker.poll_output()).collect();
-            assert_eq!(outputs, expected, "after {input} at {at} ms");
-        }
-    }
-
-    fn ms(ms: u64) -> Duration {
-        Duration::from_millis(ms)
     }
 }

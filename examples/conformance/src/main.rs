@@ -6,9 +6,11 @@ mod control;
 
 use clap::Parser;
 use sockeye::deflate::DeflateConfig;
-use sockeye::{Args, Config, Cors, Definition, EmitError, Event, Recovery, Server, Socket, engine};
+use sockeye::{
+    Args, Config, Cors, Definition, EmitError, Event, Recovery, Secret, Server, Socket, admin, engine,
+};
 use sockeye_adapters::Backplane;
-use std::net::{IpAddr, Ipv4Addr};
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::time::Duration;
 
 /// The namespaces that are there from the beginning; any `/dynamic-*` begins with its first client.
@@ -42,6 +44,9 @@ struct Flags {
     /// Let clients whose connection broke go on where they were.
     #[arg(long)]
     recovery: bool,
+    /// Where the admin API listens; its token is what SOCKEYE_ADMIN_TOKEN says.
+    #[arg(long, value_name = "ADDRESS", conflicts_with = "engine")]
+    admin: Option<SocketAddr>,
     /// The address to listen on.
     #[arg(long, default_value_t = IpAddr::V4(Ipv4Addr::LOCALHOST))]
     host: IpAddr,
@@ -59,6 +64,10 @@ async fn main() -> anyhow::Result<()> {
         Some(Backplane::Adapter(named)) => config.adapter = Some(named.into_adapter().await?),
         Some(Backplane::Mesh(directory)) => config.mesh_dir = Some(directory),
         None => {}
+    }
+    if let Some(listen) = flags.admin {
+        let token = std::env::var("SOCKEYE_ADMIN_TOKEN").ok().map(Secret::new).transpose()?;
+        config.admin = Some(Box::new(admin::Config { listen, token, ..admin::Config::default() }));
     }
     let server = if flags.engine { engine_server(config) } else { socket_server(config, flags.control) };
     Ok(server.listen((flags.host, flags.port)).await?)

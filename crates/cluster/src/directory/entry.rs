@@ -28,6 +28,6 @@ impl Entry {
     /// The node as it is reached from this machine.
     pub(super) fn peer(&self, uid: Uid, machine: &str) -> Peer {
         let near = self.unix.clone().filter(|_| *self.machine == *machine).map(Address::Unix);
-        Peer { uid, tag: Some(self.tag), http: near.or_else(|| self.tcp.map(Address::Tcp)) }
+        Peer { uid, tag: Some(self.tag), http: near.or_else(|| self.tcp.map(Address::Tcp)), guest: false }
     }
 }

@@ -23,6 +23,8 @@ pub struct Hello {
     pub uid: Uid,
     /// Where it takes relayed requests, if it does.
     pub http: Option<Address>,
+    /// Whether it is there to speak and to ask only: it has no clients, and no handlers for what servers say to each other.
+    pub guest: bool,
 }
 
 /// A first frame that is no hello: the connection is closed.
@@ -57,7 +59,8 @@ impl Hello {
             return Err(NoHello::Version(wire.mesh));
         }
         let tag = wire.tag.parse().map_err(|_| NoHello::Tag(wire.tag))?;
-        Ok(Self { tag, uid: wire.uid, http: wire.http.and_then(|text| text.parse().ok()) })
+        let http = wire.http.and_then(|text| text.parse().ok());
+        Ok(Self { tag, uid: wire.uid, http, guest: wire.guest })
     }
 
     /// Writes the hello as the payload of a frame.
@@ -70,12 +73,15 @@ impl Hello {
         if let Some(http) = &self.http {
             hello["http"] = http.to_string().into();
         }
+        if self.guest {
+            hello["guest"] = true.into();
+        }
         hello.to_string()
     }
 
     /// The member as a peer of the cluster.
     pub fn peer(&self) -> Peer {
-        Peer { uid: self.uid.clone(), tag: Some(self.tag), http: self.http.clone() }
+        Peer { uid: self.uid.clone(), tag: Some(self.tag), http: self.http.clone(), guest: self.guest }
     }
 }
 
@@ -85,4 +91,6 @@ struct WireHello {
     tag: String,
     uid: Uid,
     http: Option<String>,
+    #[serde(default)]
+    guest: bool,
 }

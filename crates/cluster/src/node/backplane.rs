@@ -135,7 +135,7 @@ impl Node {
             }
         };
         if is_new {
-            self.handle_joined(Peer { uid: uid.clone(), tag: None, http: None });
+            self.handle_joined(Peer { uid: uid.clone(), tag: None, http: None, guest: false });
         }
     }
 

@@ -1,9 +1,12 @@
-//! Why a public address could not be opened.
+//! Why an address could not be opened.
 
 use std::io;
 use std::net::SocketAddr;
+use std::path::PathBuf;
 
-/// Why the public port could not be opened; each message is one line that a person can act on.
+use super::endpoint::Endpoint;
+
+/// Why an address could not be opened; each message is one line that a person can act on.
 #[derive(Debug, thiserror::Error)]
 pub enum BindError {
     /// Another program listens there.
@@ -23,10 +26,22 @@ pub enum BindError {
         /// What the system said.
         source: io::Error,
     },
+    /// A Unix socket: somebody listens there, the path is no socket's, or its directory is missing or closed to us.
+    #[error("cannot listen on unix:{}: {source}", path.display())]
+    Unix {
+        /// The path asked for.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
 }
 
 impl BindError {
-    pub(crate) fn new(address: SocketAddr, source: io::Error) -> Self {
+    pub(crate) fn new(at: &Endpoint, source: io::Error) -> Self {
+        let address = match at {
+            Endpoint::Tcp(address) => *address,
+            Endpoint::Unix(path) => return Self::Unix { path: path.clone(), source },
+        };
         if source.kind() == io::ErrorKind::AddrInUse {
             Self::InUse(address)
         } else if source.kind() == io::ErrorKind::PermissionDenied {

@@ -4,16 +4,19 @@
 
 mod bind_error;
 mod endpoint;
+mod error;
 mod group;
 mod limits;
 mod listener;
 mod site;
+mod tls_error;
 
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
 pub use bind_error::BindError;
 pub use endpoint::{Cidr, CidrError, Endpoint};
+pub use error::ConfigError;
 pub use group::{
     Affinity, Algorithm, Check, Cookie, CookieMode, DnsRecord, Drain, Group, Health, Members, Probe, Queue,
     SameSite, Server, ServerState, Timeouts,
@@ -21,6 +24,7 @@ pub use group::{
 pub use limits::Limits;
 pub use listener::{Certificate, Http, Listener, ProxyVersion, Redirect, RedirectStatus, Serves, Tls};
 pub use site::{Does, Site};
+pub use tls_error::TlsError;
 
 /// All that an edge does. One value replaces another while the edge runs ([`Control::apply`](crate::Control)).
 #[derive(Clone, Debug, PartialEq)]

@@ -29,6 +29,28 @@ impl Args {
         Self { json: json.into(), attachments: attachments.into() }
     }
 
+    /// Takes the elements of a JSON array as arguments, as they stand there.
+    ///
+    /// ```
+    /// use sockeye_proto::payload::Args;
+    ///
+    /// assert_eq!(Args::from_json("[1, {\"a\": true}]")?.json(), b"1,{\"a\": true}");
+    /// assert!(Args::from_json("{}").is_err());
+    /// # Ok::<_, serde_json::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The text is no JSON array, or is nested deeper than 127 levels.
+    pub fn from_json(array: &str) -> Result<Self, serde_json::Error> {
+        let elements: Vec<&RawValue> = serde_json::from_str(array)?;
+        // What is kept as text was not looked into.
+        for element in &elements {
+            serde_json::from_str::<serde_json::Value>(element.get())?;
+        }
+        let texts: Vec<&str> = elements.into_iter().map(RawValue::get).collect();
+        Ok(Self::of_vec(texts.join(",").into_bytes(), Vec::new()))
+    }
+
     /// Reads the arguments as a type: a tuple takes as many arguments as it has fields, anything else the first one.
     ///
     /// # Errors

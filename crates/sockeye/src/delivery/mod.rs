@@ -19,7 +19,7 @@ mod sessions;
 mod watch;
 
 pub(crate) use carrier::Carriers;
-pub(crate) use census::RESERVED;
+pub(crate) use census::{RESERVED, of_nobody};
 pub(crate) use hub::Hub;
 pub(crate) use kept::Kept;
 pub(crate) use mail::{Control, Mail};

@@ -115,7 +115,7 @@ impl Node {
         let admin = server.namespace(if tag == "aaaaaa" { "/admin" } else { "/other" }).handle();
         let listening = server.start(tag.parse().unwrap());
         let http_path: PathBuf = dir.join(format!("{tag}.http"));
-        join_mesh(&listening.site.core, dir, &http_path).unwrap().settled().await;
+        join_mesh(&listening.site.core, dir, Some(&http_path)).unwrap().settled().await;
         let listener = bind("127.0.0.1:0").await.unwrap();
         let address = listener.local_addr().unwrap();
         let running = listening.clone();

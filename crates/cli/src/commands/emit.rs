@@ -1,0 +1,248 @@
+//! `sockeye emit`: an event for clients of servers that run, by their backplane, or by the mesh of their machine.
+
+use std::io::Read;
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use sockeye::{Config, Server};
+use sockeye_adapters::{Backplane, Named};
+use sockeye_emitter::{Emitter, Target};
+
+use crate::{exit, log, runtime};
+
+/// What was typed.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// The name of the event
+    event: String,
+    /// Its arguments, each a JSON value: 1, true, '"text"', '{"a": [1, 2]}'
+    #[arg(value_name = "JSON")]
+    args: Vec<String>,
+    /// The arguments as one JSON array (anything else is one argument); `-` reads it from standard input
+    #[arg(long, value_name = "JSON", conflicts_with = "args")]
+    json: Option<String>,
+    /// For the sockets of this room, or of one of several; else for all
+    #[arg(long, value_name = "ROOM")]
+    to: Vec<String>,
+    /// But not for those of this room
+    #[arg(long, value_name = "ROOM")]
+    except: Vec<String>,
+    /// The namespace
+    #[arg(long, value_name = "NAME", default_value = "/")]
+    nsp: String,
+    /// The servers' backplane: redis://, redis+sharded://, redis+streams://, postgres://, mongodb://, nats:// or mesh:DIR [default: what SOCKEYE_ADAPTER says]
+    #[arg(long, value_name = "URL", conflicts_with = "mesh")]
+    adapter: Option<String>,
+    /// The directory where servers of this machine meet
+    #[arg(long, value_name = "DIR")]
+    mesh: Option<PathBuf>,
+    /// Let it be lost for clients that cannot take it right away
+    #[arg(long)]
+    volatile: bool,
+}
+
+/// What the help says beside the flags.
+pub(crate) const HELP: &str = "\
+Examples:
+  sockeye emit news '\"it rains\"' --to sports --adapter redis://127.0.0.1
+  sockeye emit --mesh /run/app/mesh news '{\"n\": 1}' true --except muted
+  echo '[\"it rains\", 2]' | sockeye emit news --json -
+
+Exit codes:
+  0  the backplane has it, or the servers of the mesh
+  1  it could not be said
+  2  the command line makes no sense
+
+Environment:
+  SOCKEYE_ADAPTER  the backplane, where neither --adapter nor --mesh is given: a password in it is not seen by `ps`";
+
+/// What names the backplane where no flag does.
+const ADAPTER_VARIABLE: &str = "SOCKEYE_ADAPTER";
+
+/// The most bytes of standard input.
+const INPUT_BYTES_MAX: u64 = 16 << 20;
+
+/// The way to the servers.
+enum Way {
+    Adapter(Named),
+    Mesh(PathBuf),
+}
+
+/// Says it.
+pub(crate) fn run(flags: Flags) -> ExitCode {
+    let settled = arguments(&flags).and_then(|args| Ok((args, way(&flags)?)));
+    match settled {
+        Ok((args, way)) => exit::conclude(say(&flags, args, way)),
+        Err(error) => exit::complain(exit::USAGE, &format!("{error:#}")),
+    }
+}
+
+fn say(flags: &Flags, args: sockeye::Args, way: Way) -> anyhow::Result<()> {
+    log::start(false)?;
+    let runtime = runtime::build(std::num::NonZeroUsize::MIN).context("cannot start")?;
+    runtime.block_on(async {
+        match way {
+            Way::Adapter(named) => publish(flags, &args, named).await,
+            Way::Mesh(directory) => visit(flags, &args, directory).await,
+        }
+    })
+}
+
+async fn publish(flags: &Flags, args: &sockeye::Args, named: Named) -> anyhow::Result<()> {
+    let adapter = named.into_adapter().await?;
+    let place = adapter.place();
+    let emitter = async { Emitter::new(adapter).await?.of(&flags.nsp).await };
+    let emitter = emitter.await.with_context(|| format!("cannot speak on {place}"))?;
+    let mut target: Target<'_> = emitter.all();
+    for room in &flags.to {
+        target = target.to(room.clone());
+    }
+    for room in &flags.except {
+        target = target.except(room.clone());
+    }
+    if flags.volatile {
+        target = target.volatile();
+    }
+    target.emit(&flags.event, args).await.with_context(|| format!("cannot speak on {place}"))?;
+    Ok(())
+}
+
+async fn visit(flags: &Flags, args: &sockeye::Args, directory: PathBuf) -> anyhow::Result<()> {
+    let shown = directory.display().to_string();
+    let mut io = Server::new(Config { mesh_dir: Some(directory), ..Config::default() });
+    let namespace = io.namespace(&flags.nsp).handle();
+    let guest = io.visit().await?;
+    if !guest.has_company() {
+        bail!(
+            "--mesh {shown}: no server is there; sockeye up shows the directory of its workers with --verbose"
+        );
+    }
+    let mut broadcast = namespace.everybody();
+    for room in &flags.to {
+        broadcast = broadcast.to(room.clone());
+    }
+    for room in &flags.except {
+        broadcast = broadcast.except(room.clone());
+    }
+    if flags.volatile {
+        broadcast = broadcast.volatile();
+    }
+    broadcast.emit(&flags.event, args)?;
+    guest.leave().await;
+    Ok(())
+}
+
+/// The arguments of the event.
+fn arguments(flags: &Flags) -> anyhow::Result<sockeye::Args> {
+    let Some(json) = &flags.json else {
+        for arg in &flags.args {
+            serde_json::from_str::<serde_json::Value>(arg).ok().ok_or_else(|| {
+                anyhow!("argument '{arg}': expected a JSON value; a text wants quotes: '\"{arg}\"'")
+            })?;
+        }
+        return Ok(sockeye::Args::from_json(&format!("[{}]", flags.args.join(",")))?);
+    };
+    let text = if json == "-" { standard_input()? } else { json.clone() };
+    let text = text.trim();
+    let array = if text.starts_with('[') { text.to_owned() } else { format!("[{text}]") };
+    sockeye::Args::from_json(&array)
+        .ok()
+        .filter(|_| !text.is_empty())
+        .ok_or_else(|| anyhow!("--json '{}': expected JSON, such as '[\"it rains\", 2]'", start_of(text)))
+}
+
+fn standard_input() -> anyhow::Result<String> {
+    let mut text = String::new();
+    let read = std::io::stdin().lock().take(INPUT_BYTES_MAX + 1).read_to_string(&mut text);
+    let read = read.context("--json -: expected text in UTF-8 on standard input")?;
+    if read as u64 > INPUT_BYTES_MAX {
+        bail!("--json -: expected at most {INPUT_BYTES_MAX} bytes on standard input");
+    }
+    Ok(text)
+}
+
+/// The way that the flags, or the environment, name.
+fn way(flags: &Flags) -> anyhow::Result<Way> {
+    if let Some(directory) = &flags.mesh {
+        return Ok(Way::Mesh(directory.clone()));
+    }
+    let variable = std::env::var(ADAPTER_VARIABLE).ok().filter(|url| !url.is_empty());
+    let (source, url) = match (&flags.adapter, variable) {
+        (Some(url), _) => ("--adapter", url.clone()),
+        (None, Some(url)) => (ADAPTER_VARIABLE, url),
+        (None, None) => {
+            bail!("to which servers? Say --adapter URL, such as redis://127.0.0.1, or --mesh DIR")
+        }
+    };
+    // The address is not repeated: it may hold a password.
+    match url.parse().map_err(|error| anyhow!("{source}: {error}"))? {
+        Backplane::Adapter(named) => Ok(Way::Adapter(named)),
+        Backplane::Mesh(directory) => Ok(Way::Mesh(directory)),
+    }
+}
+
+fn start_of(text: &str) -> String {
+    text.chars().take(60).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn arguments_are_json_one_by_one_or_all_at_once() {
+        type Row<'a> = (&'a [&'a str], Option<&'a str>, Result<&'a str, &'a str>);
+        let rows: [Row<'_>; 9] = [
+            (&[], None, Ok("")),
+            (&["1", "\"a\"", "{\"b\":[true]}"], None, Ok("1,\"a\",{\"b\":[true]}")),
+            (
+                &["hello"],
+                None,
+                Err("argument 'hello': expected a JSON value; a text wants quotes: '\"hello\"'"),
+            ),
+            (&["1,2"], None, Err("argument '1,2'")),
+            (&[""], None, Err("argument ''")),
+            (&[], Some("[1, 2]"), Ok("1,2")),
+            (&[], Some("{\"a\":1}"), Ok("{\"a\":1}")),
+            (&[], Some("x"), Err("--json 'x': expected JSON")),
+            (&[], Some(" "), Err("--json ''")),
+        ];
+        for (args, json, expected) in rows {
+            let args = args.iter().map(ToString::to_string).collect();
+            let flags = Flags { args, json: json.map(ToOwned::to_owned), ..nothing() };
+            match (arguments(&flags), expected) {
+                (Ok(args), Ok(expected)) => assert_eq!(args.json(), expected.as_bytes()),
+                (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
+                (got, expected) => panic!("expected {expected:?}, got {got:?}"),
+            }
+        }
+    }
+
+    #[test]
+    fn the_way_is_named_and_no_password_is_repeated() {
+        let adapter = |url: &str| way(&Flags { adapter: Some(url.to_owned()), ..nothing() });
+        assert!(matches!(adapter("redis://127.0.0.1"), Ok(Way::Adapter(_))));
+        assert!(matches!(adapter("mesh:/run/x"), Ok(Way::Mesh(directory)) if directory.ends_with("x")));
+        let error = adapter("kafka://:secret@127.0.0.1").err().unwrap().to_string();
+        assert!(
+            error.starts_with("--adapter: the scheme is `kafka`") && !error.contains("secret"),
+            "{error}"
+        );
+    }
+
+    fn nothing() -> Flags {
+        Flags {
+            event: "e".to_owned(),
+            args: Vec::new(),
+            json: None,
+            to: Vec::new(),
+            except: Vec::new(),
+            nsp: "/".to_owned(),
+            adapter: None,
+            mesh: None,
+            volatile: false,
+        }
+    }
+}

@@ -1,0 +1,57 @@
+//! Why a configuration cannot be taken on.
+
+use super::bind_error::BindError;
+use super::tls_error::TlsError;
+
+/// Why a configuration cannot be taken on; the edge goes on as it was. Each message is one line that a person can act on.
+#[derive(Debug, thiserror::Error)]
+pub enum ConfigError {
+    /// An address cannot be opened.
+    #[error(transparent)]
+    Bind(#[from] BindError),
+    /// A listener's certificates cannot be used.
+    #[error("the listener {listener:?}: {source}")]
+    Tls {
+        /// The listener's name.
+        listener: String,
+        /// What is wrong.
+        source: TlsError,
+    },
+    /// Two of a kind have one name.
+    #[error("two {kind}s are named {name:?}: give one of them another name")]
+    NameTwice {
+        /// `listener` or `group`.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Two listeners have one address.
+    #[error("the listeners {first:?} and {second:?} have one address: leave one out")]
+    AddressTwice {
+        /// The name of one.
+        first: String,
+        /// The name of the other.
+        second: String,
+    },
+    /// Something names a group that is not there.
+    #[error("{by} names the group {group:?}, which is not there: there are {there}")]
+    NoGroup {
+        /// What names it.
+        by: String,
+        /// The group's name.
+        group: String,
+        /// The groups that there are.
+        there: String,
+    },
+    /// A site names a listener that is not there.
+    #[error("the site for {path} names the listener {listener:?}, which is not there")]
+    NoListener {
+        /// The site's path.
+        path: String,
+        /// The listener's name.
+        listener: String,
+    },
+    /// Nothing of this name is open.
+    #[error("no listener is named {0:?}")]
+    NotOpen(String),
+}

@@ -1,0 +1,211 @@
+//! What the edge was told last, settled: every name stands for what it names.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use sockeye_files::Files;
+
+use crate::config::{Config, ConfigError, Does, Listener, Redirect, Serves, Site};
+use crate::group::Group;
+use crate::workers::Workers;
+
+/// One settled configuration. Requests take the one that is there when they begin.
+pub(crate) struct Layout {
+    pub(crate) config: Config,
+    pub(crate) groups: BTreeMap<String, Arc<Group>>,
+    sites: Vec<(Site, Answers)>,
+}
+
+/// What answers a request.
+pub(crate) enum Answers {
+    Relay(Arc<Group>),
+    Files(Files, Option<Arc<Group>>),
+    Redirect(Redirect),
+    Health { ready: bool },
+}
+
+/// What a request asks for, as far as sites tell them apart.
+pub(crate) struct Asked<'a> {
+    /// The name of the listener it came in at.
+    pub(crate) listener: &'a str,
+    /// The host, with or without a port.
+    pub(crate) host: &'a str,
+    pub(crate) path: &'a str,
+    /// Whether it wants a WebSocket.
+    pub(crate) upgrade: bool,
+}
+
+impl Layout {
+    /// Settles a configuration; groups that stay keep those who serve. `others` are the names of listeners that were opened beside it.
+    pub(crate) fn settle(
+        config: Config,
+        before: Option<&Self>,
+        local: &Arc<Workers>,
+        others: &[String],
+    ) -> Result<Self, ConfigError> {
+        let mut names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
+        names.sort_unstable();
+        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+            return Err(ConfigError::NameTwice { kind: "group", name: pair[0].to_owned() });
+        }
+        for listener in &config.listeners {
+            check(&config, listener)?;
+        }
+        for site in &config.sites {
+            let by = || format!("the site for {}", site.path);
+            if let Does::Relay { group } | Does::Files { group: Some(group), .. } = &site.does {
+                is_there(&config, group, by)?;
+            }
+            for name in &site.listeners {
+                let known = config.listeners.iter().any(|listener| listener.name == *name);
+                if !known && !others.contains(name) {
+                    return Err(ConfigError::NoListener { path: site.path.clone(), listener: name.clone() });
+                }
+            }
+        }
+        let groups: BTreeMap<String, Arc<Group>> = config
+            .groups
+            .iter()
+            .map(|group| {
+                let old = before.and_then(|before| before.groups.get(&group.name));
+                let settled = Group::settle(group.clone(), old.map(AsRef::as_ref), local);
+                (group.name.clone(), Arc::new(settled))
+            })
+            .collect();
+        let named = |name: &String| Arc::clone(&groups[name]);
+        let sites = config.sites.iter().map(|site| {
+            let answers = match &site.does {
+                Does::Relay { group } => Answers::Relay(named(group)),
+                Does::Files { root, group } => {
+                    Answers::Files(Files::new(root.clone()), group.as_ref().map(named))
+                }
+                Does::Redirect(redirect) => Answers::Redirect(redirect.clone()),
+                Does::Health { ready } => Answers::Health { ready: *ready },
+            };
+            (site.clone(), answers)
+        });
+        let sites = sites.collect();
+        Ok(Self { config, groups, sites })
+    }
+
+    /// Whether one more listener names what is there.
+    pub(crate) fn check(&self, listener: &Listener) -> Result<(), ConfigError> {
+        check(&self.config, listener)
+    }
+
+    /// What answers a request: the first site that matches.
+    pub(crate) fn find(&self, asked: &Asked<'_>) -> Option<&Answers> {
+        self.sites.iter().find(|(site, _)| matches(site, asked)).map(|(_, answers)| answers)
+    }
+}
+
+fn check(config: &Config, listener: &Listener) -> Result<(), ConfigError> {
+    match &listener.serves {
+        Serves::Tcp { group, .. } => is_there(config, group, || format!("the listener {:?}", listener.name)),
+        Serves::Http(_) => Ok(()),
+    }
+}
+
+fn is_there(config: &Config, group: &str, by: impl Fn() -> String) -> Result<(), ConfigError> {
+    if config.groups.iter().any(|there| there.name == group) {
+        return Ok(());
+    }
+    let there: Vec<&str> = config.groups.iter().map(|there| there.name.as_str()).collect();
+    let there = if there.is_empty() { "none".to_owned() } else { there.join(", ") };
+    Err(ConfigError::NoGroup { by: by(), group: group.to_owned(), there })
+}
+
+fn matches(site: &Site, asked: &Asked<'_>) -> bool {
+    (site.listeners.is_empty() || site.listeners.iter().any(|name| name == asked.listener))
+        && site.upgrade.is_none_or(|upgrade| upgrade == asked.upgrade)
+        && is_below(asked.path, &site.path)
+        && (site.hosts.is_empty() || site.hosts.iter().any(|host| is_host(without_port(asked.host), host)))
+}
+
+/// Whether a path is a prefix itself, or lies below it: `/app` is `/app` and `/app/x`, but not `/apple`.
+fn is_below(path: &str, prefix: &str) -> bool {
+    let Some(rest) = path.strip_prefix(prefix) else { return false };
+    rest.is_empty() || rest.starts_with('/') || prefix.ends_with('/')
+}
+
+/// Whether a host is the one that a pattern names: `*.example.com` is any name below `example.com`.
+pub(crate) fn is_host(host: &str, pattern: &str) -> bool {
+    let Some(parent) = pattern.strip_prefix('*') else { return host.eq_ignore_ascii_case(pattern) };
+    let Some((labels, end)) = host.len().checked_sub(parent.len()).and_then(|at| host.split_at_checked(at))
+    else {
+        return false;
+    };
+    // Only what a name may hold: clients are sent to hosts that match.
+    let is_name = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    !labels.is_empty()
+        && labels.bytes().all(is_name)
+        && parent.starts_with('.')
+        && end.eq_ignore_ascii_case(parent)
+}
+
+/// A host without its port, and without the dot that ends a fully qualified name.
+pub(crate) fn without_port(host: &str) -> &str {
+    let name = if host.starts_with('[') {
+        host.find(']').map_or(host, |end| &host[..=end])
+    } else {
+        host.split_once(':').map_or(host, |(name, _)| name)
+    };
+    name.strip_suffix('.').unwrap_or(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn sites_match_as_the_rows_say() {
+        let rule = |listeners: &[&str], hosts: &[&str], path: &str, upgrade| Site {
+            listeners: listeners.iter().map(|&name| name.to_owned()).collect(),
+            hosts: hosts.iter().map(|&host| host.to_owned()).collect(),
+            upgrade,
+            path: path.to_owned(),
+            ..Site::everything("all")
+        };
+        let check = |site: &Site, host: &str, path: &str, upgrade: bool, expected: bool| {
+            let asked = Asked { listener: "main", host, path, upgrade };
+            assert_eq!(matches(site, &asked), expected, "{host}{path} {upgrade} at {site:?}");
+        };
+        let all = rule(&[], &[], "/", None);
+        check(&all, "", "/", false, true);
+        check(&all, "a.b:80", "/x/y", true, true);
+        check(&all, "a", "*", false, false);
+        check(&rule(&["main"], &[], "/", None), "a", "/", false, true);
+        check(&rule(&["other"], &[], "/", None), "a", "/", false, false);
+        let app = rule(&[], &[], "/app", None);
+        for (path, expected) in
+            [("/app", true), ("/app/", true), ("/app/x", true), ("/apple", false), ("/", false)]
+        {
+            check(&app, "a", path, false, expected);
+        }
+        check(&rule(&[], &[], "/app/", None), "a", "/app/x", false, true);
+        check(&rule(&[], &[], "/app/", None), "a", "/app", false, false);
+        let socket = rule(&[], &[], "/", Some(true));
+        check(&socket, "a", "/", true, true);
+        check(&socket, "a", "/", false, false);
+        check(&rule(&[], &[], "/", Some(false)), "a", "/", true, false);
+        let named = rule(&[], &["io.example.com", "*.chat.example.com", "[::1]"], "/", None);
+        for (host, expected) in [
+            ("io.example.com", true),
+            ("IO.Example.COM:3000", true),
+            ("io.example.com.", true),
+            ("xio.example.com", false),
+            ("example.com", false),
+            ("a.chat.example.com", true),
+            ("a.b.chat.example.com:1", true),
+            ("chat.example.com", false),
+            (".chat.example.com", false),
+            ("achat.example.com", false),
+            ("[::1]:80", true),
+            ("", false),
+            ("é.chat.example.com", false),
+            ("evil.example/.chat.example.com", false),
+        ] {
+            check(&named, host, "/", false, expected);
+        }
+    }
+}

@@ -1,0 +1,162 @@
+//! One open address: its socket, and what is spoken there.
+
+use std::io;
+use std::net::{IpAddr, Ipv4Addr, SocketAddr};
+use std::os::unix::fs::FileTypeExt;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::task::{Context, Poll};
+
+use arc_swap::ArcSwap;
+use sockeye_relay::Socket;
+use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio_rustls::TlsAcceptor;
+
+use crate::config::{BindError, ConfigError, Endpoint, Listener, Serves};
+use crate::stats::{ListenerCounters, ListenerStats};
+use crate::tls;
+
+/// An open address. Its socket closes when the last handle is dropped; connections hold its [`Terms`] only.
+pub(crate) struct Place {
+    socket: Listening,
+    /// Where it listens: the port is the kernel's where 0 was asked for.
+    pub(crate) at: Endpoint,
+    /// Whether it was opened beside the configuration, by `Control::listen`, and so stays when another one comes.
+    pub(crate) beside: bool,
+    terms: ArcSwap<Terms>,
+}
+
+/// What is spoken at a place. A connection keeps those that were there when it came.
+pub(crate) struct Terms {
+    pub(crate) listener: Listener,
+    /// Ends TLS, where it does.
+    pub(crate) tls: Option<TlsAcceptor>,
+    /// The port that clients connected to, where there is one.
+    pub(crate) port: Option<u16>,
+    pub(crate) counters: Arc<ListenerCounters>,
+}
+
+enum Listening {
+    Tcp(TcpListener),
+    Unix { listener: UnixListener, _removal: Removal },
+}
+
+/// Removes the path of a Unix socket when the socket closes.
+struct Removal(PathBuf);
+
+impl Place {
+    /// Opens an address.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn open(listener: Listener, beside: bool) -> Result<Self, ConfigError> {
+        let failed = |source| BindError::new(&listener.at, source);
+        let (socket, at) = match &listener.at {
+            Endpoint::Tcp(address) => {
+                let socket = listen(*address, listener.backlog).map_err(failed)?;
+                let address = socket.local_addr().map_err(failed)?;
+                (Listening::Tcp(socket), Endpoint::Tcp(address))
+            }
+            Endpoint::Unix(path) => {
+                let socket = listen_unix(path, listener.backlog).map_err(failed)?;
+                (Listening::Unix { listener: socket, _removal: Removal(path.clone()) }, listener.at.clone())
+            }
+        };
+        let terms = Terms::new(listener, &at, Arc::default())?;
+        Ok(Self { socket, at, beside, terms: ArcSwap::from_pointee(terms) })
+    }
+
+    /// Whether this is the address that a listener asks for. Where the kernel chose the port, the name tells.
+    pub(crate) fn is_for(&self, listener: &Listener) -> bool {
+        let old = &self.terms.load().listener;
+        let any_port = matches!(&listener.at, Endpoint::Tcp(address) if address.port() == 0);
+        (self.at == listener.at || old.at == listener.at) && (!any_port || old.name == listener.name)
+    }
+
+    /// Other terms for this place, certificates read anew.
+    pub(crate) fn draft(&self, listener: Listener) -> Result<Terms, ConfigError> {
+        Terms::new(listener, &self.at, Arc::clone(&self.terms.load().counters))
+    }
+
+    /// From here on connections come under these terms.
+    pub(crate) fn settle(&self, terms: Terms) {
+        self.terms.store(Arc::new(terms));
+    }
+
+    pub(crate) fn terms(&self) -> Arc<Terms> {
+        self.terms.load_full()
+    }
+
+    pub(crate) fn name(&self) -> String {
+        self.terms.load().listener.name.clone()
+    }
+
+    /// Whether a connection with this local address came in here.
+    pub(crate) fn took(&self, local: SocketAddr) -> bool {
+        let Endpoint::Tcp(address) = &self.at else { return false };
+        address.port() == local.port() && (address.ip().is_unspecified() || address.ip() == local.ip())
+    }
+
+    /// The next connection and its client; a client by a Unix socket counts as one of this machine, without a port.
+    pub(crate) fn poll_accept(&self, cx: &mut Context<'_>) -> Poll<io::Result<(Socket, SocketAddr)>> {
+        match &self.socket {
+            Listening::Tcp(listener) => {
+                listener.poll_accept(cx).map_ok(|(stream, peer)| (Socket::Tcp(stream), peer))
+            }
+            Listening::Unix { listener, .. } => {
+                let here = SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0);
+                listener.poll_accept(cx).map_ok(|(stream, _)| (Socket::Unix(stream), here))
+            }
+        }
+    }
+}
+
+impl Terms {
+    fn new(listener: Listener, at: &Endpoint, counters: Arc<ListenerCounters>) -> Result<Self, ConfigError> {
+        let protocols: &[&[u8]] = match &listener.serves {
+            Serves::Http(_) => &[b"http/1.1"],
+            Serves::Tcp { .. } => &[],
+        };
+        let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, protocols)).transpose();
+        let tls = tls.map_err(|source| ConfigError::Tls { listener: listener.name.clone(), source })?;
+        let port = match at {
+            Endpoint::Tcp(address) => Some(address.port()),
+            Endpoint::Unix(_) => None,
+        };
+        Ok(Self { listener, tls, port, counters })
+    }
+
+    pub(crate) fn stats(&self, at: &Endpoint) -> ListenerStats {
+        self.counters.view(self.listener.name.clone(), at.clone())
+    }
+}
+
+impl Drop for Removal {
+    fn drop(&mut self) {
+        // Somebody else may have removed it.
+        let _ = std::fs::remove_file(&self.0);
+    }
+}
+
+fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+    let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
+    // A port whose last connections are in TIME_WAIT is free for a restart.
+    socket.set_reuseaddr(true)?;
+    socket.bind(address)?;
+    socket.listen(backlog)
+}
+
+/// Listens at a path; a socket that a killed program left there, and at which nobody listens, gives way.
+fn listen_unix(path: &Path, backlog: u32) -> io::Result<UnixListener> {
+    let is_socket = std::fs::symlink_metadata(path).is_ok_and(|found| found.file_type().is_socket());
+    if is_socket {
+        match std::os::unix::net::UnixStream::connect(path) {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => std::fs::remove_file(path)?,
+            Ok(_) | Err(_) => return Err(io::ErrorKind::AddrInUse.into()),
+        }
+    }
+    let socket = UnixSocket::new_stream()?;
+    socket.bind(path)?;
+    socket.listen(backlog)
+}

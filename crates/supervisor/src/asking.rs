@@ -1,0 +1,37 @@
+//! A process without our link asks for a public address; whoever has the edge answers.
+
+use std::net::IpAddr;
+use std::path::PathBuf;
+
+use sockeye_link::plain::{Listen, Protocol, Worker};
+
+/// A process's question for a public address. Dropping it leaves the process waiting.
+#[derive(Debug)]
+pub struct Asking {
+    worker: Worker,
+    id: u32,
+    path: PathBuf,
+    /// The address that it wants; all addresses of both families if absent.
+    pub host: Option<IpAddr>,
+    /// The port that it wants.
+    pub port: u16,
+    /// What it speaks there.
+    pub protocol: Protocol,
+}
+
+impl Asking {
+    pub(crate) fn new(worker: Worker, listen: &Listen, path: PathBuf) -> Self {
+        let Listen { id, host, port, protocol } = *listen;
+        Self { worker, id, path, host, port, protocol }
+    }
+
+    /// The address is open: what comes in there is brought to the process.
+    pub fn accept(self) {
+        self.worker.listening(self.id, self.path);
+    }
+
+    /// The address cannot be had. `code` is the system's name of the error (`EADDRINUSE`), where it has one.
+    pub fn refuse(self, code: Option<&str>, reason: &str) {
+        self.worker.refuse(self.id, code, reason);
+    }
+}

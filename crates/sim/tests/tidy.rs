@@ -23,6 +23,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye", &["sockeye-cluster", "sockeye-relay", "sockeye-link", "sockeye-files", "sockeye-proto"]),
     ("sockeye-edge", &["sockeye-relay", "sockeye-link", "sockeye-files", "sockeye-proto"]),
     ("sockeye-supervisor", &["sockeye-link"]),
+    ("sockeye-client", &["sockeye-proto"]),
     ("sockeye-redis", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-nats", &["sockeye-cluster", "sockeye-proto"]),
     ("sockeye-postgres", &["sockeye-cluster", "sockeye-proto"]),

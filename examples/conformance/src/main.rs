@@ -3,6 +3,7 @@
 
 mod any;
 mod control;
+mod for_client;
 
 use clap::Parser;
 use sockeye::deflate::DeflateConfig;
@@ -41,6 +42,12 @@ struct Flags {
     /// nats://, or mesh:DIR for nodes of one machine.
     #[arg(long, value_name = "URL", conflicts_with = "engine")]
     adapter: Option<Backplane>,
+    /// Serve what the tests of our client ask for; the timings are the official defaults, but for `--ping`.
+    #[arg(long, conflicts_with = "engine")]
+    for_client: bool,
+    /// With `--for-client`: ping every 300 ms, and wait 200 ms for the answer.
+    #[arg(long)]
+    ping: bool,
     /// Let clients whose connection broke go on where they were.
     #[arg(long)]
     recovery: bool,
@@ -58,9 +65,9 @@ struct Flags {
 // One thread: the suites send two requests at once and mean the first to be first.
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> anyhow::Result<()> {
-    let flags = Flags::parse();
+    let mut flags = Flags::parse();
     let mut config = config(&flags);
-    match flags.adapter {
+    match flags.adapter.take() {
         Some(Backplane::Adapter(named)) => config.adapter = Some(named.into_adapter().await?),
         Some(Backplane::Mesh(directory)) => config.mesh_dir = Some(directory),
         None => {}
@@ -69,13 +76,14 @@ async fn main() -> anyhow::Result<()> {
         let token = std::env::var("SOCKEYE_ADMIN_TOKEN").ok().map(Secret::new).transpose()?;
         config.admin = Some(Box::new(admin::Config { listen, token, ..admin::Config::default() }));
     }
-    let server = if flags.engine { engine_server(config) } else { socket_server(config, flags.control) };
+    let server = if flags.engine { engine_server(config) } else { socket_server(config, &flags) };
     Ok(server.listen((flags.host, flags.port)).await?)
 }
 
 fn config(flags: &Flags) -> Config {
     let official = Config::default();
-    let (ping_interval, ping_timeout, connect_timeout) = if flags.control {
+    let (ping_interval, ping_timeout, connect_timeout) = if flags.control || (flags.for_client && !flags.ping)
+    {
         (official.ping_interval, official.ping_timeout, official.connect_timeout)
     } else {
         (Duration::from_millis(300), Duration::from_millis(200), Duration::from_secs(1))
@@ -101,12 +109,18 @@ fn engine_server(config: Config) -> Server {
     Server::engine(config, |client: &engine::Client, message: engine::Message<'_>| client.send(message))
 }
 
-fn socket_server(config: Config, control: bool) -> Server {
+fn socket_server(config: Config, flags: &Flags) -> Server {
     let mut io = Server::new(config);
     for name in NAMESPACES {
         echo(io.namespace(name));
     }
-    let control = control.then(|| control::add(&mut io, &NAMESPACES));
+    if flags.for_client {
+        echo(for_client::add_guarded(&mut io));
+        for name in ["/", "/custom", "/guarded"] {
+            for_client::serve(io.namespace(name));
+        }
+    }
+    let control = flags.control.then(|| control::add(&mut io, &NAMESPACES));
     let dynamic = io.dynamic_namespace("/dynamic-*");
     echo(dynamic);
     if let Some(control) = control {

@@ -26,6 +26,12 @@ pub(crate) struct UpFlags {
     /// Give each worker a TCP port of its own as well, counting up from FIRST [default: the public port + 1]
     #[arg(long, value_name = "FIRST", num_args = 0..=1, value_parser = worker_port)]
     pub(crate) worker_ports: Option<Option<u16>>,
+    /// The backplane that joins the workers with other machines, and with servers in Node.js: redis://, redis+sharded://, redis+streams://, postgres://, mongodb:// or nats:// [default: what SOCKEYE_ADAPTER says]
+    #[arg(long, value_name = "URL")]
+    pub(crate) adapter: Option<String>,
+    /// This machine's address, where its workers take requests that came to other machines; each takes a port from this one on. Needs --adapter, and SOCKEYE_NODE_SECRET on all machines
+    #[arg(long, value_name = "IP:PORT")]
+    pub(crate) node_link: Option<std::net::SocketAddr>,
     /// Seconds that clients may stay connected after Ctrl-C or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) drain: Duration,

@@ -56,7 +56,9 @@ impl House {
         let interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
         let terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
         let mut edge = sockeye_edge::Config::listen(plan.listen);
-        edge.groups = vec![Group::new(Group::WORKERS, Members::Workers { ready_min: plan.instances })];
+        let mut group = Group::new(Group::WORKERS, Members::Workers { ready_min: plan.instances });
+        group.foreign_sids = plan.cluster.is_one();
+        edge.groups = vec![group];
         let proxy = Proxy::bind(edge).map_err(|error| anyhow!(ports::public(&error)))?;
         if let Some(workers) = plan.ports {
             ports::try_workers(workers, plan.instances.get()).map_err(|line| anyhow!(line))?;
@@ -153,8 +155,9 @@ fn workers(plan: &Plan, verbose: bool) -> anyhow::Result<sockeye_supervisor::Con
     let program = std::env::current_exe().context("cannot find this program's own file")?;
     let mut config = sockeye_supervisor::Config::new(program);
     config.arguments = ["worker", plan.app.name()].map(Into::into).into();
+    config.environment = plan.cluster.environment();
     if verbose && std::env::var_os(log::LOG_VARIABLE).is_none() {
-        config.environment = vec![(log::LOG_VARIABLE.into(), log::VERBOSE.into())];
+        config.environment.push((log::LOG_VARIABLE.into(), log::VERBOSE.into()));
     }
     config.instances = plan.instances;
     config.threads = Some(plan.threads);

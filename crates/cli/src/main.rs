@@ -1,5 +1,6 @@
 //! The command `sockeye`: reads what was typed, settles it, runs it, and says in one line why not.
 
+mod cluster;
 mod commands;
 mod crew;
 mod exit;

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use sockeye_supervisor::Ports;
 
+use crate::cluster::Cluster;
 use crate::flags::{App, UpFlags};
 
 /// What `up` does.
@@ -24,6 +25,8 @@ pub(crate) struct Plan {
     pub(crate) app: App,
     /// How long clients may stay at the end.
     pub(crate) drain: Duration,
+    /// What the workers share with other machines.
+    pub(crate) cluster: Cluster,
 }
 
 /// What flags cannot mean together.
@@ -69,6 +72,7 @@ impl Plan {
             ports: flags.worker_ports.map(|first| ports(first, flags, instances)).transpose()?,
             app: flags.app,
             drain: flags.drain,
+            cluster: Cluster::default(),
         })
     }
 }

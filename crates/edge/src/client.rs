@@ -202,14 +202,18 @@ impl Client {
     async fn hand_over(self, connection: Connection, group: &Group, route: Route) {
         let workers = &group.workers;
         let handshake = match route {
-            Route::Owner(tag) => {
-                let Some(door) = workers.owner(tag) else { return self.refuse(connection).await };
-                return match door.pass(connection) {
-                    Ok(()) => self.count_taken(),
-                    // It lives, but drains, has its hands full or no descriptor left: relayed, the upgrade still reaches it.
-                    Err(connection) => self.relay(connection).await,
-                };
-            }
+            Route::Owner(tag) => match workers.owner(tag) {
+                Some(door) => {
+                    return match door.pass(connection) {
+                        Ok(()) => self.count_taken(),
+                        // It lives, but drains, has its hands full or no descriptor left: relayed, the upgrade still reaches it.
+                        Err(connection) => self.relay(connection).await,
+                    };
+                }
+                // It may be another machine's: any worker knows.
+                None if group.config.foreign_sids => false,
+                None => return self.refuse(connection).await,
+            },
             Route::Unknown => return self.refuse(connection).await,
             Route::Handshake => true,
             Route::Any | Route::Health | Route::HealthText | Route::Ready => false,

@@ -31,6 +31,10 @@ pub(crate) async fn relay(
         Route::Ready if group.is_local() && is_ready(shared, group) => reply::plain(StatusCode::OK, "ok"),
         Route::Ready if group.is_local() => reply::unavailable(),
         Route::Unknown => refuse(shared, is_upgrade(&request)),
+        // It may be another machine's: any worker knows.
+        Route::Owner(tag) if group.config.foreign_sids && group.workers.owner(tag).is_none() => {
+            to_anyone(shared, group, origin, request.map(Body::from), false).await
+        }
         Route::Owner(tag) => to_owner(shared, group, origin, request, tag).await,
         Route::Handshake => to_anyone(shared, group, origin, request.map(Body::from), true).await,
         Route::Any | Route::Health | Route::HealthText | Route::Ready => {

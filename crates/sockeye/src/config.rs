@@ -78,11 +78,10 @@ pub struct Config {
     /// where it is not there, and has to be this user's alone (mode 700); short, since sockets lie in it (107 bytes with their
     /// names). Under a supervisor that one's directory counts. Default none.
     pub mesh_dir: Option<PathBuf>,
-    /// Where servers of this machine that share `adapter` carry requests to each other, so that a request may come to any. Not used under a
-    /// supervisor. Default [`NodeSockets::User`]: they find each other with nothing to set.
+    /// Where servers of this machine that share `adapter` carry requests to each other, so that a request may come to any. Default [`NodeSockets::User`]: they find each other with nothing to set.
     pub node_sockets: NodeSockets,
     /// How nodes of other machines reach this one, so that a request may come to any: it is carried to the node that has its session. Needs
-    /// `adapter`, where nodes find each other. Not used under a supervisor. Default none.
+    /// `adapter`, where nodes find each other. Default none.
     pub node_link: Option<Box<NodeLink>>,
     /// Bytes of one namespace that may wait to be published; a message beyond is delivered here only, counted
     /// ([`Stats::backplanes`](crate::Stats::backplanes), `refused`) and told ([`Server::on_backplane`](crate::Server::on_backplane)). Default 16 MiB.

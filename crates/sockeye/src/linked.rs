@@ -9,6 +9,7 @@ use crate::listen::Listening;
 use crate::node_socket::{self, NodeSocket};
 use crate::nodes::Nodes;
 use bytes::Bytes;
+use sockeye_proto::sid::Tag;
 use sockeye_relay::NodeListener;
 use std::future::pending;
 use std::io;
@@ -26,11 +27,12 @@ pub(crate) struct Linked {
     pub(crate) nodes: Nodes,
 }
 
-/// Takes a place among the nodes of a backplane, if there is to be one, and waits until all know of it.
+/// Takes a place among the nodes of a backplane, if there is to be one, and waits until all know of it. `given`: its tag, where it has one already;
+/// `of_many`: it is one of several workers with the same settings.
 ///
 /// # Errors
-/// The port or the socket cannot be had, there is no backplane, or it cannot be reached.
-pub(crate) async fn join(config: &Config) -> io::Result<Option<Linked>> {
+/// The port or the socket cannot be had, there is no backplane, it cannot be reached, or another node has the tag.
+pub(crate) async fn join(config: &Config, given: Option<Tag>, of_many: bool) -> io::Result<Option<Linked>> {
     let Some(adapter) = &config.adapter else {
         return match config.node_link {
             None => Ok(None),
@@ -41,22 +43,36 @@ pub(crate) async fn join(config: &Config) -> io::Result<Option<Linked>> {
         };
     };
     let socket = node_socket::bind(&config.node_sockets)?;
-    let (listener, reached) = config.node_link.as_ref().map(|link| link.bind()).transpose()?.unzip();
+    let (listener, reached) = config.node_link.as_ref().map(|link| link.bind(of_many)).transpose()?.unzip();
     if socket.is_none() && reached.is_none() {
         return Ok(None);
     }
     let near = socket.as_ref().map(|socket| (&*socket.place, &*socket.path));
-    let joined = Nodes::join(Arc::clone(adapter), near, reached).await;
+    let joined = Nodes::join(Arc::clone(adapter), near, reached, given).await;
     let nodes = joined.map_err(|error| {
         io::Error::other(format!("cannot find other nodes on {}: {error}", adapter.place()))
     })?;
     nodes.settled().await;
+    if nodes.is_taken() {
+        let text = format!("another node of the cluster has the tag {}", nodes.tag());
+        return Err(io::Error::new(io::ErrorKind::AddrInUse, text));
+    }
     Ok(Some(Linked { listener, socket, nodes }))
 }
 
 impl Linked {
-    /// Takes other nodes' requests. Ends with the server.
-    pub(crate) async fn accept(self, listening: &Listening) {
+    /// Lets the server know the others, and takes their requests for as long as the result is kept.
+    pub(crate) fn begin(self, listening: &Listening) -> JoinSet<()> {
+        // Set once.
+        drop(listening.site.core.nodes.set(self.nodes.clone()));
+        let listening = listening.clone();
+        let mut links = JoinSet::new();
+        links.spawn(async move { self.accept(&listening).await });
+        links
+    }
+
+    /// Takes other nodes' requests.
+    async fn accept(self, listening: &Listening) {
         let near = async {
             match &self.socket {
                 Some(socket) => socket.accept(listening).await,

@@ -33,6 +33,8 @@ struct Shared {
     directory: Mutex<Directory>,
     /// Rings when there is something to look at.
     bell: Notify,
+    /// Whether it may draw another tag.
+    draws: bool,
     phase: watch::Sender<Phase>,
 }
 
@@ -40,13 +42,15 @@ struct Shared {
 enum Phase {
     Settling,
     Settled,
+    /// Another node has the tag that was given.
+    Taken,
     Leaving,
     Left,
 }
 
 impl Nodes {
-    /// Announces this node, which takes requests of others at a socket in the directory of that name, or at an address, under a tag that
-    /// it draws. Must be called within a tokio runtime.
+    /// Announces this node, which takes requests of others at a socket in the directory of that name, or at an address, under the tag that it was
+    /// given, or one that it draws. Must be called within a tokio runtime.
     ///
     /// # Errors
     /// The backplane cannot be reached, or refuses.
@@ -54,15 +58,17 @@ impl Nodes {
         adapter: Arc<dyn Adapter>,
         near: Option<(&str, &Path)>,
         tcp: Option<SocketAddr>,
+        given: Option<Tag>,
     ) -> Result<Self, AdapterError> {
         let uid = Uid::from(format!("{:016x}", rand::random::<u64>()));
         // Without a socket it is on no machine but its own.
         let machine = near.map_or(uid.as_str(), |(place, _)| place).into();
         let unix = near.map(|(_, path)| path.to_owned());
-        let entry = Entry { tag: draw(), machine, unix, tcp, load: 0 };
+        let entry = Entry { tag: given.unwrap_or_else(draw), machine, unix, tcp, load: 0 };
         let shared = Arc::new(Shared {
             directory: Mutex::new(Directory::new(uid.clone(), entry)),
             bell: Notify::new(),
+            draws: given.is_none(),
             phase: watch::Sender::new(Phase::Settling),
         });
         let hears = Arc::clone(&shared);
@@ -87,6 +93,11 @@ impl Nodes {
     /// The tag of this node; it is its own once it is settled.
     pub(crate) fn tag(&self) -> Tag {
         self.0.shared.directory.lock().tag()
+    }
+
+    /// Whether another node has the tag that this one was given.
+    pub(crate) fn is_taken(&self) -> bool {
+        *self.0.shared.phase.borrow() == Phase::Taken
     }
 
     /// Waits until every node that is known knows this one, or is too slow (1 s).
@@ -139,6 +150,9 @@ impl Shared {
                 Output::Send(letter) => letters.push(letter),
                 Output::Joined(peer) => tracing::info!(?peer, "a node is there"),
                 Output::Left(peer) => tracing::info!(?peer, "a node is gone"),
+                Output::TagTaken(_) if !self.draws => {
+                    self.phase.send_replace(Phase::Taken);
+                }
                 Output::TagTaken(tag) => {
                     tracing::info!(%tag, "another node has this tag: another is drawn");
                     directory.handle_tag(draw(), now());

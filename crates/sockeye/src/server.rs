@@ -34,7 +34,6 @@ use std::future::{Future, pending};
 use std::io;
 use std::sync::{Arc, OnceLock};
 use tokio::net::{TcpListener, ToSocketAddrs, lookup_host};
-use tokio::task::JoinSet;
 
 /// A Socket.IO server.
 ///
@@ -266,17 +265,11 @@ impl Server {
             None => None,
         };
         // Whoever takes a client is known to all that may get its next request.
-        let linked = linked::join(&self.config).await?;
+        let linked = linked::join(&self.config, None, false).await?;
         let tag = linked.as_ref().map_or_else(|| Tag::from_bits(rand::random()), |linked| linked.nodes.tag());
         let listening = self.start(tag);
-        let mut links = JoinSet::new();
-        if let Some(linked) = linked {
-            // Set once.
-            drop(listening.site.core.nodes.set(linked.nodes.clone()));
-            let listening = listening.clone();
-            // Ends with this future.
-            links.spawn(async move { linked.accept(&listening).await });
-        }
+        // Ends with this future.
+        let _links = linked.map(|linked| linked.begin(&listening));
         listening.open_backplane().await?;
         let neighbours = match &listening.site.core.config.mesh_dir {
             Some(dir) => Some(Neighbours::join(&listening, dir).await?),

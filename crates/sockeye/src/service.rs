@@ -2,6 +2,7 @@
 
 use crate::caller::{Caller, Way};
 use crate::http::respond;
+use crate::linked;
 use crate::listen::Listening;
 use bytes::Bytes;
 use http::{Request, Response};
@@ -33,6 +34,12 @@ impl Service {
         let (tell, tried) = watch::channel(false);
         // Ends with the server; nothing waits for it.
         tokio::spawn(async move {
+            let core = &serving.site.core;
+            let linked = linked::join(&core.config, Some(core.tag), false).await.unwrap_or_else(|error| {
+                tracing::error!(%error, "other nodes will not find this one: its sessions have to be sticky");
+                None
+            });
+            let _links = linked.map(|linked| linked.begin(&serving));
             serving.reach_backplane().await;
             tell.send_replace(true);
             serving.handle.closed().await;

@@ -8,6 +8,7 @@ use crate::caller::{Caller, Way};
 use crate::cluster::Cluster;
 use crate::core::Core;
 use crate::delivery::of_nobody;
+use crate::linked;
 use crate::listen::{BACKLOG, Listening, bind};
 use crate::mesh::Mesh;
 use crate::orders;
@@ -42,6 +43,9 @@ pub(crate) async fn run(
         Some(port) => Some(bind((assign.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST)), port)).await?),
         None => None,
     };
+    let linked = linked::join(&core.config, Some(tag), true).await?;
+    // Ends with this future.
+    let _links = linked.map(|linked| linked.begin(&listening));
     listening.open_backplane().await?;
     // Ready means: whoever is here already hears what is said here.
     join_mesh(core, &assign.mesh_dir, Some(&assign.http_path))?.settled().await;

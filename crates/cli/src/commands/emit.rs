@@ -10,6 +10,7 @@ use sockeye::{Config, Server};
 use sockeye_adapters::{Backplane, Named};
 use sockeye_emitter::{Emitter, Target};
 
+use crate::cluster::ADAPTER_VARIABLE;
 use crate::{exit, log, runtime};
 
 /// What was typed.
@@ -57,9 +58,6 @@ Exit codes:
 
 Environment:
   SOCKEYE_ADAPTER  the backplane, where neither --adapter nor --mesh is given: a password in it is not seen by `ps`";
-
-/// What names the backplane where no flag does.
-const ADAPTER_VARIABLE: &str = "SOCKEYE_ADAPTER";
 
 /// The most bytes of standard input.
 const INPUT_BYTES_MAX: u64 = 16 << 20;

@@ -8,7 +8,7 @@ use clap::Args;
 use sockeye::{Config, Parser};
 
 use crate::flags::App;
-use crate::{log, runtime};
+use crate::{cluster, log, runtime};
 
 /// What was typed, by a supervisor.
 #[derive(Debug, Args)]
@@ -32,14 +32,15 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     }
     let threads = std::env::var(THREADS_VARIABLE).ok().and_then(|threads| threads.parse().ok());
     let threads = threads.unwrap_or(NonZeroUsize::MIN);
-    let config = Config { threads, ..Config::default() };
+    let runtime = runtime::build(threads).context("cannot start threads")?;
+    let (adapter, node_link) = runtime.block_on(cluster::of_worker()).context("cannot join a cluster")?;
+    let config = Config { threads, adapter, node_link, ..Config::default() };
     let server = match app {
         App::Chat => chat::server(config),
         App::Contract => chat::contract(config),
         App::Features => chat::features(config),
         App::Msgpack => chat::features(Config { parser: Parser::Msgpack, ..config }),
     };
-    let runtime = runtime::build(threads).context("cannot start threads")?;
     // The supervisor decides about addresses.
     runtime.block_on(server.listen((Ipv4Addr::LOCALHOST, 0))).context("cannot serve")
 }

@@ -15,6 +15,9 @@ pub struct Group {
     pub members: Members,
     /// The prefix of the paths that belong to the engine, with its slash at the end. Default `/socket.io/`.
     pub engine_path: String,
+    /// Whether the workers know nodes of other machines: a request whose sid names none of these workers goes to any of them then, which carries
+    /// it on or refuses it. Default off: it is refused here.
+    pub foreign_sids: bool,
     /// What names the server of a request, tried in this order; where none does, `algorithm` chooses. Default: the sid.
     pub affinity: Vec<Affinity>,
     /// Who gets a session that nothing names a server for. Default: least connections.
@@ -48,6 +51,7 @@ impl Group {
             name: name.to_owned(),
             members,
             engine_path: "/socket.io/".to_owned(),
+            foreign_sids: false,
             affinity: vec![Affinity::Sid],
             algorithm: Algorithm::default(),
             health: Health::default(),

@@ -1,16 +1,16 @@
 //! A client, as a program holds it.
 
 use crate::address::Address;
+use crate::auth::auth_json;
 use crate::command::{Command, Line, Room, Seat};
 use crate::config::Config;
 use crate::driver;
 use crate::error::{ConfigError, JoinError};
-use crate::incoming::Inbox;
+use crate::inbox::Inbox;
 use crate::socket::Socket;
 use crate::status::{Phase, Status};
 use parking_lot::Mutex;
 use serde::Serialize;
-use serde_json::Value;
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
@@ -110,14 +110,5 @@ impl Client {
         if self.line.commands.send(Command::Close).await.is_ok() {
             self.wait(|_| false).await;
         }
-    }
-}
-
-/// Credentials as the JSON of an object.
-pub(crate) fn auth_json(auth: &impl Serialize) -> Result<String, JoinError> {
-    match serde_json::to_value(auth) {
-        Ok(Value::Object(object)) => Ok(Value::Object(object).to_string()),
-        Ok(other) => Err(JoinError::Auth(format!("got {other}"))),
-        Err(error) => Err(JoinError::Auth(error.to_string())),
     }
 }

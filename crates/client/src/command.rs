@@ -2,10 +2,13 @@
 
 use crate::config::Limits;
 use crate::error::{ConnectError, EmitError};
-use crate::incoming::{Connected, Inbox};
+use crate::inbox::Inbox;
 use crate::machine::{Draft, Lost};
+use crate::notice::Connected;
+use bytes::Bytes;
 use parking_lot::Mutex;
-use sockeye_proto::payload::Args;
+use sockeye_proto::payload::{Args, Payload};
+use sockeye_proto::socket::event::RESERVED;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
@@ -79,5 +82,34 @@ impl Line {
                 TrySendError::Closed(_) => EmitError::Closed,
             }
         })
+    }
+    /// Writes an event.
+    pub(crate) fn event(&self, name: &str, payload: &impl Payload) -> Result<Draft, EmitError> {
+        if RESERVED.contains(&name) {
+            return Err(EmitError::ReservedName(name.to_owned()));
+        }
+        let mut json = vec![b'['];
+        serde_json::to_writer(&mut json, name)?;
+        json.push(b',');
+        self.seal(json, payload)
+    }
+
+    /// Writes an answer.
+    pub(crate) fn answer(&self, payload: &impl Payload) -> Result<Draft, EmitError> {
+        self.seal(vec![b'['], payload)
+    }
+
+    fn seal(&self, mut json: Vec<u8>, payload: &impl Payload) -> Result<Draft, EmitError> {
+        let mut attachments: Vec<Bytes> = Vec::new();
+        payload.append_to(&mut json, &mut attachments)?;
+        if json.last() == Some(&b',') {
+            json.pop();
+        }
+        json.push(b']');
+        let (count, max) = (attachments.len(), self.limits.attachments_max as usize);
+        if count > max {
+            return Err(EmitError::TooManyAttachments { count, max });
+        }
+        Ok(Draft { json, attachments })
     }
 }

@@ -5,8 +5,9 @@ use crate::cause::Closed;
 use crate::command::{Answer, Command, Room, Seat};
 use crate::config::{Config, Limits};
 use crate::error::{ConfigError, ConnectError};
-use crate::incoming::{Arrival, Connected, Disconnected, Incoming, Posted};
+use crate::inbox::{Arrival, Posted};
 use crate::machine::{self, Output, Preference, Session, Settings};
+use crate::notice::{Connected, Disconnected, Notice};
 use crate::requests::{Requests, Told};
 use crate::status::{Greeting, Phase, Status, Upgrade};
 use crate::websocket::{Turn, WebSocket};
@@ -197,11 +198,11 @@ impl Driver {
             Output::Ended { closed, retry } => self.ended(closed, retry),
             Output::Entered { nsp, id, recovered } => {
                 let connected = Connected { id, recovered };
-                self.seat(&nsp, Seat::In(connected.clone()), Incoming::Connected(connected));
+                self.seat(&nsp, Seat::In(connected.clone()), Notice::Connected(connected));
             }
             Output::Refused { nsp, message, data } => {
                 let refused = ConnectError::Refused { message: message.clone(), data: data.clone() };
-                self.seat(&nsp, Seat::Refused(refused), Incoming::Refused { message, data });
+                self.seat(&nsp, Seat::Refused(refused), Notice::Refused { message, data });
             }
             Output::PutOut { nsp } => self.left(&nsp, Disconnected::ByServer),
             Output::CutOff { nsp, closed } => self.left(&nsp, Disconnected::Connection(closed)),
@@ -251,11 +252,11 @@ impl Driver {
     fn left(&self, nsp: &str, why: Disconnected) {
         let is_in = self.rooms.get(nsp).is_some_and(|room| matches!(*room.seat.borrow(), Seat::In(_)));
         if is_in {
-            self.seat(nsp, Seat::Out, Incoming::Disconnected(why));
+            self.seat(nsp, Seat::Out, Notice::Disconnected(why));
         }
     }
 
-    fn seat(&self, nsp: &str, seat: Seat, notice: Incoming) {
+    fn seat(&self, nsp: &str, seat: Seat, notice: Notice) {
         if let Some(room) = self.rooms.get(nsp) {
             room.seat.send_replace(seat);
             // A notice beyond what may wait is lost; how things stand is in the seat.

@@ -1,14 +1,16 @@
 //! An event that a server sent.
 
+use crate::command::{Command, Line};
 use crate::error::EmitError;
-use crate::socket::Socket;
 use sockeye_proto::payload::{Args, FromArgs, Payload};
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 /// One event.
 #[derive(Debug)]
 pub struct Event {
-    socket: Socket,
+    line: Arc<Line>,
+    nsp: Arc<str>,
     name: String,
     args: Args,
     ack: Option<u64>,
@@ -16,8 +18,9 @@ pub struct Event {
 }
 
 impl Event {
-    pub(crate) fn new(socket: Socket, name: String, args: Args, ack: Option<u64>) -> Self {
-        Self { socket, name, args, ack, answered: AtomicBool::new(false) }
+    pub(crate) fn new(line: &Arc<Line>, nsp: &Arc<str>, name: String, args: Args, ack: Option<u64>) -> Self {
+        let (line, nsp) = (Arc::clone(line), Arc::clone(nsp));
+        Self { line, nsp, name, args, ack, answered: AtomicBool::new(false) }
     }
 
     /// Its name.
@@ -52,7 +55,9 @@ impl Event {
         if self.answered.load(Ordering::Acquire) {
             return Ok(());
         }
-        self.socket.answer(id, &payload)?;
+        let draft = self.line.answer(&payload)?;
+        let bytes = draft.len();
+        self.line.say(bytes, Command::Answer { nsp: Arc::clone(&self.nsp), id, draft, bytes })?;
         self.answered.store(true, Ordering::Release);
         Ok(())
     }

@@ -27,6 +27,7 @@
 //! clock; one task a client does what it says. Absent: Engine.IO v3 (servers of Socket.IO 2), msgpack, compression, proxies.
 
 mod address;
+mod auth;
 mod cause;
 mod client;
 mod command;
@@ -35,8 +36,10 @@ mod cookies;
 mod driver;
 mod error;
 mod event;
+mod inbox;
 mod incoming;
 mod machine;
+mod notice;
 mod requests;
 mod socket;
 mod status;
@@ -51,7 +54,8 @@ pub use client::Client;
 pub use config::{Config, Excess, Limits, Reconnection};
 pub use error::{AckError, ConfigError, ConnectError, EmitError, JoinError};
 pub use event::Event;
-pub use incoming::{Connected, Disconnected, Incoming};
+pub use incoming::Incoming;
+pub use notice::{Connected, Disconnected};
 pub use socket::Socket;
 pub use status::{Greeting, Phase, Status, Upgrade};
 pub use tls::Tls;

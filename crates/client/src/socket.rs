@@ -1,16 +1,18 @@
 //! A namespace, as a program holds it.
 
+use crate::auth::auth_json;
+use crate::cause::{Cause, Closed};
 use crate::command::{Command, Line, Room, Seat};
 use crate::error::{AckError, ConnectError, EmitError, JoinError};
 use crate::event::Event;
-use crate::incoming::{Arrival, Connected, Incoming};
-use crate::machine::{Draft, Lost};
-use bytes::Bytes;
+use crate::inbox::Arrival;
+use crate::incoming::Incoming;
+use crate::machine::Lost;
+use crate::notice::Connected;
 use serde::Serialize;
 #[cfg(doc)]
 use sockeye_proto::payload::Args;
 use sockeye_proto::payload::{FromArgs, Payload};
-use sockeye_proto::socket::event::RESERVED;
 use std::sync::Arc;
 use std::time::Duration;
 use tokio::sync::oneshot;
@@ -45,10 +47,9 @@ impl Socket {
         match settled.as_deref() {
             Ok(Seat::In(connected)) => Ok(connected.clone()),
             Ok(Seat::Refused(error)) => Err(error.clone()),
-            Ok(Seat::Out) | Err(_) => Err(ConnectError::NoConnection(crate::cause::Closed {
-                cause: crate::cause::Cause::Closed,
-                detail: String::new(),
-            })),
+            Ok(Seat::Out) | Err(_) => {
+                Err(ConnectError::NoConnection(Closed { cause: Cause::Closed, detail: String::new() }))
+            }
         }
     }
 
@@ -58,8 +59,10 @@ impl Socket {
     /// Nothing is lost when it is dropped.
     pub async fn next(&self) -> Option<Incoming> {
         Some(match self.room.inbox.next().await? {
-            Arrival::Event { name, args, ack } => Incoming::Event(Event::new(self.clone(), name, args, ack)),
-            Arrival::Notice(incoming) => incoming,
+            Arrival::Event { name, args, ack } => {
+                Incoming::Event(Event::new(&self.line, &self.room.nsp, name, args, ack))
+            }
+            Arrival::Notice(notice) => notice.into(),
         })
     }
 
@@ -76,7 +79,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: nothing was, or will be, sent.
     pub fn emit(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        let draft = self.draft(event, &payload)?;
+        let draft = self.line.event(event, &payload)?;
         let bytes = draft.len();
         self.line.say(bytes, Command::Emit { nsp: Arc::clone(&self.room.nsp), draft, bytes, ack: None })
     }
@@ -86,7 +89,7 @@ impl Socket {
     /// # Errors
     /// [`EmitError`]: it cannot be sent as it is.
     pub fn emit_volatile(&self, event: &str, payload: impl Payload) -> Result<(), EmitError> {
-        let draft = self.draft(event, &payload)?;
+        let draft = self.line.event(event, &payload)?;
         let bytes = draft.len();
         match self.line.say(bytes, Command::Volatile { nsp: Arc::clone(&self.room.nsp), draft, bytes }) {
             // There is no room: what is volatile is dropped.
@@ -124,7 +127,7 @@ impl Socket {
         event: &str,
         payload: impl Payload,
     ) -> Result<T, AckError> {
-        let draft = self.draft(event, &payload)?;
+        let draft = self.line.event(event, &payload)?;
         let bytes = draft.len();
         let (sender, answer) = oneshot::channel();
         let nsp = Arc::clone(&self.room.nsp);
@@ -159,39 +162,8 @@ impl Socket {
     /// # Errors
     /// [`JoinError`]: they are no JSON object, the client is closed, or too much waits.
     pub fn set_auth(&self, auth: impl Serialize) -> Result<(), JoinError> {
-        let auth = crate::client::auth_json(&auth)?;
+        let auth = auth_json(&auth)?;
         self.room.auth.lock().clone_from(&auth);
         Ok(self.line.say(0, Command::Auth { nsp: Arc::clone(&self.room.nsp), auth })?)
-    }
-
-    pub(crate) fn answer(&self, id: u64, payload: &impl Payload) -> Result<(), EmitError> {
-        let mut json = vec![b'['];
-        let draft = self.sealed(&mut json, payload)?;
-        let bytes = draft.len();
-        self.line.say(bytes, Command::Answer { nsp: Arc::clone(&self.room.nsp), id, draft, bytes })
-    }
-
-    fn draft(&self, event: &str, payload: &impl Payload) -> Result<Draft, EmitError> {
-        if RESERVED.contains(&event) {
-            return Err(EmitError::ReservedName(event.to_owned()));
-        }
-        let mut json = vec![b'['];
-        serde_json::to_writer(&mut json, event)?;
-        json.push(b',');
-        self.sealed(&mut json, payload)
-    }
-
-    fn sealed(&self, json: &mut Vec<u8>, payload: &impl Payload) -> Result<Draft, EmitError> {
-        let mut attachments: Vec<Bytes> = Vec::new();
-        payload.append_to(json, &mut attachments)?;
-        if json.last() == Some(&b',') {
-            json.pop();
-        }
-        json.push(b']');
-        let (count, max) = (attachments.len(), self.line.limits.attachments_max as usize);
-        if count > max {
-            return Err(EmitError::TooManyAttachments { count, max });
-        }
-        Ok(Draft { json: std::mem::take(json), attachments })
     }
 }

@@ -1,16 +1,18 @@
 //! One request on a connection that the edge serves itself: whose it is, by its host and path.
 
+use std::borrow::Cow;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 use http::header::HOST;
-use http::{Method, Request, Response, StatusCode, Version};
+use http::{HeaderValue, Method, Request, Response, StatusCode, Version};
 use hyper::body::Incoming;
 use sockeye_files::Files;
 use sockeye_relay::{Body, Origin};
 
 use crate::config::Serves;
 use crate::exchange::{self, is_ready, is_upgrade};
+use crate::forwarded::{self, is_trusted};
 use crate::group::Group;
 use crate::layout::{Answers, Asked};
 use crate::place::Terms;
@@ -22,19 +24,28 @@ use crate::shared::Shared;
 pub(crate) struct Visit {
     pub(crate) shared: Arc<Shared>,
     pub(crate) terms: Arc<Terms>,
-    pub(crate) origin: Origin,
+    /// Who the client is, as it is told on.
+    origin: Origin,
+    peer: SocketAddr,
+    /// Whether the client is a proxy that is believed.
+    trusted: bool,
 }
 
 impl Visit {
-    pub(crate) fn new(shared: Arc<Shared>, terms: Arc<Terms>, peer: SocketAddr) -> Self {
+    /// A visit from `peer`, which reached `port`.
+    pub(crate) fn new(shared: Arc<Shared>, terms: Arc<Terms>, peer: SocketAddr, port: Option<u16>) -> Self {
         let mut origin = Origin::new(peer).relayed_by("edge");
         if terms.tls.is_some() {
             origin = origin.scheme("https");
         }
-        if let Some(port) = terms.port {
+        if let Some(port) = port {
             origin = origin.port(port);
         }
-        Self { shared, terms, origin }
+        let trusted = is_trusted(&shared.layout().config.trust, peer.ip());
+        if !trusted {
+            origin = origin.disbelieved();
+        }
+        Self { shared, terms, origin, peer, trusted }
     }
 
     /// Answers one request; never fails, since a failure is an answer too.
@@ -49,7 +60,8 @@ impl Visit {
             Next::Reply(response) => response,
             // On the heap while it is under way: a kept connection that waits for its next request holds the room for one.
             Next::Relay(group) => {
-                Box::pin(exchange::relay(&self.shared, &group, &self.origin, request)).await
+                let origin = self.origin_of(&request);
+                Box::pin(exchange::relay(&self.shared, &group, &origin, request)).await
             }
             Next::Files(files, group) => Box::pin(self.file(&files, group, request)).await,
         };
@@ -57,6 +69,16 @@ impl Visit {
             counters.upgrades_taken.add();
         }
         response
+    }
+
+    /// Who the client of one request is: behind a proxy that is believed, whom it names.
+    fn origin_of(&self, request: &Request<Incoming>) -> Cow<'_, Origin> {
+        if !self.trusted {
+            return Cow::Borrowed(&self.origin);
+        }
+        let chain = request.headers().get_all("x-forwarded-for").iter().map(HeaderValue::as_bytes);
+        let client = forwarded::client(&self.shared.layout().config.trust, self.peer.ip(), chain);
+        Cow::Owned(self.origin.clone().on_behalf_of(forwarded::with_port(self.peer, client)))
     }
 
     /// Finds what answers; what the edge says itself is said at once.
@@ -110,7 +132,8 @@ impl Visit {
         let answer = files.serve(&request).await;
         match group {
             Some(group) if answer.status() == StatusCode::NOT_FOUND => {
-                Box::pin(exchange::relay(&self.shared, &group, &self.origin, request)).await
+                let origin = self.origin_of(&request);
+                Box::pin(exchange::relay(&self.shared, &group, &origin, request)).await
             }
             Some(_) | None => answer.map(Body::new),
         }

@@ -6,11 +6,12 @@ use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sockeye_link::Connection;
+use sockeye_proto::ProxyHeader;
 use sockeye_proto::engine::Refusal;
 use sockeye_proto::http::{Head, Status, ends_head};
 use sockeye_relay::{Rewind, Socket};
@@ -21,7 +22,8 @@ use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
 use crate::answer::Visit;
-use crate::config::{Limits, Serves};
+use crate::config::{Cidr, Limits, Serves};
+use crate::forwarded::{client_of, is_trusted, rewrite};
 use crate::group::Group;
 use crate::layout::{Answers, Asked};
 use crate::place::Terms;
@@ -36,7 +38,10 @@ pub(crate) struct Client {
     pub(crate) draining: watch::Receiver<bool>,
     /// What is spoken where it came in.
     pub(crate) terms: Arc<Terms>,
+    /// The client, or the proxy that relays it; whom a PROXY header names.
     pub(crate) peer: SocketAddr,
+    /// The port that it reached.
+    pub(crate) port: Option<u16>,
     /// Whether a worker gave it back.
     pub(crate) returned: bool,
 }
@@ -44,9 +49,16 @@ pub(crate) struct Client {
 /// What the first head asks for.
 enum First {
     /// An upgrade to a WebSocket of the engine's of this machine's workers: the connection goes to one of them.
-    Upgrade(Arc<Group>, Route),
+    Upgrade(Arc<Group>, Route, Seen),
     /// Anything else: requests, each by its own route.
     Requests,
+}
+
+/// What a worker is told with a connection.
+struct Seen {
+    client: SocketAddr,
+    /// The bytes read, where they differ from what came.
+    read: Option<Bytes>,
 }
 
 /// Why there is no first head.
@@ -59,9 +71,15 @@ enum NoHead {
 
 impl Client {
     /// Serves the connection to its end, or until a worker has taken it.
-    pub(crate) async fn serve(self, mut socket: Socket, mut read: BytesMut) {
+    pub(crate) async fn serve(mut self, mut socket: Socket, mut read: BytesMut) {
         let limits = self.shared.layout().config.limits.clone();
         let deadline = Instant::now() + limits.head_time_max;
+        if !self.terms.listener.proxy_from.is_empty() && !self.returned {
+            let said = timeout_at(deadline, self.introduce(&mut socket, &mut read)).await;
+            if !matches!(said, Ok(Some(()))) {
+                return self.terms.counters.proxy_refused.add();
+            }
+        }
         if self.terms.tls.is_some() && !self.returned {
             return Box::pin(self.serve_tls(socket, read, &limits, deadline)).await;
         }
@@ -74,13 +92,43 @@ impl Client {
         };
         let read = read.freeze();
         match (first, socket) {
-            (First::Upgrade(group, route), Socket::Tcp(stream)) => {
-                match Connection::from_tokio(stream, self.peer, read) {
+            (First::Upgrade(group, route, seen), Socket::Tcp(stream)) => {
+                let read = seen.read.unwrap_or(read);
+                match Connection::from_tokio(stream, seen.client, read) {
                     Ok(connection) => self.hand_over(connection, &group, route).await,
                     Err(error) => debug!(%error, "connection lost before its hand-over"),
                 }
             }
             (First::Upgrade(..) | First::Requests, socket) => self.serve_requests(socket, read).await,
+        }
+    }
+
+    /// Hears whom a proxy brings; none if it may not, or says it wrong. Nothing is answered: whoever it is, it is not meant to come here.
+    async fn introduce(&mut self, socket: &mut Socket, read: &mut BytesMut) -> Option<()> {
+        if !is_trusted(&self.terms.listener.proxy_from, self.peer.ip()) {
+            debug!(peer = %self.peer, "not one of those who bring clients here");
+            return None;
+        }
+        loop {
+            match ProxyHeader::parse(read) {
+                Ok(Some((header, length))) => {
+                    if let ProxyHeader::Client { source, target } = header {
+                        self.peer = source;
+                        self.port = Some(target.port());
+                    }
+                    read.advance(length);
+                    return Some(());
+                }
+                Ok(None) => {}
+                Err(error) => {
+                    debug!(peer = %self.peer, %error, "refused");
+                    return None;
+                }
+            }
+            read.reserve(READ_BYTES);
+            if socket.read_buf(read).await.ok()? == 0 {
+                return None;
+            }
         }
     }
 
@@ -152,7 +200,7 @@ impl Client {
             if !read.is_empty() && (seen == 0 || ends_head(&read[seen.saturating_sub(3)..])) {
                 match Head::parse(read) {
                     Ok(Status::Complete((_, length))) if length > limit => return Err(NoHead::TooLarge),
-                    Ok(Status::Complete((head, _))) => return Ok(self.classify(&head)),
+                    Ok(Status::Complete((head, length))) => return Ok(self.classify(&head, length, read)),
                     Ok(Status::Partial) => {}
                     Err(error) => {
                         debug!(%error, "malformed head");
@@ -172,7 +220,7 @@ impl Client {
         }
     }
 
-    fn classify(&self, head: &Head<'_>) -> First {
+    fn classify(&self, head: &Head<'_>, length: usize, read: &[u8]) -> First {
         // One host, as of any request: without it the answer is a 400 of the other way.
         if !head.is_websocket_upgrade() || head.values("host").count() != 1 {
             return First::Requests;
@@ -186,16 +234,27 @@ impl Client {
             path: head.path(),
             upgrade: true,
         };
-        match self.shared.layout().find(&asked) {
+        let layout = self.shared.layout();
+        match layout.find(&asked) {
             Some(Answers::Relay(group) | Answers::Files(_, Some(group)))
                 if group.is_local() && head.path().starts_with(&group.config.engine_path) =>
             {
                 let engine = &group.config.engine_path;
                 let route = Route::of(engine, head.method(), head.path(), head.query_string());
-                First::Upgrade(Arc::clone(group), route)
+                First::Upgrade(Arc::clone(group), route, self.see(&layout.config.trust, head, length, read))
             }
             Some(_) | None => First::Requests,
         }
+    }
+
+    /// Who a worker is told that the client is. One that came back was seen before.
+    fn see(&self, trust: &[Cidr], head: &Head<'_>, length: usize, read: &[u8]) -> Seen {
+        if self.returned {
+            return Seen { client: self.peer, read: None };
+        }
+        let trusted = is_trusted(trust, self.peer.ip());
+        let client = if trusted { client_of(trust, self.peer, head) } else { self.peer };
+        Seen { client, read: rewrite(head, length, read, trusted, self.peer.ip()) }
     }
 
     /// Passes the connection itself to a worker.
@@ -270,9 +329,9 @@ impl Client {
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { shared, mut draining, terms, peer, returned: _ } = self;
+        let Self { shared, mut draining, terms, peer, port, returned: _ } = self;
         let limits = shared.layout().config.limits.clone();
-        let visit = Arc::new(Visit::new(shared, terms, peer));
+        let visit = Arc::new(Visit::new(shared, terms, peer, port));
         let service = service_fn(move |request| {
             let visit = Arc::clone(&visit);
             async move { Ok::<_, std::convert::Infallible>(visit.answer(request).await) }

@@ -14,6 +14,7 @@ mod control;
 mod door;
 mod exchange;
 mod file_limit;
+mod forwarded;
 mod group;
 mod layout;
 mod place;

@@ -48,6 +48,8 @@ pub struct ListenerStats {
     pub open: u64,
     /// Connections whose TLS handshake failed: plain HTTP, no common version, a certificate that the client refused.
     pub tls_failures: u64,
+    /// Connections refused for their PROXY header: none came, a wrong one, or from somebody who may not send one.
+    pub proxy_refused: u64,
     /// Requests answered, upgrades among them.
     pub requests: u64,
     /// Upgrades to a WebSocket that were asked for.
@@ -84,6 +86,7 @@ pub(crate) struct ListenerCounters {
     pub(crate) accepted: Counter,
     pub(crate) open: Arc<Counter>,
     pub(crate) tls_failures: Counter,
+    pub(crate) proxy_refused: Counter,
     pub(crate) requests: Counter,
     pub(crate) upgrades_asked: Counter,
     pub(crate) upgrades_taken: Counter,
@@ -97,6 +100,7 @@ impl ListenerCounters {
             accepted: self.accepted.value(),
             open: self.open.value(),
             tls_failures: self.tls_failures.value(),
+            proxy_refused: self.proxy_refused.value(),
             requests: self.requests.value(),
             upgrades_asked: self.upgrades_asked.value(),
             upgrades_taken: self.upgrades_taken.value(),

@@ -130,7 +130,7 @@ async fn workers_learn_who_asks_and_cannot_be_lied_to() {
         .await
         .unwrap();
     let (_, body) = read_answer(&mut stream).await;
-    assert_eq!(body, format!("chat.example edge {peer} 10.1.1.1, {} -", peer.ip()));
+    assert_eq!(body, format!("chat.example edge {peer} {} -", peer.ip()));
 }
 
 #[tokio::test]

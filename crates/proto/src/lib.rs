@@ -15,8 +15,10 @@ pub mod http;
 mod json;
 pub mod msgpack;
 pub mod payload;
+pub mod proxy_header;
 pub mod sid;
 pub mod socket;
 pub mod ws;
 
+pub use proxy_header::ProxyHeader;
 pub use sid::{Sid, Tag};

@@ -1,7 +1,7 @@
 //! The headers that change on the way: hop-by-hop ones stay behind, forwarding ones are added.
 
 use http::header::{
-    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
+    CONNECTION, CONTENT_LENGTH, EXPECT, Entry, FORWARDED, HOST, PROXY_AUTHENTICATE, PROXY_AUTHORIZATION, TE,
     TRANSFER_ENCODING, UPGRADE,
 };
 use http::uri::{PathAndQuery, Uri};
@@ -83,16 +83,25 @@ fn strip_ours(headers: &mut HeaderMap) {
     }
 }
 
-/// Appends the peer to `X-Forwarded-For`; the other three are kept where a proxy in front of us has set them.
+/// Appends the peer to `X-Forwarded-For`, and to `Forwarded` where that is said; the others are kept where a proxy in front of us has set them. All of it is
+/// replaced if the peer is not believed.
 fn forward(headers: &mut HeaderMap, origin: &Origin) {
-    let known = headers.get_all(&FORWARDED_FOR).iter().map(HeaderValue::as_bytes).collect::<Vec<_>>();
-    let chain = if known.is_empty() {
-        origin.ip.clone()
-    } else {
-        let chain = [known.join(&b", "[..]), origin.ip.as_bytes().to_vec()].join(&b", "[..]);
-        HeaderValue::from_bytes(&chain).unwrap_or_else(|_invalid| origin.ip.clone())
-    };
-    headers.insert(FORWARDED_FOR, chain);
+    let before: Vec<HeaderValue> = headers.get_all(FORWARDED).iter().cloned().collect();
+    headers.remove(FORWARDED);
+    if !origin.believed {
+        for name in [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED_PORT] {
+            headers.remove(name);
+        }
+    }
+    append(headers, FORWARDED_FOR, origin.ip.as_bytes());
+    if !before.is_empty() {
+        // RFC 7239 §4.
+        for value in before.into_iter().filter(|_| origin.believed) {
+            headers.append(FORWARDED, value);
+        }
+        let element = element(headers.get(HOST), origin);
+        append(headers, FORWARDED, &element);
+    }
     if let Entry::Vacant(scheme) = headers.entry(FORWARDED_PROTO) {
         scheme.insert(origin.scheme.clone());
     }
@@ -106,6 +115,32 @@ fn forward(headers: &mut HeaderMap, origin: &Origin) {
     {
         forwarded.insert(port.clone());
     }
+}
+
+/// Adds one more to a list, in one field.
+fn append(headers: &mut HeaderMap, name: HeaderName, last: &[u8]) {
+    let known = headers.get_all(&name).iter().map(HeaderValue::as_bytes);
+    let list = known.chain([last]).collect::<Vec<_>>().join(&b", "[..]);
+    if let Ok(list) = HeaderValue::from_bytes(&list) {
+        headers.insert(name, list);
+    }
+}
+
+/// RFC 7239 §4: who the peer is, how it came and for which host.
+fn element(host: Option<&HeaderValue>, origin: &Origin) -> Vec<u8> {
+    let mut element = b"for=".to_vec();
+    if origin.ip.as_bytes().contains(&b':') {
+        element.extend([b"\"[", origin.ip.as_bytes(), b"]\""].concat());
+    } else {
+        element.extend(origin.ip.as_bytes());
+    }
+    element.extend([b";proto=", origin.scheme.as_bytes()].concat());
+    // What a quoted string cannot hold as it is belongs to no host.
+    let plain = |host: &&HeaderValue| !host.as_bytes().iter().any(|byte| b"\"\\".contains(byte));
+    if let Some(host) = host.filter(plain) {
+        element.extend([b";host=\"", host.as_bytes(), b"\""].concat());
+    }
+    element
 }
 
 fn adopt_authority<B>(request: &mut Request<B>) {
@@ -178,6 +213,45 @@ mod tests {
             &[("X-Sockeye-Peer", "1.1.1.1:1"), ("x-sockeye-relayed", "edge"), ("x-sockeye-other", "x")],
             &[("host", ""), ("x-forwarded-for", "192.0.2.7")],
         );
+    }
+
+    #[test]
+    fn who_is_not_believed_says_nothing_of_others() {
+        for (believed, expected) in [
+            (
+                true,
+                [
+                    "10.0.0.1, 192.0.2.7",
+                    "https",
+                    "outer",
+                    "for=10.0.0.1, for=192.0.2.7;proto=http;host=\"inner\"",
+                ],
+            ),
+            (false, ["192.0.2.7", "http", "inner", "for=192.0.2.7;proto=http;host=\"inner\""]),
+        ] {
+            let mut request = Request::builder()
+                .header(HOST, "inner")
+                .header(FORWARDED_FOR, "10.0.0.1")
+                .header(FORWARDED_PROTO, "https")
+                .header(FORWARDED_HOST, "outer")
+                .header(FORWARDED, "for=10.0.0.1")
+                .body(())
+                .unwrap();
+            let origin = if believed { origin() } else { origin().disbelieved() };
+            prepare(&mut request, &origin);
+            let said = [FORWARDED_FOR, FORWARDED_PROTO, FORWARDED_HOST, FORWARDED].map(|name| {
+                let values: Vec<_> = request.headers().get_all(name).iter().collect();
+                values.iter().map(|value| value.to_str().unwrap()).collect::<Vec<_>>().join(" | ")
+            });
+            assert_eq!(said, expected);
+        }
+        let origin = Origin::new("[2001:db8::7]:1".parse().unwrap())
+            .scheme("https")
+            .on_behalf_of("192.0.2.9:0".parse().unwrap());
+        let mut request = Request::builder().header(FORWARDED, "for=a").body(()).unwrap();
+        prepare(&mut request, &origin.relayed_by("edge"));
+        assert_eq!(request.headers()[FORWARDED], "for=a, for=\"[2001:db8::7]\";proto=https");
+        assert_eq!(request.headers()[PEER], "192.0.2.9:0");
     }
 
     #[test]

@@ -13,6 +13,7 @@ pub struct Origin {
     pub(crate) port: Option<HeaderValue>,
     pub(crate) relayed_by: Option<HeaderValue>,
     pub(crate) forwarded: bool,
+    pub(crate) believed: bool,
 }
 
 impl Origin {
@@ -31,6 +32,7 @@ impl Origin {
             port: None,
             relayed_by: None,
             forwarded: false,
+            believed: true,
         }
     }
 
@@ -57,6 +59,20 @@ impl Origin {
     #[must_use]
     pub fn relayed_by(mut self, relayer: &str) -> Self {
         self.relayed_by = Some(HeaderValue::try_from(relayer).expect("a tag is visible ASCII"));
+        self
+    }
+
+    /// Says that nothing the peer tells of other clients is believed: its `X-Forwarded-*` and `Forwarded` are replaced and not added to.
+    #[must_use]
+    pub const fn disbelieved(mut self) -> Self {
+        self.believed = false;
+        self
+    }
+
+    /// Names the client for whom the peer, a proxy, speaks: nodes are told this address as the client's.
+    #[must_use]
+    pub fn on_behalf_of(mut self, client: SocketAddr) -> Self {
+        self.peer = HeaderValue::try_from(client.to_string()).unwrap_or(self.peer);
         self
     }
 

@@ -18,13 +18,13 @@ use sockeye_proto::socket::event::{Args, RESERVED};
 use sockeye_proto::socket::packet::{ATTACHMENTS_MAX, encode_header};
 use sockeye_proto::socket::{Event, Kind, Packet, placeholder};
 use sockeye_proto::ws::{Decoder, Opcode, encoder};
-use sockeye_proto::{Sid, Tag};
+use sockeye_proto::{ProxyHeader, Sid, Tag};
 
 /// A fuzz target: its name, which is its corpus' folder, and its function.
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 22] = [
+pub const TARGETS: [Target; 23] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -47,7 +47,19 @@ pub const TARGETS: [Target; 22] = [
     ("mesh_frames", cluster::mesh_frames),
     ("mesh_hello", cluster::mesh_hello),
     ("plain_link", link::plain),
+    ("proxy_header", proxy_header),
 ];
+
+/// What a PROXY header says is written, in both versions, as what reads the same; and it is said only once it is whole.
+pub fn proxy_header(data: &[u8]) {
+    let Ok(Some((header, length))) = ProxyHeader::parse(data) else { return };
+    for end in 0..length {
+        assert_eq!(ProxyHeader::parse(&data[..end]), Ok(None), "cut at {end}");
+    }
+    for written in [header.to_text(), header.to_binary()] {
+        assert_eq!(ProxyHeader::parse(&written), Ok(Some((header, written.len()))));
+    }
+}
 
 /// Ids that parse print as what was parsed.
 pub fn sid(data: &[u8]) {

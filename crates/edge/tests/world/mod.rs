@@ -280,7 +280,7 @@ impl Counts {
     }
 }
 
-/// Answers `101`, its tag, what was read ahead of it, then echoes.
+/// Answers `101`, its tag, to `X-Tell` whom it was told of, what was read ahead of it, then echoes.
 async fn serve_socket(connection: Connection, tag: Tag) {
     let mut stream = TcpStream::from_std(connection.stream).unwrap();
     let mut head = connection.read.to_vec();
@@ -288,7 +288,17 @@ async fn serve_socket(connection: Connection, tag: Tag) {
         head.push(stream.read_u8().await.unwrap());
     }
     let end = head.windows(4).position(|four| four == b"\r\n\r\n").unwrap() + 4;
-    stream.write_all(format!("HTTP/1.1 101 {tag}\r\n\r\n").as_bytes()).await.unwrap();
+    let peer = connection.peer;
+    let says = |line: &&str| line.to_ascii_lowercase().contains("forwarded");
+    let forwarded: Vec<&str> = std::str::from_utf8(&head).unwrap().lines().filter(says).collect();
+    let forwarded = forwarded.join("; ");
+    let told = if head.windows(6).any(|word| word == b"X-Tell") {
+        format!("peer: {peer}\r\nsaid: {forwarded}\r\n")
+    } else {
+        String::new()
+    };
+    let answer = format!("HTTP/1.1 101 {tag}\r\n{told}\r\n");
+    stream.write_all(answer.as_bytes()).await.unwrap();
     stream.write_all(&head[end..]).await.unwrap();
     let (mut reader, mut writer) = stream.split();
     tokio::io::copy(&mut reader, &mut writer).await.ok();

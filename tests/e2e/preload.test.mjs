@@ -207,6 +207,96 @@ describe("a copy that is killed", { skip: SKIP }, () => {
   });
 });
 
+describe("recovery", { skip: SKIP }, () => {
+  const RECOVERY = { env: { OPTIONS: JSON.stringify({ connectionStateRecovery: {} }) } };
+
+  for (const name of ["socket.io", "socket.io-4.6"]) {
+    test(`a client goes on at any copy, also when its own was killed (${name})`, async () => {
+      const app = await start(node("express.cjs"), { instances: 3, env: { ...RECOVERY.env, SOCKETIO: name } });
+      const speaker = await connect(app.url, "websocket");
+      const [{ pid: stays }] = await whereabouts([speaker]);
+      app.avoid = [stays];
+      const socket = await connect(app.url, "websocket");
+      try {
+        await ask(socket, "join", "room");
+        await ask(socket, "data", { name: "ü" });
+        const heard = [];
+        socket.on("said", (x) => heard.push(x));
+        const told = next(socket, "said");
+        speaker.emit("say", 0);
+        await told;
+        let home = await ask(socket, "whoami");
+        for (const [round, leave] of [cutOff, cutOff, killHome].entries()) {
+          app.avoid = [stays, home.pid];
+          await leave(socket, home.pid);
+          speaker.emit("say", `${round} all`);
+          speaker.emit("to", "room", `${round} room`);
+          speaker.emit("to", "elsewhere", "not for it");
+          await ask(speaker, "echo", 1);
+          await connected(socket.connect());
+          const there = await ask(socket, "whoami");
+          assert.deepEqual([there.recovered, there.id], [true, home.id], `round ${round}`);
+          assert.notEqual(there.pid, home.pid, "it is at another copy");
+          assert.deepEqual(heard.splice(0), [...(round === 0 ? [0] : []), `${round} all`, `${round} room`]);
+          const [found] = await ask(speaker, "fetch", home.id);
+          assert.deepEqual([found.data, found.rooms.sort()], [{ name: "ü" }, [home.id, "room"].sort()]);
+          home = there;
+        }
+      } finally {
+        closeAll([socket, speaker]);
+        await app.stop();
+      }
+    });
+  }
+
+  test("clients whose connections break all the time hear each event once, in each sender's order", async () => {
+    const app = await start(node("express.cjs"), { ...RECOVERY, instances: 3 });
+    const sockets = await connectMany(app.url, "websocket", 12, { reconnectionDelay: 1, reconnectionDelayMax: 20 });
+    const speakers = await connectMany(app.url, "websocket", 3);
+    const EVENTS = 200;
+    try {
+      const heard = sockets.map(() => speakers.map(() => []));
+      sockets.forEach((socket, i) => socket.on("said", (speaker, n) => n >= 0 && heard[i][speaker].push(n)));
+      const first = collect(sockets, "said");
+      speakers[0].emit("say", 0, -1);
+      await first.reach(1);
+      const times = { anew: 0, recovered: 0 };
+      for (const socket of sockets) socket.on("connect", () => (times[socket.recovered ? "recovered" : "anew"] += 1));
+      for (let n = 0; n < EVENTS; n += 1) {
+        speakers.forEach((speaker, i) => speaker.emit("say", i, n));
+        breakOff(sockets[n % sockets.length]);
+        await ask(speakers[n % 3], "echo", n);
+      }
+      await app.until("all events", () => heard.every((one) => one.every((list) => list.length >= EVENTS)));
+      const all = Array.from({ length: EVENTS }, (_, n) => n);
+      for (const one of heard) for (const list of one) assert.deepEqual(list, all);
+      assert.equal(times.anew, 0);
+      assert.ok(times.recovered > EVENTS / 4, `${times.recovered} came back`);
+    } finally {
+      closeAll([...sockets, ...speakers]);
+      await app.stop();
+    }
+  });
+
+  /** The connection breaks without a word. */
+  function breakOff(socket) {
+    const { engine } = socket.io;
+    if (engine.transport.ws?.terminate) engine.transport.ws.terminate();
+    else engine.close();
+  }
+
+  /** Comes back when it is told to. */
+  async function gone(socket, breaks) {
+    socket.io.reconnection(false);
+    const gone = next(socket, "disconnect");
+    breaks();
+    await gone;
+  }
+
+  const cutOff = (socket) => gone(socket, () => breakOff(socket));
+  const killHome = (socket, home) => gone(socket, () => process.kill(home, "SIGKILL"));
+});
+
 /** One app in one version: connects by every way, and everything that spans copies. */
 function cell(name, command, can, { clients = 20, instances = 2 } = {}) {
   describe(name, () => {

@@ -28,6 +28,7 @@ export class PlainParent {
     this.output = "";
     this.statuses = new Map();
     this.unfit = [];
+    this.avoid = []; // processes that get no new client
     this.turn = 0;
   }
 
@@ -100,7 +101,8 @@ export class PlainParent {
     const sid = new URL(url, "http://a").searchParams.get("sid");
     const candidates = [...this.workers.values()].map((worker) => [worker, [...worker.listens].find(([id, listen]) => worker.ready.has(id) && listen.at === at)]).filter(([, listen]) => listen);
     const owner = candidates.find(([worker]) => sid && (sid.startsWith(worker.tag) || this.learnt.get(sid) === worker.tag));
-    const [worker, listen] = owner ?? candidates[this.turn++ % candidates.length] ?? [];
+    const willing = candidates.filter(([worker]) => !this.avoid.includes(worker.pid));
+    const [worker, listen] = owner ?? willing[this.turn++ % willing.length] ?? [];
     return worker && { worker, path: listen[1].path };
   }
 

@@ -14,6 +14,12 @@ const STOCK = ["addAll", "del", "delAll", "broadcast", "sockets", "socketRooms"]
 const SESSION_AWARE = ["broadcast", "constructor", "persistSession", "restoreSession"];
 const HANDSHAKE = ["headers", "time", "address", "xdomain", "secure", "issued", "url", "query", "auth"];
 
+/** What Sockeye's own servers ask, by the name of a server-side event: of the rooms of each selected socket. */
+const CENSUS = {
+  "sockeye:count": (sockets) => sockets.length,
+  "sockeye:rooms": (sockets) => [...new Set(sockets.flat())],
+};
+
 const TYPE = {
   BROADCAST: 3,
   SOCKETS_JOIN: 4,
@@ -27,15 +33,13 @@ const TYPE = {
   BROADCAST_ACK: 12,
 };
 
-/** Whether this is socket.io's own in-memory adapter, with or without recovery. */
-exports.isStock = (wanted) => {
+/** socket.io's own in-memory Adapter, if that is what is wanted, or what is wanted is its SessionAwareAdapter. */
+exports.inMemory = (wanted) => {
   const { prototype } = typeof wanted === "function" ? wanted : {};
-  if (!prototype || typeof prototype.broadcast !== "function") return false;
-  if (!isInMemory(prototype)) {
-    const names = Object.getOwnPropertyNames(prototype).sort().join();
-    return isInMemory(Object.getPrototypeOf(prototype)) && names === SESSION_AWARE.join();
-  }
-  return true;
+  if (!prototype || typeof prototype.broadcast !== "function") return undefined;
+  if (isInMemory(prototype)) return wanted;
+  const isAware = Object.getOwnPropertyNames(prototype).sort().join() === SESSION_AWARE.join();
+  return isAware && isInMemory(Object.getPrototypeOf(prototype)) ? Object.getPrototypeOf(wanted) : undefined;
 };
 
 function isInMemory(prototype) {
@@ -50,6 +54,7 @@ exports.refuse = ({ type, data, uid, nsp, server }) => {
   const answer = (as, more) => mesh.send(uid, { type: as, data: { requestId, ...more }, nsp, server });
   if (type === TYPE.BROADCAST) answer(TYPE.BROADCAST_CLIENT_COUNT, { clientCount: 0 });
   if (type === TYPE.FETCH_SOCKETS) answer(TYPE.FETCH_SOCKETS_RESPONSE, { sockets: [] });
+  if (type === TYPE.SERVER_SIDE_EMIT && CENSUS[data.packet[0]]) answer(TYPE.SERVER_SIDE_EMIT_RESPONSE, { packet: CENSUS[data.packet[0]]([]) });
 };
 
 /** The class over an app's Adapter. `nameOf` names the Socket.IO server that a namespace belongs to. */
@@ -175,6 +180,11 @@ exports.clustered = (Base, nameOf) =>
     }
 
     #hearServer({ packet, requestId }, uid) {
+      const census = CENSUS[packet[0]];
+      if (census) {
+        const told = (sockets) => this.#answer(uid, TYPE.SERVER_SIDE_EMIT_RESPONSE, { requestId, packet: census(sockets.map(({ rooms }) => rooms)) });
+        return this.#describe(whole(packet[1] ?? {})).then(told);
+      }
       const heard = [...packet];
       if (requestId !== undefined) {
         let answered = false;
@@ -238,6 +248,8 @@ exports.clustered = (Base, nameOf) =>
       mesh.send(uid, { type, data, nsp: this.nsp.name, server: nameOf(this.nsp.server) });
     }
   };
+
+Object.assign(exports, { whole, written });
 
 /** Options with nothing left out: older versions do. */
 function whole({ rooms, except, flags }) {

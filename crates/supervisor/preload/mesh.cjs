@@ -21,13 +21,19 @@ const SOCKET = /^([\w-]{6})\.sock$/;
 /** This process, on the mesh. */
 exports.uid = randomBytes(8).toString("hex");
 
-/** By tag: `{ uid, outgoing, incoming, pause, refusals, timer }`. It is here while `incoming` is. */
+/** By tag: `{ uid, guest, seen, outgoing, incoming, pause, refusals, timer }`. It is here while `incoming` is. */
 const members = new Map();
-const listeners = { message: () => {}, gone: () => {} };
+const listeners = { message: () => {}, hello: () => {}, gone: () => {} };
+let seen = () => undefined;
 let own;
 let server;
 
-/** Calls back with each message (`message`), and with the uid of each member that is gone (`gone`). */
+exports.hasBinary = hasBinary;
+
+/** Has hellos say how far this process has come, if it keeps sessions. */
+exports.seen = (offset) => (seen = offset);
+
+/** Calls back with each message and its size (`message`), and with members that are here (`hello`) or gone (`gone`): `{ tag, uid, seen }`. */
 exports.on = (event, listener) => (listeners[event] = listener);
 
 /** Joins, and waits until nothing that is published from here on is missed. */
@@ -61,14 +67,20 @@ exports.leave = () => {
   members.clear();
 };
 
-/** The uids of those who are here, without this process. */
-exports.others = () => [...members.values()].filter((member) => member.incoming).map((member) => member.uid);
+/** The uids of those who are here and have clients, without this process. */
+exports.others = () => here().filter((member) => !member.guest).map((member) => member.uid);
 
-/** Sends a message to all. What cannot be written is the caller's error. */
-exports.publish = (message) => {
-  if (members.size === 0) return;
+/** The uids of those who keep sessions, without this process. */
+exports.keepers = () => here().filter((member) => member.seen !== undefined).map((member) => member.uid);
+
+const here = () => [...members.values()].filter((member) => member.incoming);
+
+/** Sends a message to all, and says how long it is, `always` or if there is anybody. What cannot be written is the caller's error. */
+exports.publish = (message, always = false) => {
+  if (members.size === 0 && !always) return 0;
   const bytes = framed({ ...message, uid: exports.uid });
   for (const member of members.values()) post(member, bytes);
+  return bytes.length;
 };
 
 /** Sends a message to one. */
@@ -101,7 +113,7 @@ function dial(tag) {
   member.outgoing = socket;
   let failure;
   socket.on("error", (error) => (failure = error.code)).resume();
-  socket.write(framed(own.hello));
+  socket.write(framed({ ...own.hello, seen: seen() || undefined }));
   socket.once("close", () => {
     if (member.outgoing === socket) member.outgoing = undefined;
     ended(tag, member, failure);
@@ -164,11 +176,12 @@ function greeted(payload, socket) {
   const member = memberOf(tag);
   if (!member) return undefined;
   const { incoming: older, uid: before } = member;
-  Object.assign(member, { incoming: socket, uid, pause: REDIAL_MIN_MS, refusals: 0 });
+  Object.assign(member, { incoming: socket, uid, guest: hello.guest === true, seen: hello.seen, pause: REDIAL_MIN_MS, refusals: 0 });
   older?.destroy();
   // Another process has taken the first one's place.
-  if (before !== undefined && before !== uid) listeners.gone(before);
+  if (before !== undefined && before !== uid) listeners.gone({ tag, uid: before });
   dial(tag);
+  listeners.hello({ tag, uid, seen: hello.seen });
   wake();
   return { tag, uid };
 }
@@ -177,7 +190,7 @@ function left({ tag, uid }, socket) {
   const member = members.get(tag);
   if (member?.incoming !== socket) return;
   member.incoming = undefined;
-  listeners.gone(uid);
+  listeners.gone({ tag, uid });
   if (member.outgoing) member.outgoing.destroy();
   else ended(tag, member);
 }
@@ -185,8 +198,12 @@ function left({ tag, uid }, socket) {
 function hear(payload) {
   const message = parsed(payload);
   if (message === null || typeof message !== "object" || message.uid === exports.uid) return;
-  if (message.type === ADAPTER_CLOSE) listeners.gone(message.uid);
-  else listeners.message(message);
+  if (message.type === ADAPTER_CLOSE) closed(message.uid);
+  else listeners.message(message, payload.length);
+}
+
+function closed(uid) {
+  for (const [tag, member] of members) if (member.uid === uid) listeners.gone({ tag, uid });
 }
 
 /** What is no envelope is skipped. */

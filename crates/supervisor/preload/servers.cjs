@@ -4,7 +4,9 @@
 
 const link = require("./link.cjs");
 const mesh = require("./mesh.cjs");
-const { clustered, isStock, refuse } = require("./adapter.cjs");
+const recovery = require("./recovery.cjs");
+const { clustered, inMemory, refuse, whole, written } = require("./adapter.cjs");
+const { recoverable } = require("./recoverable.cjs");
 
 /** In the order of their making, which is the same in each copy of an app. */
 const servers = [];
@@ -24,6 +26,7 @@ exports.adopt = (io) => {
 /** This process serves: where there is a server that wants the others, it joins them first. */
 exports.serve = (shall) => {
   assigned = shall;
+  recovery.serve(shall.tag);
   link.on("stop", mesh.leave);
   return servers.length > 0 ? join() : undefined;
 };
@@ -48,24 +51,35 @@ function hook(io) {
     writable: true,
     value(...args) {
       const [wanted] = args;
-      if (args.length === 0 || !isStock(wanted)) return Reflect.apply(adapter, this, args);
-      if (!classes.has(wanted)) classes.set(wanted, clustered(wanted, exports.nameOf));
+      const stock = inMemory(wanted);
+      if (args.length === 0 || !stock) return Reflect.apply(adapter, this, args);
+      if (!classes.has(wanted)) classes.set(wanted, ours(wanted, stock));
       return Reflect.apply(adapter, this, [classes.get(wanted)]);
     },
   });
 }
 
+/** Our class in the place of the app's: with recovery where the app's has it. */
+function ours(wanted, stock) {
+  const plain = clustered(stock, exports.nameOf);
+  return wanted === stock ? plain : recoverable(plain, stock, { nameOf: exports.nameOf, whole, written });
+}
+
 function join() {
   mesh.on("message", hear);
-  mesh.on("gone", (uid) => adapters().forEach((adapter) => adapter.handleGone(uid)));
+  mesh.on("hello", recovery.handleHello);
+  mesh.on("gone", (member) => {
+    recovery.handleGone(member);
+    adapters().forEach((adapter) => adapter.handleGone(member.uid));
+  });
   joined ??= mesh.join(assigned.mesh_dir, assigned.tag).catch((error) => {
     process.stderr.write(`sockeye: no mesh with the other copies of this app, its events stay here: ${error.message}\n`);
   });
   return joined;
 }
 
-function hear(message) {
-  if (!isWhole(message)) return;
+function hear(message, bytes) {
+  if (!isWhole(message) || recovery.hear(message, bytes) || !recovery.arrives(message, bytes)) return;
   const adapter = adapterOf(message);
   if (adapter) adapter.handleMessage(message);
   else refuse(message);
@@ -75,8 +89,8 @@ function hear(message) {
 function isWhole({ type, uid, nsp, data }) {
   if (typeof uid !== "string" || typeof nsp !== "string" || typeof data !== "object" || data === null) return false;
   const { opts, packet, rooms, sockets } = data;
-  const lists = [opts?.rooms, opts?.except, rooms, sockets, type === 3 ? packet?.data : undefined, type === 9 ? packet : undefined];
-  const needed = { 3: [opts, packet], 4: [opts, rooms], 5: [opts, rooms], 6: [opts], 7: [opts], 8: [sockets], 9: [packet] }[type] ?? [];
+  const lists = [opts?.rooms, opts?.except, rooms, sockets, type === 9 ? packet : undefined];
+  const needed = { 3: [opts, Array.isArray(packet?.data) ? packet : null], 4: [opts, rooms], 5: [opts, rooms], 6: [opts], 7: [opts], 8: [sockets], 9: [packet] }[type] ?? [];
   return needed.every((part) => typeof part === "object" && part !== null) && lists.every((list) => list === undefined || Array.isArray(list));
 }
 

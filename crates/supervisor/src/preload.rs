@@ -10,7 +10,7 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// The files, by name; the first one is what Node.js is told to load.
-const FILES: [(&str, &str); 9] = [
+const FILES: [(&str, &str); 11] = [
     ("preload.cjs", include_str!("../preload/preload.cjs")),
     ("adapter.cjs", include_str!("../preload/adapter.cjs")),
     ("engines.cjs", include_str!("../preload/engines.cjs")),
@@ -19,6 +19,8 @@ const FILES: [(&str, &str); 9] = [
     ("mesh.cjs", include_str!("../preload/mesh.cjs")),
     ("msgpack.cjs", include_str!("../preload/msgpack.cjs")),
     ("peers.cjs", include_str!("../preload/peers.cjs")),
+    ("recoverable.cjs", include_str!("../preload/recoverable.cjs")),
+    ("recovery.cjs", include_str!("../preload/recovery.cjs")),
     ("servers.cjs", include_str!("../preload/servers.cjs")),
 ];
 

@@ -2,6 +2,7 @@
 //!
 //! A command more is a file more in `commands/`, a variant of [`Command`], and an arm of [`Command::run`]. What several commands share stands beside this file.
 
+mod apply;
 mod check;
 mod emit;
 mod ports;
@@ -31,11 +32,13 @@ pub(crate) struct Flags {
 /// What to do.
 #[derive(Debug, Subcommand)]
 enum Command {
-    /// Start workers with the bundled chat behind one port, in the foreground. The default
+    /// Run a file of settings, or without one the bundled chat behind one port, in the foreground. The default
     #[command(after_help = exit::CODES)]
-    Up(UpFlags),
+    Up(up::Flags),
     /// Say what is wrong with a file of settings, or what it holds
     Check(check::Flags),
+    /// Give a changed file to the `up` that runs it; no connection is closed
+    Apply(apply::Flags),
     /// List the ports that a file of settings needs open
     Ports(ports::Flags),
     /// Say something to clients of servers that run: an event, to all or to rooms
@@ -52,7 +55,10 @@ enum Command {
 impl Flags {
     /// Does what was typed.
     pub(crate) fn run(self) -> ExitCode {
-        self.command.unwrap_or(Command::Up(self.up)).run()
+        match self.command {
+            Some(command) => command.run(),
+            None => up::run_chat(&self.up),
+        }
     }
 }
 
@@ -61,6 +67,7 @@ impl Command {
         match self {
             Self::Up(flags) => up::run(&flags),
             Self::Check(flags) => check::run(&flags),
+            Self::Apply(flags) => apply::run(&flags),
             Self::Ports(flags) => ports::run(&flags),
             Self::Emit(flags) => emit::run(flags),
             Self::Worker(flags) => exit::conclude(worker::run(&flags)),
@@ -140,7 +147,7 @@ mod tests {
     fn up(typed: &[&str]) -> UpFlags {
         let flags = Flags::try_parse_from(["sockeye"].iter().chain(typed)).unwrap();
         match flags.command {
-            Some(Command::Up(flags)) => flags,
+            Some(Command::Up(flags)) => flags.up,
             None => flags.up,
             other => panic!("{other:?}"),
         }

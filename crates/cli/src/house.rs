@@ -6,19 +6,24 @@
 use std::io::{self, Write};
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
-use sockeye_edge::Proxy;
 use sockeye_edge::config::{Group, Members};
+use sockeye_edge::{Control, Proxy};
+use sockeye_settings::Settled;
 use sockeye_supervisor::{Line, RuntimeDir, Stream, Supervisor};
+use tokio::runtime::Runtime;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 
+use crate::admin::{self, Admin};
 use crate::crew::Crew;
 use crate::plan::Plan;
 use crate::screen::{Screen, headline};
+use crate::standing::{self, Standing};
 use crate::{log, ports, runtime};
 
 /// The parent directory of the runtime directory.
@@ -32,15 +37,41 @@ const EDGE_END_WAIT: Duration = Duration::from_millis(500);
 
 /// Runs until Ctrl-C or SIGTERM.
 pub(crate) fn run(plan: &Plan, verbose: bool) -> anyhow::Result<()> {
+    let mut edge = sockeye_edge::Config::listen(plan.listen);
+    let mut group = Group::new(Group::WORKERS, Members::Workers { ready_min: plan.instances });
+    group.foreign_sids = plan.cluster.is_one();
+    edge.groups = vec![group];
+    begin(verbose)?.block_on(async { Box::pin(House::open(plan, edge, verbose)?.serve(plan.drain)).await })
+}
+
+/// The same as a file says, which may say something else later.
+pub(crate) fn run_file(plan: &Plan, file: &Path, settled: Settled, verbose: bool) -> anyhow::Result<()> {
+    begin(verbose)?.block_on(async {
+        let hangups = standing::hangups()?;
+        let admin = Admin::open(file, &settled.admin)?;
+        let house = House::open(plan, settled.edge.clone(), verbose)?;
+        say(io::stdout(), &format!("admin     {}", admin.at()));
+        let standing = Arc::new(Standing::new(file, house.control.clone(), settled));
+        // These end with this function.
+        let mut beside = JoinSet::new();
+        beside.spawn(admin::serve(admin, Arc::clone(&standing)));
+        beside.spawn(standing::heed(standing, hangups));
+        let ended = Box::pin(house.serve(plan.drain)).await;
+        beside.shutdown().await;
+        ended
+    })
+}
+
+fn begin(verbose: bool) -> anyhow::Result<Runtime> {
     log::start(verbose)?;
     let threads = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let runtime = runtime::build(threads).context("cannot start threads")?;
-    runtime.block_on(async { Box::pin(House::open(plan, verbose)?.serve(plan.drain)).await })
+    runtime::build(threads).context("cannot start threads")
 }
 
 /// The edge and the workers.
 struct House {
     supervisor: Supervisor,
+    control: Control,
     crew: Crew,
     screen: Screen,
     edge: JoinHandle<()>,
@@ -52,13 +83,9 @@ struct House {
 
 impl House {
     /// Opens the public port first: where it cannot be had nothing is started.
-    fn open(plan: &Plan, verbose: bool) -> anyhow::Result<Self> {
+    fn open(plan: &Plan, edge: sockeye_edge::Config, verbose: bool) -> anyhow::Result<Self> {
         let interrupts = signal(SignalKind::interrupt()).context("cannot listen for Ctrl-C")?;
         let terminations = signal(SignalKind::terminate()).context("cannot listen for SIGTERM")?;
-        let mut edge = sockeye_edge::Config::listen(plan.listen);
-        let mut group = Group::new(Group::WORKERS, Members::Workers { ready_min: plan.instances });
-        group.foreign_sids = plan.cluster.is_one();
-        edge.groups = vec![group];
         let proxy = Proxy::bind(edge).map_err(|error| anyhow!(ports::public(&error)))?;
         if let Some(workers) = plan.ports {
             ports::try_workers(workers, plan.instances.get()).map_err(|line| anyhow!(line))?;
@@ -69,8 +96,9 @@ impl House {
         let (close_edge, closed) = oneshot::channel();
         Ok(Self {
             supervisor,
+            control: proxy.control(),
             crew: Crew::new(proxy.control(), plan.instances.get()),
-            screen: Screen::new(plan, proxy.local_addr().context("no TCP address is open")?),
+            screen: Screen::new(plan, proxy.local_addr().unwrap_or(plan.listen)),
             // Ends with the house: `finish` waits for it.
             edge: tokio::spawn(proxy.run(async {
                 let _ = closed.await;

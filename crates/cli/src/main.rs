@@ -1,10 +1,12 @@
 //! The command `sockeye`: reads what was typed, settles it, runs it, and says in one line why not.
 
+mod admin;
 mod cluster;
 mod commands;
 mod crew;
 mod exit;
 mod flags;
+mod gate;
 mod house;
 mod log;
 mod plan;
@@ -12,6 +14,7 @@ mod ports;
 mod runtime;
 mod screen;
 mod settings;
+mod standing;
 mod unsupported;
 
 use std::process::ExitCode;

@@ -5,6 +5,9 @@ use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::time::Duration;
 
+use sockeye_edge::Config;
+use sockeye_edge::config::Endpoint;
+use sockeye_settings as settings;
 use sockeye_supervisor::Ports;
 
 use crate::cluster::Cluster;
@@ -73,6 +76,37 @@ impl Plan {
             app: flags.app,
             drain: flags.drain,
             cluster: Cluster::default(),
+        })
+    }
+}
+
+impl Plan {
+    /// Settles an app of a file.
+    pub(crate) fn of_app(app: &settings::App, edge: &Config, cores: NonZeroUsize) -> Result<Self, PlanError> {
+        let instances = app.spec.instances.map_or(NonZeroU32::MIN, |instances| instances.on(cores));
+        let share = cores.get() / instances.get() as usize;
+        let tcp = edge.listeners.iter().find_map(|listener| match listener.at {
+            Endpoint::Tcp(address) => Some(address),
+            Endpoint::Unix(_) => None,
+        });
+        let listen = tcp.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
+        let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
+        let last = |first: u16| u32::from(first) + instances.get() - 1;
+        if let Some(first) = app.worker_ports.filter(|first| last(*first) > u32::from(u16::MAX)) {
+            return Err(PlanError::NoRoom { first: first.into(), instances: instances.get() });
+        }
+        Ok(Self {
+            listen,
+            instances,
+            threads: app.spec.threads.unwrap_or(NonZeroUsize::new(share).unwrap_or(NonZeroUsize::MIN)),
+            ports: app.worker_ports.map(|first| Ports { host, first }),
+            cluster: Cluster::default(),
+            app: match app.bundled {
+                Some(settings::Bundled::Chat) | None => App::Chat,
+                Some(settings::Bundled::Contract) => App::Contract,
+                Some(settings::Bundled::Features) => App::Features,
+            },
+            drain: if app.says_drain { app.spec.drain.duration() } else { Duration::ZERO },
         })
     }
 }

@@ -1,6 +1,7 @@
 //! A file of settings, read: the driver of `sockeye_settings`, which decides what it means.
 
 use std::net::{SocketAddr, ToSocketAddrs};
+use std::num::NonZeroUsize;
 use std::path::Path;
 
 use anyhow::{Context, anyhow};
@@ -15,7 +16,8 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Settled> {
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with(PREFIX))
         .collect();
-    let facts = Facts { base, resolve: &resolve };
+    let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
+    let facts = Facts { base, cores, resolve: &resolve };
     sockeye_settings::settle(&path.display().to_string(), &text, &variables, &facts)
         .map_err(|refused| anyhow!("{refused}"))
 }

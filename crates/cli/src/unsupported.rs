@@ -3,7 +3,7 @@
 //! Each line goes with the change that serves it.
 
 use anyhow::bail;
-use sockeye_edge::config::{Config, Does, Endpoint, Group, Listener, Members, Serves};
+use sockeye_edge::config::{Config, Listener, Members, Serves};
 use sockeye_settings::Settled;
 
 /// Gives the settings back, if all of them are served.
@@ -12,16 +12,8 @@ pub(crate) fn refuse(settled: Settled) -> anyhow::Result<Settled> {
     if settled.apps.len() > 1 {
         missing.push("several apps".to_owned());
     }
-    missing.extend(
-        settled
-            .apps
-            .iter()
-            .filter(|app| app.bundled.is_none())
-            .map(|app| format!("app.{}.command", app.name)),
-    );
-    if settled.cluster.adapter.is_some() || settled.cluster.node_link.is_some() {
-        missing.push("cluster".to_owned());
-    }
+    let own = settled.apps.iter().filter(|app| app.bundled.is_none());
+    missing.extend(own.map(|app| format!("app.{}.command", app.name)));
     if missing.is_empty() {
         return Ok(settled);
     }
@@ -29,39 +21,14 @@ pub(crate) fn refuse(settled: Settled) -> anyhow::Result<Settled> {
 }
 
 fn edge(config: &Config) -> Vec<String> {
-    let plain = Config::default();
     let mut missing = Vec::new();
-    if config.listeners.len() != 1 {
-        missing.push("several listeners".to_owned());
+    for listener in &config.listeners {
+        missing.extend(listener_lacks(listener).map(|what| format!("{what} of listener {}", listener.name)));
     }
-    missing.extend(
-        config
-            .listeners
-            .iter()
-            .filter(|one| !is_plain_listener(one))
-            .map(|one| format!("listener {}", one.name)),
-    );
-    let one_site = |group: &Group| config.sites == [sockeye_edge::config::Site::everything(&group.name)];
-    match &config.groups[..] {
-        [group] if matches!(group.members, Members::Workers { .. }) && one_site(group) => {}
-        _ => {
-            missing.extend(
-                config
-                    .groups
-                    .iter()
-                    .filter(|group| !matches!(group.members, Members::Workers { .. }))
-                    .map(|group| format!("upstream.{}", group.name)),
-            );
-            missing.extend(
-                config
-                    .sites
-                    .iter()
-                    .filter(|site| !matches!(site.does, Does::Relay { .. }))
-                    .map(|_| "site".to_owned()),
-            );
-        }
-    }
-    if config.trust != plain.trust {
+    let foreign = |members: &Members| !matches!(members, Members::Workers { .. });
+    let groups = config.groups.iter().filter(|group| foreign(&group.members));
+    missing.extend(groups.map(|group| format!("upstream.{}", group.name)));
+    if !config.trust.is_empty() {
         missing.push("trust".to_owned());
     }
     if config.access_log.is_some() {
@@ -73,10 +40,17 @@ fn edge(config: &Config) -> Vec<String> {
     missing
 }
 
-fn is_plain_listener(listener: &Listener) -> bool {
-    let plain = Listener::default();
-    matches!(listener.at, Endpoint::Tcp(_))
-        && matches!(&listener.serves, Serves::Http(http) if *http == sockeye_edge::config::Http::default())
-        && listener.tls == plain.tls
-        && listener.proxy_from == plain.proxy_from
+fn listener_lacks(listener: &Listener) -> impl Iterator<Item = &'static str> {
+    let (http2, websocket) = match &listener.serves {
+        Serves::Http(http) => (http.http2, http.websocket_over_http2),
+        Serves::Tcp { .. } => (false, false),
+    };
+    [
+        (matches!(listener.serves, Serves::Tcp { .. }), "mode = \"tcp\""),
+        (!listener.proxy_from.is_empty(), "proxy_protocol_from"),
+        (http2, "http2"),
+        (websocket, "websocket_over_http2"),
+    ]
+    .into_iter()
+    .filter_map(|(lacks, what)| lacks.then_some(what))
 }

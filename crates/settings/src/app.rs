@@ -1,6 +1,6 @@
 //! `[app.NAME]`: programs that are started, each a group of servers. Its keys are those of [`AppSpec`], and a few that concern the bundled ones.
 
-use std::num::NonZero;
+use std::num::{NonZeroU32, NonZeroUsize};
 
 use serde_json::{Value as Json, json};
 use sockeye_edge::config::{Group, Members};
@@ -58,8 +58,13 @@ impl App {
     }
 
     /// The group of its workers.
-    pub(crate) fn group(&self) -> Group {
-        Group::new(&self.name, Members::Workers { ready_min: NonZero::<u32>::MIN })
+    ///
+    /// In a cluster a sid that none of them has may be another machine's.
+    pub(crate) fn group(&self, cores: NonZeroUsize, in_cluster: bool) -> Group {
+        let ready_min = self.spec.instances.map_or(NonZeroU32::MIN, |instances| instances.on(cores));
+        let mut group = Group::new(&self.name, Members::Workers { ready_min });
+        group.foreign_sids = in_cluster;
+        group
     }
 }
 

@@ -1,6 +1,7 @@
 //! What reading a file asks of the world, told by whoever reads it.
 
 use std::net::SocketAddr;
+use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 
 /// Resolves a name and a port; the error is one line.
@@ -11,6 +12,8 @@ pub type Resolve<'a> = &'a dyn Fn(&str, u16) -> Result<Vec<SocketAddr>, String>;
 pub struct Facts<'a> {
     /// The directory from which paths in the file are meant.
     pub base: &'a Path,
+    /// How many cores there are, for apps that run one worker on each.
+    pub cores: NonZeroUsize,
     /// Resolves the names of servers.
     pub resolve: Resolve<'a>,
 }

@@ -557,6 +557,11 @@ pub(crate) const CLUSTER: Section = Section {
             "none",
             "carries events between machines",
         ),
-        key("node_link", "`HOST:PORT`", "none", "where this machine's nodes listen for those of others"),
+        key(
+            "node_link",
+            "`IP:PORT`",
+            "none",
+            "where this machine's nodes listen for those of others, who know `SOCKEYE_NODE_SECRET` too; needs `adapter`",
+        ),
     ],
 };

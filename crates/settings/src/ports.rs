@@ -40,7 +40,8 @@ impl Settled {
         }
         if let Some(link) = &self.cluster.node_link {
             ports.extend(
-                open(link).map(|at| inbound(at, "node link".to_owned(), "the other machines of the cluster")),
+                open(&Endpoint::Tcp(*link))
+                    .map(|at| inbound(at, "node link".to_owned(), "the other machines of the cluster")),
             );
         }
         if let Some(admin) = &self.admin.address {

@@ -1,6 +1,7 @@
 //! `[admin]`, `[access_log]`, `[limits]` and `[cluster]`.
 
 use std::fmt;
+use std::net::SocketAddr;
 use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
@@ -46,7 +47,7 @@ pub struct Cluster {
     /// The backplane.
     pub adapter: Option<String>,
     /// Where nodes of other machines come in.
-    pub node_link: Option<Endpoint>,
+    pub node_link: Option<SocketAddr>,
 }
 
 /// The shortest token: what is shorter can be guessed.
@@ -169,7 +170,19 @@ pub(crate) fn cluster(desk: &mut Desk<'_>, root: &Table) -> Cluster {
         }
         address
     });
-    let node_link = sheet.read(desk, "node_link", address::LISTEN_EXPECTED, address::listen);
+    let tcp = |text: &str| match address::listen(text)? {
+        Endpoint::Tcp(address) if !address.ip().is_unspecified() => Some(address),
+        Endpoint::Tcp(_) | Endpoint::Unix(_) => None,
+    };
+    let expected = "the address by which other machines reach this one, such as \"10.0.0.7:4000\"";
+    let node_link = sheet.read(desk, "node_link", expected, tcp);
+    if let (Some(_), None, Some(node)) = (node_link, sheet.node("adapter"), sheet.node("node_link")) {
+        desk.refuse(
+            "cluster.node_link",
+            node,
+            "this needs cluster.adapter: machines find each other on a backplane",
+        );
+    }
     Cluster { adapter, node_link }
 }
 

@@ -86,8 +86,11 @@ fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Se
         trust: sheet.list(desk, "trust", CIDR_EXPECTED, |text| text.parse::<Cidr>().ok()).unwrap_or_default(),
         ..Config::default()
     };
-    config.groups =
-        apps.iter().map(App::group).chain(groups.into_iter().map(|written| written.group)).collect();
+    config.groups = apps
+        .iter()
+        .map(|app| app.group(facts.cores, cluster.adapter.is_some()))
+        .chain(groups.into_iter().map(|written| written.group))
+        .collect();
     config.access_log = rest::access_log(desk, root, facts);
     rest::limits(desk, root, &mut config);
     let names: Vec<String> = config.groups.iter().map(|group| group.name.clone()).collect();

@@ -203,7 +203,7 @@ fn what_has_to_be_open_is_listed_and_loopback_is_not() {
         servers = ["app01:3000", "127.0.0.1:3001", "unix:/run/a.sock"]
         [cluster]
         adapter = "redis://user:secret@10.0.0.9:6379/1"
-        node_link = ":7000"
+        node_link = "10.0.0.7:7000"
         "#,
     );
     let ports: Vec<_> = all
@@ -220,7 +220,7 @@ fn what_has_to_be_open_is_listed_and_loopback_is_not() {
             row(true, "0.0.0.0:443", "main: HTTPS and secure WebSocket", "clients"),
             row(true, "0.0.0.0:12345", "listen-1: redirect", "10.0.0.0/8"),
             row(true, "0.0.0.0:11111", "listen-3: TCP to nodes", "clients"),
-            row(true, "0.0.0.0:7000", "node link", "the other machines of the cluster"),
+            row(true, "10.0.0.7:7000", "node link", "the other machines of the cluster"),
             row(false, "10.0.0.1:3000", "upstream nodes", ""),
             row(false, "10.0.0.9:6379", "backplane", ""),
         ]

@@ -15,7 +15,8 @@ pub(crate) fn with(text: &str, variables: &[(&str, &str)]) -> Result<Settled, St
         "app02" => Ok(vec![([10, 0, 0, 2], port).into()]),
         _ => Err("no such name".to_owned()),
     };
-    let facts = Facts { base: Path::new("/etc/sockeye"), resolve: &resolve };
+    let facts =
+        Facts { base: Path::new("/etc/sockeye"), cores: std::num::NonZeroUsize::MIN, resolve: &resolve };
     settle("f.toml", text, &variables, &facts).map_err(|refused| refused.to_string())
 }
 

@@ -1,0 +1,129 @@
+//! What an operator is shown, at one moment: the edge's counters, by listener, group and server.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use sockeye_edge::Stats;
+
+/// The edge as it is seen.
+#[derive(Debug, Serialize)]
+pub(crate) struct View {
+    pub(crate) version: &'static str,
+    pub(crate) file: String,
+    pub(crate) uptime_seconds: u64,
+    pub(crate) totals: Totals,
+    pub(crate) listeners: Vec<Listener>,
+    pub(crate) groups: Vec<Group>,
+}
+
+/// What belongs to no listener and no group.
+#[derive(Debug, Serialize)]
+pub(crate) struct Totals {
+    pub(crate) sessions: u64,
+    pub(crate) connections: u64,
+    pub(crate) accepted: u64,
+    pub(crate) shed: u64,
+    pub(crate) handed_over: u64,
+    pub(crate) returned: u64,
+    pub(crate) bad_heads: u64,
+    pub(crate) unknown_sids: u64,
+    pub(crate) unavailable: u64,
+    pub(crate) requests: u64,
+    pub(crate) refused: u64,
+    pub(crate) broken: u64,
+    pub(crate) tunnels: u64,
+    pub(crate) idle_upstream_connections: u64,
+}
+
+/// One open address.
+#[derive(Debug, Serialize)]
+pub(crate) struct Listener {
+    pub(crate) name: String,
+    pub(crate) at: String,
+    pub(crate) accepted: u64,
+    pub(crate) open: u64,
+    pub(crate) requests: u64,
+    pub(crate) upgrades_asked: u64,
+    pub(crate) upgrades_taken: u64,
+}
+
+/// Servers that stand for each other.
+#[derive(Debug, Serialize)]
+pub(crate) struct Group {
+    pub(crate) name: String,
+    pub(crate) sessions: u64,
+    /// Sessions a server that takes new ones: what autoscaling looks at.
+    pub(crate) sessions_per_server: f64,
+    pub(crate) servers: Vec<Server>,
+}
+
+/// One server.
+#[derive(Debug, Serialize)]
+pub(crate) struct Server {
+    pub(crate) name: String,
+    pub(crate) at: String,
+    /// `up`, `drain`, `maintenance` or `down`.
+    pub(crate) state: &'static str,
+    pub(crate) sessions: u64,
+    pub(crate) on_the_way: u64,
+}
+
+impl View {
+    /// What the counters say.
+    pub(crate) fn of(stats: &Stats, file: String, workers: Option<&str>, uptime: Duration) -> Self {
+        let mut groups = Vec::new();
+        if let Some(name) = workers {
+            let servers = stats.workers.iter().map(|worker| Server {
+                name: worker.instance.to_string(),
+                at: worker.tag.to_string(),
+                state: if worker.share.draining { "drain" } else { "up" },
+                sessions: u64::from(worker.share.sessions),
+                on_the_way: worker.share.on_the_way,
+            });
+            groups.push(Group::of(name.to_owned(), servers.collect()));
+        }
+        let listeners = stats.listeners.iter().map(|listener| Listener {
+            name: listener.name.clone(),
+            at: listener.at.to_string(),
+            accepted: listener.accepted,
+            open: listener.open,
+            requests: listener.requests,
+            upgrades_asked: listener.upgrades_asked,
+            upgrades_taken: listener.upgrades_taken,
+        });
+        Self {
+            version: env!("CARGO_PKG_VERSION"),
+            file,
+            uptime_seconds: uptime.as_secs(),
+            totals: Totals {
+                sessions: groups.iter().map(|group| group.sessions).sum(),
+                connections: stats.open + stats.relay.tunnels,
+                accepted: stats.accepted,
+                shed: stats.shed,
+                handed_over: stats.handed_over,
+                returned: stats.returned,
+                bad_heads: stats.bad_heads,
+                unknown_sids: stats.unknown_sids,
+                unavailable: stats.unavailable,
+                requests: stats.relay.requests,
+                refused: stats.relay.refused,
+                broken: stats.relay.broken,
+                tunnels: stats.relay.tunnels,
+                idle_upstream_connections: stats.relay.idle,
+            },
+            listeners: listeners.collect(),
+            groups,
+        }
+    }
+}
+
+impl Group {
+    fn of(name: String, servers: Vec<Server>) -> Self {
+        let sessions: u64 = servers.iter().map(|server| server.sessions).sum();
+        let serving = servers.iter().filter(|server| server.state == "up").count();
+        // Counts of sessions are far below what a float holds exactly.
+        #[expect(clippy::cast_precision_loss, reason = "see above")]
+        let sessions_per_server = if serving == 0 { 0.0 } else { sessions as f64 / serving as f64 };
+        Self { name, sessions, sessions_per_server, servers }
+    }
+}

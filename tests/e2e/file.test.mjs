@@ -1,0 +1,171 @@
+// A file of settings: what `check` says of it, what `up` makes of it, and how it changes under live connections.
+
+import assert from "node:assert/strict";
+import { after, before, describe, test } from "node:test";
+import { join } from "node:path";
+import { ask, closeAll, connect, connectMany, untroubled } from "../harness/clients.mjs";
+import { knock, overSocket, run, settingsFile, upFile } from "../harness/files.mjs";
+import { freePort, REFERENCE } from "../harness/target.mjs";
+
+const skip = REFERENCE && "the reference has no file";
+
+describe("a file of settings", { skip }, () => {
+  test("check says what is wrong with its line and the fix, and what is right", async () => {
+    const file = settingsFile('[listen]\naddress = ":3000"\n[upstream.chat]\nservers = ["127.0.0.1:1"]\nstiky = "sid"\n');
+    try {
+      const bad = await run(["check", "sockeye.toml"], { cwd: file.dir });
+      assert.deepEqual([bad.code, bad.out], [1, ""]);
+      assert.equal(bad.err, "sockeye.toml:5:1: upstream.chat.stiky: there is no such key, did you mean sticky?\n");
+      file.write('listen = ":3000"\n[app.chat]\ninstances = 1\n');
+      const good = await run(["check", "sockeye.toml"], { cwd: file.dir });
+      assert.deepEqual(good, { code: 0, out: "good: 1 listener, 1 site, 0 upstreams, 1 app\n", err: "" });
+      const variable = await run(["check", "sockeye.toml"], { cwd: file.dir, env: { SOCKEYE_LISTEN__PORT: "80" } });
+      assert.equal(variable.code, 1);
+      assert.match(variable.err, /^\$SOCKEYE_LISTEN__PORT: listen is a text where it is set/);
+      const missing = await run(["check", "nothing.toml"], { cwd: file.dir });
+      assert.match(missing.err, /^cannot read nothing\.toml: No such file/);
+    } finally {
+      file.done();
+    }
+  });
+
+  test("ports lists what has to be open", async () => {
+    const file = settingsFile('listen = [":80", "127.0.0.1:3000"]\n[cluster]\nadapter = "redis://127.0.0.1"\nnode_link = "10.0.0.7:7000"\n');
+    try {
+      const { code, out } = await run(["ports", file.path]);
+      assert.equal(code, 0);
+      assert.deepEqual(out.trim().split("\n").map((line) => line.split(/\s{2,}/)), [
+        ["in", "tcp", "0.0.0.0:80", "main: HTTP and WebSocket", "clients"],
+        ["in", "tcp", "10.0.0.7:7000", "node link", "the other machines of the cluster"],
+      ]);
+    } finally {
+      file.done();
+    }
+  });
+});
+
+describe("up with a file", { skip }, () => {
+  let file, port, second, target, socket, settings;
+  before(async () => {
+    [port, second] = [await freePort(), await freePort()];
+    file = settingsFile("");
+    socket = join(file.dir, "admin.sock");
+    settings = (more = "") => `admin = "unix:${socket}"\n[[listen]]\naddress = "127.0.0.1:${port}"\n${more}\n[app.chat]\nbundled = "contract"\ninstances = 2\n`;
+    file.write(settings());
+    target = await upFile(file, port, { workers: 2 });
+  });
+  after(async () => {
+    await target?.stop();
+    file.done();
+  });
+
+  test("another listener opens and closes, and no client notices", async () => {
+    const sockets = [...(await connectMany(target.url, "websocket", 10)), ...(await connectMany(target.url, "polling", 10))];
+    let guest;
+    try {
+      file.write(settings(`[[listen]]\naddress = "127.0.0.1:${second}"`));
+      const applied = await run(["apply", file.path]);
+      assert.deepEqual(applied, { code: 0, out: `applied ${file.path}\n`, err: "" });
+      guest = await connect(`http://127.0.0.1:${second}`, "websocket");
+      file.write(settings());
+      process.kill(target.pid, "SIGHUP");
+      await target.until("closed at the second port", async () => !(await knock(second)));
+      assert.ok((await ask(guest, "whoami")).pid, "a client of the closed listener stays");
+      await Promise.all(sockets.map((socket) => ask(socket, "whoami")));
+      untroubled([...sockets, guest]);
+    } finally {
+      closeAll(guest ? [...sockets, guest] : sockets);
+    }
+  });
+
+  test("a bad file changes nothing, and says why on both ways", async () => {
+    const client = await connect(target.url, "websocket");
+    try {
+      file.write(`listen = "nonsense"`);
+      const refused = await run(["apply", file.path]);
+      assert.equal(refused.code, 1);
+      assert.match(refused.err, /sockeye\.toml:1:10: listen = "nonsense": expected an address to listen on/);
+      process.kill(target.pid, "SIGHUP");
+      await target.until("told of the bad file", async () => target.output.includes("nothing was changed: what ran before goes on"));
+      assert.match(target.output, /sockeye\.toml:1:10: listen = "nonsense"/);
+      // A port that is taken is found by the one that runs only.
+      file.write(settings(`[[listen]]\naddress = "127.0.0.1:1"`));
+      if (process.getuid() !== 0) assert.match((await run(["apply", file.path])).err, /nothing was changed/);
+      file.write(settings().replace("instances = 2", "instances = 3"));
+      const apps = await run(["apply", file.path]);
+      assert.equal(apps.err, "app cannot change while it runs: put it back, or stop and start anew\nnothing was changed: what ran before goes on\n");
+      assert.ok((await ask(client, "whoami")).pid);
+      untroubled([client]);
+    } finally {
+      closeAll([client]);
+      file.write(settings());
+    }
+  });
+
+  test("the admin socket has status and metrics, and no other user may open it", async () => {
+    const client = await connect(target.url, "default");
+    try {
+      // Clients of earlier tests may still be counted.
+      await target.until("counted", async () => JSON.parse((await overSocket(socket, "/status")).text).totals.sessions === 1);
+      const status = JSON.parse((await overSocket(socket, "/status")).text);
+      assert.deepEqual(status.groups.map((group) => [group.name, group.servers.map((server) => server.state)]), [["chat", ["up", "up"]]]);
+      assert.equal(status.listeners[0].at, `127.0.0.1:${port}`);
+      const metrics = (await overSocket(socket, "/metrics")).text;
+      assert.match(metrics, /^sockeye_edge_listener_upgrades_taken_total\{listener="main"\} [1-9]/m);
+      assert.match(metrics, /^sockeye_edge_group_sessions_per_server\{group="chat"\} 0\.5$/m);
+      assert.equal((await overSocket(socket, "/nothing")).status, 404);
+      assert.equal((await overSocket(socket, "/apply")).status, 405);
+    } finally {
+      closeAll([client]);
+    }
+  });
+});
+
+describe("up with an empty file and an environment", { skip }, () => {
+  test("runs what the environment says", async () => {
+    const port = await freePort();
+    const file = settingsFile("");
+    const env = { SOCKEYE_LISTEN: `127.0.0.1:${port}`, SOCKEYE_APP__SHOP__BUNDLED: "contract", SOCKEYE_APP__SHOP__INSTANCES: "1" };
+    const target = await upFile(file, port, { workers: 1, env });
+    try {
+      const client = await connect(target.url, "default");
+      assert.ok((await ask(client, "whoami")).pid);
+      closeAll([client]);
+    } finally {
+      await target.stop();
+      file.done();
+    }
+  });
+});
+
+describe("an edge without workers", { skip }, () => {
+  test("redirects to HTTPS with path and query, and to no host that it does not know", async () => {
+    const port = await freePort();
+    const file = settingsFile(`[listen]\naddress = "127.0.0.1:${port}"\nredirect = "https"\nserver_names = ["io.example.com", "chat.example.com"]\n`);
+    const target = await upFile(file, port);
+    try {
+      for (const [host, location] of [
+        ["chat.example.com", "https://chat.example.com/a/b?c=d"],
+        [`chat.example.com:${port}`, "https://chat.example.com/a/b?c=d"],
+        ["evil.example", "https://io.example.com/a/b?c=d"],
+      ]) {
+        const answer = await request(port, "/a/b?c=d", { host });
+        assert.deepEqual([answer.status, answer.headers.location], [301, location], host);
+      }
+    } finally {
+      await target.stop();
+      file.done();
+    }
+  });
+});
+
+async function request(port, path, headers) {
+  const http = await import("node:http");
+  return new Promise((resolve, reject) => {
+    const asked = http.request({ port, host: "127.0.0.1", path, headers, agent: false }, (answer) => {
+      answer.resume();
+      resolve({ status: answer.statusCode, headers: answer.headers });
+    });
+    asked.on("error", reject).end();
+  });
+}

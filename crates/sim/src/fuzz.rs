@@ -12,7 +12,7 @@ mod messages;
 
 use self::messages::{Owned, decode};
 use serde_json::Value;
-use sockeye_proto::engine::{Content, Packet as EnginePacket, Query, payload};
+use sockeye_proto::engine::{Content, Opened, Packet as EnginePacket, Query, payload};
 use sockeye_proto::http::{Head, Status, query_pairs, query_param};
 use sockeye_proto::socket::event::{Args, RESERVED};
 use sockeye_proto::socket::packet::{ATTACHMENTS_MAX, encode_header};
@@ -24,7 +24,7 @@ use sockeye_proto::{ProxyHeader, Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 23] = [
+pub const TARGETS: [Target; 24] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -33,6 +33,7 @@ pub const TARGETS: [Target; 23] = [
     ("ws_offer", deflate::offer),
     ("engine_packet", engine_packet),
     ("engine_query", engine_query),
+    ("engine_opened", engine_opened),
     ("engine_v3_text", engine_v3::text),
     ("engine_v3_binary", engine_v3::binary),
     ("jsonp", engine_v3::jsonp),
@@ -59,6 +60,16 @@ pub fn proxy_header(data: &[u8]) {
     for written in [header.to_text(), header.to_binary()] {
         assert_eq!(ProxyHeader::parse(&written), Ok(Some((header, written.len()))));
     }
+}
+
+/// What is read off a handshake's answer stands there, and nothing that follows the packet changes it.
+pub fn engine_opened(data: &[u8]) {
+    let Some(opened) = Opened::find(data) else { return };
+    assert!(!opened.sid.is_empty() && opened.sid.bytes().all(|byte| byte.is_ascii_graphic()));
+    assert!(!opened.sid.contains(['"', '\\']));
+    assert!(data.windows(opened.sid.len()).any(|part| part == opened.sid.as_bytes()));
+    let longer = [data, b"}{\"sid\":\"other\"}"].concat();
+    assert_eq!(Opened::find(&longer), Some(opened));
 }
 
 /// Ids that parse print as what was parsed.

@@ -4,6 +4,7 @@
 
 pub mod cookie;
 pub mod handshake;
+pub mod opened;
 pub mod packet;
 pub mod payload;
 pub mod query;
@@ -15,6 +16,7 @@ pub mod v3;
 
 pub use cookie::Cookie;
 pub use handshake::Open;
+pub use opened::Opened;
 pub use packet::{Content, Packet, PacketError};
 pub use query::{Protocol, Query};
 pub use reason::CloseReason;

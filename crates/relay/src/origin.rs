@@ -7,6 +7,7 @@ use http::HeaderValue;
 /// Tells the upstream who the client is: made once a connection, used for each of its requests.
 #[derive(Clone, Debug)]
 pub struct Origin {
+    address: SocketAddr,
     pub(crate) ip: HeaderValue,
     pub(crate) peer: HeaderValue,
     pub(crate) scheme: HeaderValue,
@@ -26,6 +27,7 @@ impl Origin {
     pub fn new(peer: SocketAddr) -> Self {
         let value = |text: String| HeaderValue::try_from(text).expect("an address is visible ASCII");
         Self {
+            address: peer,
             ip: value(peer.ip().to_canonical().to_string()),
             peer: value(peer.to_string()),
             scheme: HeaderValue::from_static("http"),
@@ -34,6 +36,18 @@ impl Origin {
             forwarded: false,
             believed: true,
         }
+    }
+
+    /// The client's end of the connection.
+    #[must_use]
+    pub const fn address(&self) -> SocketAddr {
+        self.address
+    }
+
+    /// Whether the client used `https`.
+    #[must_use]
+    pub fn is_secure(&self) -> bool {
+        self.scheme == "https"
     }
 
     /// Names the scheme the client used, where it was not `http`.

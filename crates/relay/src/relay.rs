@@ -13,6 +13,7 @@ use crate::address::Address;
 use crate::answer::Answer;
 use crate::body::{Body, BoxError};
 use crate::config::Config;
+use crate::cord::Cord;
 use crate::error::{Breach, RelayError};
 use crate::headers;
 use crate::idle::{Idle, Slot};
@@ -193,6 +194,24 @@ impl Upstream {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
+        self.upgrade_held(request, origin, None).await
+    }
+
+    /// The same, with a hold on the tunnel.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::request`].
+    pub async fn upgrade_held<B>(
+        &self,
+        request: Request<B>,
+        origin: &Origin,
+        cord: Option<Arc<Cord>>,
+    ) -> Result<Response<Body>, RelayError>
+    where
+        B: http_body::Body<Data = Bytes> + Send + 'static,
+        B::Error: Into<BoxError>,
+    {
         let Some(protocol) = request.headers().get(UPGRADE).cloned() else {
             return self.request(request, origin).await;
         };
@@ -213,7 +232,7 @@ impl Upstream {
         }
         let upstream = hyper::upgrade::on(&mut response);
         lane.end().await;
-        self.shared.tunnels.open(client, upstream);
+        self.shared.tunnels.open(client, upstream, cord);
 
         headers::strip_hop_by_hop(response.headers_mut());
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("Upgrade"));
@@ -284,6 +303,11 @@ impl Upstream {
             Ok(_) => true,
             Err(refusal) => !crate::error::is_nobody(&refusal),
         }
+    }
+
+    /// Whether a connection can be had.
+    pub async fn connects(&self) -> bool {
+        self.connect().await.is_ok()
     }
 
     async fn connect(&self) -> std::io::Result<Box<Lane>> {

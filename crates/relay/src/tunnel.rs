@@ -22,6 +22,7 @@ use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tracing::debug;
 
+use crate::cord::{Cord, Moment};
 use crate::socket::{Rewind, Socket};
 
 /// The tunnels of one relay. Dropping it ends them.
@@ -32,9 +33,9 @@ pub(crate) struct Tunnels {
 }
 
 impl Tunnels {
-    /// Joins the two sides once both have switched, in a task that ends when both are done.
-    pub(crate) fn open(&self, client: OnUpgrade, upstream: OnUpgrade) {
-        let open = Open::count(&self.open);
+    /// Joins the two sides once both have switched, in a task that ends when both are done, or the cord is pulled.
+    pub(crate) fn open(&self, client: OnUpgrade, upstream: OnUpgrade, cord: Option<Arc<Cord>>) {
+        let open = Open::count(&self.open, cord);
         let tasks = Arc::downgrade(&self.tasks);
         let mut set = self.tasks.lock();
         while set.try_join_next().is_some() {}
@@ -75,7 +76,7 @@ struct Tunnel {
     upstream: Side,
     up: Flow,
     down: Flow,
-    _open: Open,
+    open: Open,
 }
 
 /// One direction.
@@ -98,14 +99,17 @@ enum Side {
     Other(Box<TokioIo<Upgraded>>),
 }
 
-/// Counts one tunnel for as long as it lives.
-struct Open(Arc<AtomicU64>);
+/// Counts one tunnel for as long as it lives, and tells whoever holds its cord.
+struct Open {
+    count: Arc<AtomicU64>,
+    cord: Option<Arc<Cord>>,
+}
 
 impl Tunnel {
     fn new(client: Upgraded, upstream: Upgraded, open: Open) -> Self {
         let (client, from_client) = Side::take(client);
         let (upstream, from_upstream) = Side::take(upstream);
-        Self { client, upstream, up: Flow::new(from_client), down: Flow::new(from_upstream), _open: open }
+        Self { client, upstream, up: Flow::new(from_client), down: Flow::new(from_upstream), open }
     }
 }
 
@@ -113,7 +117,13 @@ impl Future for Tunnel {
     type Output = ();
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<()> {
-        let Self { client, upstream, up, down, .. } = &mut *self;
+        let Self { client, upstream, up, down, open } = &mut *self;
+        if let Some(cord) = &open.cord {
+            if cord.poll_pulled(cx) {
+                return Poll::Ready(());
+            }
+            cord.touch();
+        }
         let ended = [up.poll(client, upstream, cx), down.poll(upstream, client, cx)];
         match ended {
             [Poll::Ready(Ok(())), Poll::Ready(Ok(()))] => Poll::Ready(()),
@@ -277,15 +287,21 @@ impl AsyncWrite for Side {
 }
 
 impl Open {
-    fn count(open: &Arc<AtomicU64>) -> Self {
+    fn count(open: &Arc<AtomicU64>, cord: Option<Arc<Cord>>) -> Self {
         open.fetch_add(1, Ordering::Relaxed);
-        Self(Arc::clone(open))
+        if let Some(cord) = &cord {
+            cord.tell(Moment::Opened);
+        }
+        Self { count: Arc::clone(open), cord }
     }
 }
 
 impl Drop for Open {
     fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
+        self.count.fetch_sub(1, Ordering::Relaxed);
+        if let Some(cord) = &self.cord {
+            cord.tell(Moment::Ended);
+        }
     }
 }
 

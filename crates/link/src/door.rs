@@ -48,6 +48,8 @@ struct State {
     assign: Option<Assign>,
     drain: Option<Duration>,
     stop: bool,
+    /// Sessions to let go that the worker has not been told of.
+    shed: u64,
     ready: Option<Ready>,
     load: Option<Load>,
     draining: bool,
@@ -70,6 +72,7 @@ impl Door {
             assign: Some(assign),
             drain: None,
             stop: false,
+            shed: 0,
             ready: None,
             load: None,
             draining: false,
@@ -92,6 +95,13 @@ impl Door {
 
     pub(crate) fn stop(&self) {
         self.shut(|state| state.stop = true);
+    }
+
+    pub(crate) fn shed(&self, sessions: u64) {
+        let mut state = self.state.lock();
+        state.shed = state.shed.saturating_add(sessions);
+        drop(state);
+        self.sender.notify_one();
     }
 
     pub(crate) fn is_open(&self) -> bool {
@@ -250,6 +260,10 @@ impl State {
         }
         if std::mem::take(&mut self.stop) {
             return control(ToWorker::Stop);
+        }
+        let shed = std::mem::take(&mut self.shed);
+        if shed > 0 {
+            return control(ToWorker::Shed(shed));
         }
         let connection = self.window.poll_send()?;
         let head = ToWorker::Connection { peer: connection.peer, read: &[] }.encode_head();

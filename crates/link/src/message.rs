@@ -13,6 +13,7 @@
 //! | 66 `Connection` | to the worker | family (4 or 6), address, port (and scope), then the bytes read; one descriptor |
 //! | 67 `Drain` | to the worker | `u64` big endian: milliseconds |
 //! | 68 `Stop` | to the worker | none |
+//! | 69 `Shed` | to the worker | `u64` big endian: sessions to let go |
 //!
 //! Numbers lie big endian. A packet of an unknown kind ends the link: both ends are the same version or do not talk.
 
@@ -26,7 +27,7 @@ use serde::{Deserialize, Serialize};
 use crate::config::HEAD_BYTES_MAX;
 
 /// Counts the versions of the messages; both ends must speak the same.
-pub const VERSION: u32 = 1;
+pub const VERSION: u32 = 2;
 
 /// The first word of a worker.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -98,6 +99,7 @@ pub(crate) enum ToWorker<'a> {
     Connection { peer: SocketAddr, read: &'a [u8] },
     Drain(Duration),
     Stop,
+    Shed(u64),
 }
 
 /// Why a packet is not one of ours: the other end is at fault and the link ends.
@@ -139,6 +141,7 @@ const ASSIGN: u8 = 65;
 const CONNECTION: u8 = 66;
 const DRAIN: u8 = 67;
 const STOP: u8 = 68;
+const SHED: u8 = 69;
 
 impl ToParent {
     pub(crate) fn encode(&self) -> Vec<u8> {
@@ -186,6 +189,7 @@ impl<'a> ToWorker<'a> {
             Self::Connection { peer, .. } => encode_peer(*peer),
             Self::Drain(within) => number(DRAIN, u64::try_from(within.as_millis()).unwrap_or(u64::MAX)),
             Self::Stop => vec![STOP],
+            Self::Shed(sessions) => number(SHED, *sessions),
         }
     }
 
@@ -199,6 +203,7 @@ impl<'a> ToWorker<'a> {
             }
             DRAIN => from_number(kind, body).map(|ms| Self::Drain(Duration::from_millis(ms))),
             STOP => nothing(kind, body).map(|()| Self::Stop),
+            SHED => from_number(kind, body).map(Self::Shed),
             kind => Err(Misbehaved::Kind(kind)),
         }
     }
@@ -309,6 +314,7 @@ mod tests {
         });
         check_to_worker(&ToWorker::Connection { peer: "[fe80::1%7]:80".parse().unwrap(), read: &[0, 255] });
         check_to_worker(&ToWorker::Drain(Duration::from_millis(1500)));
+        check_to_worker(&ToWorker::Shed(3));
         check_to_worker(&ToWorker::Stop);
     }
 

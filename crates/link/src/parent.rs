@@ -119,6 +119,11 @@ impl Handover {
         self.door.drain(within);
     }
 
+    /// Tells the worker to let so many of its sessions go, whichever: their clients come back, and are assigned anew.
+    pub fn shed(&self, sessions: u32) {
+        self.door.shed(sessions.into());
+    }
+
     /// Tells the worker to end; what waits for it comes back, nothing more is taken.
     pub fn stop(&self) {
         self.door.stop();

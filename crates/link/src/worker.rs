@@ -35,6 +35,8 @@ pub enum Event {
     Connection(Connection),
     /// Take no more sessions and let those that live go within this time.
     Drain(Duration),
+    /// Let so many sessions go, whichever; the others stay.
+    Shed(u64),
     /// Close and end.
     Stop,
     /// The parent is gone: close and end at once. Every later call says the same.
@@ -174,6 +176,7 @@ impl Parent {
                 }
             }
             ToWorker::Drain(within) => self.batch.push_back(Event::Drain(within)),
+            ToWorker::Shed(sessions) => self.batch.push_back(Event::Shed(sessions)),
             ToWorker::Stop => self.batch.push_back(Event::Stop),
             ToWorker::Assign(_) => return Err(Misbehaved::Assigned),
         }

@@ -255,6 +255,19 @@ impl Core {
         }
     }
 
+    /// Ends so many sessions, whichever: their clients come back, to another node perhaps.
+    pub(crate) fn let_go(&self, sessions: u64) {
+        let mut left = usize::try_from(sessions).unwrap_or(usize::MAX);
+        for shard in &self.sessions.0 {
+            let mailboxes: Vec<_> = shard.lock().open.values().take(left).cloned().collect();
+            left -= mailboxes.len();
+            for mailbox in mailboxes {
+                // A connection that is gone needs no word.
+                drop(mailbox.control(Control::Shutdown));
+            }
+        }
+    }
+
     /// Counts a request without a session that came through an edge.
     pub(crate) fn count_arrival(&self) {
         self.counters.arrived.fetch_add(1, Ordering::Relaxed);

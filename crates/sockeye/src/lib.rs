@@ -58,7 +58,6 @@ mod orders;
 mod outgoing;
 mod payload;
 mod posting;
-mod private;
 mod profile;
 mod reach;
 mod realms;

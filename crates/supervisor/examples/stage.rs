@@ -49,6 +49,7 @@ async fn work() -> io::Result<()> {
                 parent.reporter().load(0, served);
             }
             Event::Drain(_) => parent.reporter().draining(),
+            Event::Shed(_) => {}
             Event::Stop | Event::Gone => break,
         }
     }

@@ -23,12 +23,14 @@ use tracing::debug;
 
 use crate::answer::Visit;
 use crate::config::{Cidr, Limits, Serves};
+use crate::exchange;
 use crate::forwarded::{client_of, is_trusted, rewrite};
 use crate::group::Group;
 use crate::layout::{Answers, Asked};
 use crate::place::Terms;
 use crate::reply::raw;
 use crate::route::Route;
+use crate::servers::{Intent, Suggestion};
 use crate::shared::Shared;
 
 /// A client's connection and what was read from it.
@@ -49,7 +51,7 @@ pub(crate) struct Client {
 /// What the first head asks for.
 enum First {
     /// An upgrade to a WebSocket of the engine's of this machine's workers: the connection goes to one of them.
-    Upgrade(Arc<Group>, Route, Seen),
+    Upgrade(Arc<Group>, Route, Seen, Vec<Suggestion>),
     /// Anything else: requests, each by its own route.
     Requests,
 }
@@ -92,10 +94,10 @@ impl Client {
         };
         let read = read.freeze();
         match (first, socket) {
-            (First::Upgrade(group, route, seen), Socket::Tcp(stream)) => {
+            (First::Upgrade(group, route, seen, hints), Socket::Tcp(stream)) => {
                 let read = seen.read.unwrap_or(read);
                 match Connection::from_tokio(stream, seen.client, read) {
-                    Ok(connection) => self.hand_over(connection, &group, route).await,
+                    Ok(connection) => self.hand_over(connection, &group, route, hints).await,
                     Err(error) => debug!(%error, "connection lost before its hand-over"),
                 }
             }
@@ -241,7 +243,10 @@ impl Client {
             {
                 let engine = &group.config.engine_path;
                 let route = Route::of(engine, head.method(), head.path(), head.query_string());
-                First::Upgrade(Arc::clone(group), route, self.see(&layout.config.trust, head, length, read))
+                let header = |name: &str| head.values(name).collect();
+                let hints = exchange::hints(group, &layout.config.trust, self.peer.ip(), &header);
+                let seen = self.see(&layout.config.trust, head, length, read);
+                First::Upgrade(Arc::clone(group), route, seen, hints)
             }
             Some(_) | None => First::Requests,
         }
@@ -258,8 +263,8 @@ impl Client {
     }
 
     /// Passes the connection itself to a worker.
-    async fn hand_over(self, connection: Connection, group: &Group, route: Route) {
-        let workers = &group.workers;
+    async fn hand_over(self, connection: Connection, group: &Group, route: Route, hints: Vec<Suggestion>) {
+        let workers = &group.servers;
         let handshake = match route {
             Route::Owner(tag) => match workers.owner(tag) {
                 Some(door) => {
@@ -274,11 +279,12 @@ impl Client {
                 None => return self.refuse(connection).await,
             },
             Route::Unknown => return self.refuse(connection).await,
+            Route::Handshake if self.shared.admit().is_err() => return self.hold_off(connection).await,
             Route::Handshake => true,
             Route::Any | Route::Health | Route::HealthText | Route::Ready => false,
         };
         let mut connection = connection;
-        let mut search = workers.search(handshake);
+        let mut search = workers.search(Intent { hints, ..Intent::anybody(handshake) });
         if self.returned {
             search.again();
         }
@@ -289,8 +295,13 @@ impl Client {
             };
             search.refused(&door);
         }
-        self.terms.counters.upgrades_asked.add();
         self.shared.counters.unavailable.add();
+        self.hold_off(connection).await;
+    }
+
+    /// Answers an upgrade that had better come later.
+    async fn hold_off(&self, connection: Connection) {
+        self.terms.counters.upgrades_asked.add();
         if let Ok(stream) = TcpStream::from_std(connection.stream) {
             close(stream, raw::UNAVAILABLE).await;
         }

@@ -2,15 +2,17 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
+use std::time::Duration;
 
 use sockeye_link::{Connection, Handover};
 use sockeye_proto::Tag;
-use sockeye_relay::Address;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError, Endpoint, Listener};
-use crate::door::Door;
+use crate::config::{Config, ConfigError, Endpoint, Listener, Members, Server, ServerState};
+use crate::group::Group;
+use crate::leases::TooMany;
+use crate::roster::Listed;
 use crate::shared::Shared;
 use crate::stats::Stats;
 
@@ -24,8 +26,7 @@ pub struct Control {
 impl Control {
     /// A worker is ready: it takes connections by `handover` and requests at the Unix socket `http`.
     pub fn add(&self, tag: Tag, instance: u32, http: PathBuf, handover: Handover) {
-        let upstream = self.shared.relay.to(&Address::Unix(http));
-        self.shared.workers.add(Door::new(tag, instance, handover, upstream));
+        self.shared.workers.add_worker(tag, instance, http, handover);
         info!(%tag, instance, "worker added");
     }
 
@@ -101,9 +102,101 @@ impl Control {
         Ok(())
     }
 
+    /// A server registers in a group of [`Members::Registered`](crate::config::Members::Registered), or says so again before its lease ends. Without a
+    /// lease of its own it gets the group's. Its state may be `drain`: that is how it says goodbye.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`] says who is asked for that is not there, or what there is too much of.
+    pub fn register(&self, group: &str, server: Server, lease: Option<Duration>) -> Result<(), MemberError> {
+        let group = self.group(group)?;
+        if !matches!(group.config.members, Members::Registered { .. }) {
+            return Err(MemberError::NotRegistered(group.config.name.clone()));
+        }
+        if !crate::cookie::can_name(&server.name) {
+            return Err(MemberError::Name(server.name));
+        }
+        Ok(group.servers.register(server, lease)?)
+    }
+
+    /// A server that registered takes its word back: it gets no new session, and is forgotten once it has none.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`] when there is no such group or server.
+    pub fn withdraw(&self, group: &str, server: &str) -> Result<(), MemberError> {
+        if self.group(group)?.servers.withdraw(server) {
+            return Ok(());
+        }
+        Err(MemberError::NoServer { group: group.to_owned(), server: server.to_owned() })
+    }
+
+    /// What an operator wants of a server, until a list says otherwise or it is told again.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`] when there is no such group or server.
+    pub fn set_state(&self, group: &str, server: &str, state: ServerState) -> Result<(), MemberError> {
+        if self.group(group)?.servers.want(server, state) {
+            info!(group, server, ?state, "server told");
+            return Ok(());
+        }
+        Err(MemberError::NoServer { group: group.to_owned(), server: server.to_owned() })
+    }
+
+    /// The nodes of ours in a group of [`Members::Directory`](crate::config::Members::Directory), each with its tag: this list replaces the last.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`] when there is no such group.
+    pub fn directory(&self, group: &str, nodes: Vec<(Tag, Server)>) -> Result<(), MemberError> {
+        let group = self.group(group)?;
+        if !matches!(group.config.members, Members::Directory { .. }) {
+            return Err(MemberError::NoDirectory(group.config.name.clone()));
+        }
+        let nodes = nodes.into_iter().map(|(tag, server)| Listed { server, tag: Some(tag) });
+        group.servers.list(nodes.collect());
+        Ok(())
+    }
+
+    fn group(&self, name: &str) -> Result<Arc<Group>, MemberError> {
+        let layout = self.shared.layout();
+        layout.groups.get(name).cloned().ok_or_else(|| MemberError::NoGroup(name.to_owned()))
+    }
+
     /// A view of the edge at this moment.
     #[must_use]
     pub fn stats(&self) -> Stats {
         self.shared.stats()
     }
+}
+
+/// Why a word about a server means nothing here. Each message is one line that a person can act on.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum MemberError {
+    /// No group has this name.
+    #[error("there is no group {0:?}")]
+    NoGroup(String),
+    /// No server of the group has this name.
+    #[error("the group {group:?} has no server {server:?}")]
+    NoServer {
+        /// The group's name.
+        group: String,
+        /// The server's name.
+        server: String,
+    },
+    /// Nobody can register there.
+    #[error("the group {0:?} does not take registrations: its members come from elsewhere")]
+    NotRegistered(String),
+    /// The group has no directory.
+    #[error("the group {0:?} is not the cluster's directory: its members come from elsewhere")]
+    NoDirectory(String),
+    /// The name cannot stand in a cookie.
+    #[error(
+        "{0:?} names no server: expected visible ASCII without quotes, commas, semicolons, backslashes and ~"
+    )]
+    Name(String),
+    /// There are as many as may be.
+    #[error(transparent)]
+    TooMany(#[from] TooMany),
 }

@@ -2,37 +2,65 @@
 
 use std::sync::Arc;
 
-use crate::config::{self, Members};
-use crate::workers::Workers;
+use sockeye_relay::Relay;
+
+use crate::config::{self, Affinity, Cookie, Members};
+use crate::servers::Servers;
 
 /// A group as requests find it. A new configuration makes a new one; those who serve, and what is known of them, are shared with the one before.
 pub(crate) struct Group {
     pub(crate) config: config::Group,
-    pub(crate) workers: Arc<Workers>,
+    pub(crate) servers: Arc<Servers>,
 }
 
 impl Group {
     /// Settles a group; `before` is the one that had its name.
-    pub(crate) fn settle(config: config::Group, before: Option<&Self>, local: &Arc<Workers>) -> Self {
-        let workers = match &config.members {
-            Members::Workers { .. } => {
-                local.settle(&config);
-                Arc::clone(local)
+    pub(crate) fn settle(
+        config: config::Group,
+        before: Option<&Self>,
+        local: &Arc<Servers>,
+        relay: &Relay,
+    ) -> Self {
+        let servers = if is_local(&config) {
+            local.settle(&config);
+            Arc::clone(local)
+        } else {
+            // Whoever was named and is not any more leaves in order, and so it is the same group whatever its servers are found by.
+            match before.filter(|before| !before.is_local()) {
+                Some(before) => {
+                    before.servers.settle(&config);
+                    Arc::clone(&before.servers)
+                }
+                None => Servers::new(&config, relay),
             }
-            Members::Static(_)
-            | Members::Dns { .. }
-            | Members::File(_)
-            | Members::Registered { .. }
-            | Members::Directory { .. } => match before {
-                Some(before) if before.config.members == config.members => Arc::clone(&before.workers),
-                Some(_) | None => Arc::new(Workers::new(&config)),
-            },
         };
-        Self { config, workers }
+        Self { config, servers }
     }
 
     /// Whether its servers are this machine's workers, to whom whole connections can be handed.
     pub(crate) const fn is_local(&self) -> bool {
-        matches!(self.config.members, Members::Workers { .. })
+        is_local(&self.config)
     }
+
+    /// Whether its servers are nodes of ours, whose sids tell whose they are.
+    pub(crate) const fn has_tags(&self) -> bool {
+        matches!(self.config.members, Members::Workers { .. } | Members::Directory { .. })
+    }
+
+    /// Whether it is learnt which server has which session.
+    pub(crate) fn learns(&self) -> bool {
+        !self.has_tags() && self.config.affinity.contains(&Affinity::Sid)
+    }
+
+    /// The cookie that names a server.
+    pub(crate) fn cookie(&self) -> Option<&Cookie> {
+        self.config.affinity.iter().find_map(|rule| match rule {
+            Affinity::Cookie(cookie) => Some(cookie),
+            Affinity::Sid | Affinity::Address { .. } | Affinity::ForwardedFor | Affinity::Header(_) => None,
+        })
+    }
+}
+
+const fn is_local(config: &config::Group) -> bool {
+    matches!(config.members, Members::Workers { .. })
 }

@@ -4,10 +4,11 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use sockeye_files::Files;
+use sockeye_relay::Relay;
 
 use crate::config::{Config, ConfigError, Does, Listener, Redirect, Serves, Site};
 use crate::group::Group;
-use crate::workers::Workers;
+use crate::servers::Servers;
 
 /// One settled configuration. Requests take the one that is there when they begin.
 pub(crate) struct Layout {
@@ -40,7 +41,8 @@ impl Layout {
     pub(crate) fn settle(
         config: Config,
         before: Option<&Self>,
-        local: &Arc<Workers>,
+        local: &Arc<Servers>,
+        relay: &Relay,
         others: &[String],
     ) -> Result<Self, ConfigError> {
         let mut names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
@@ -68,7 +70,7 @@ impl Layout {
             .iter()
             .map(|group| {
                 let old = before.and_then(|before| before.groups.get(&group.name));
-                let settled = Group::settle(group.clone(), old.map(AsRef::as_ref), local);
+                let settled = Group::settle(group.clone(), old.map(AsRef::as_ref), local, relay);
                 (group.name.clone(), Arc::new(settled))
             })
             .collect();

@@ -1,22 +1,33 @@
 //! The balancer that knows Socket.IO: public addresses in front of those who serve.
 //!
 //! A request is answered by the first site that matches the listener it came in at, its host and its path: a group of servers, files, a redirect.
-//! A request that names a session goes to the worker whose tag its sid bears, any other to the worker with the fewest sessions. A WebSocket upgrade is
-//! handed over, the connection itself with every byte read so far; everything else is relayed, each request by its own route.
+//! A request that names a session goes to the server that has it: by the tag that its sid bears where nodes of ours made it, else as was learnt from the
+//! answer to its handshake, or as a cookie, an address or a header says. Any other goes to whom the group's algorithm chooses. A WebSocket upgrade for a worker of
+//! this machine is handed over, the connection itself with every byte read so far; everything else is relayed, each request by its own route.
 //!
-//! [`Pool`] decides (a machine), [`Proxy`] does (its driver), [`Control`] tells the proxy of workers. Absent: starting and stopping workers (the supervisor
-//! does), sessions and packets (the workers' own), any table of sids, cookies, and retries of requests that may have had an effect.
+//! Small machines decide (`pool`, `roster`, `leases`, `health`, `learnt`, `shedding`, `admission`), [`Proxy`] and the servers of each group are their drivers,
+//! [`Control`] tells of workers, servers and other configurations. Absent: starting and stopping servers (the supervisor does), sessions and packets (the servers'
+//! own), and retries of requests that may have had an effect.
 
+mod admission;
+mod affinity;
 mod answer;
 mod client;
 pub mod config;
 mod control;
+mod cookie;
 mod door;
 mod exchange;
 mod file_limit;
 mod forwarded;
 mod group;
+mod hash;
+mod health;
 mod layout;
+mod learnt;
+mod leases;
+mod member;
+mod peek;
 mod place;
 mod places;
 mod pool;
@@ -24,14 +35,18 @@ mod proxy;
 mod pulse;
 mod redirect;
 mod reply;
+mod roster;
 mod route;
+mod servers;
 mod shared;
+mod shedding;
 mod stats;
 mod tls;
-mod workers;
 
 pub use config::{BindError, Config, ConfigError, Group, Limits};
-pub use control::Control;
-pub use pool::{Pool, Share};
+pub use control::{Control, MemberError};
+pub use leases::TooMany;
+pub use pool::Share;
 pub use proxy::Proxy;
-pub use stats::{ListenerStats, Stats, WorkerStats};
+pub use roster::{LineFault, ListError, parse_servers};
+pub use stats::{GroupStats, ListenerStats, ServerCondition, ServerStats, Stats, WorkerStats};

@@ -1,5 +1,7 @@
 //! The answers that the edge gives itself.
 
+use std::time::Duration;
+
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
 use sockeye_proto::engine::Refusal;
@@ -40,6 +42,18 @@ pub(crate) fn bad_request(text: &'static str) -> Response<Body> {
 /// The worker lives, and does not answer.
 pub(crate) fn gateway_timeout() -> Response<Body> {
     plain(StatusCode::GATEWAY_TIMEOUT, "the worker does not answer")
+}
+
+/// Too many sessions begin at once: this one had better come later.
+pub(crate) fn too_many(wait: Duration) -> Response<Body> {
+    let mut response = plain(StatusCode::SERVICE_UNAVAILABLE, "too many sessions begin at once");
+    response.headers_mut().insert(RETRY_AFTER, HeaderValue::from(seconds(wait)));
+    response
+}
+
+/// Whole seconds, at least one.
+fn seconds(wait: Duration) -> u64 {
+    wait.as_millis().div_ceil(1000).max(1).try_into().unwrap_or(u64::MAX)
 }
 
 /// No worker took the request in time.

@@ -2,16 +2,18 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use sockeye_relay::Relay;
 
+use crate::admission::Admission;
 use crate::config::{Config, ConfigError, Endpoint, Group, Listener};
 use crate::layout::Layout;
 use crate::places::Places;
+use crate::servers::Servers;
 use crate::stats::{Counters, Stats};
-use crate::workers::Workers;
 
 /// The configuration in force, the open addresses, this machine's workers, the relay to all servers, the counters, and whether the end has begun.
 pub(crate) struct Shared {
@@ -20,7 +22,8 @@ pub(crate) struct Shared {
     replacing: Mutex<()>,
     pub(crate) places: Places,
     /// The workers that are made known by `Control`, whichever groups they are in.
-    pub(crate) workers: Arc<Workers>,
+    pub(crate) workers: Arc<Servers>,
+    admission: Mutex<Admission>,
     pub(crate) relay: Relay,
     pub(crate) counters: Counters,
     draining: AtomicBool,
@@ -35,14 +38,16 @@ impl Shared {
     pub(crate) fn open(config: Config) -> Result<Self, ConfigError> {
         let places = Places::default();
         let relay = Relay::new(config.relay.clone());
-        let workers = Arc::new(Workers::new(&Group::workers()));
-        let layout = Layout::settle(config, None, &workers, &[])?;
+        let workers = Servers::new(&Group::workers(), &relay);
+        let layout = Layout::settle(config, None, &workers, &relay, &[])?;
         places.adopt(places.prepare(&layout.config.listeners)?);
+        let admission = Mutex::new(Admission::new(layout.config.limits.sessions_per_second));
         Ok(Self {
             layout: ArcSwap::from_pointee(layout),
             replacing: Mutex::default(),
             places,
             workers,
+            admission,
             relay,
             counters: Counters::default(),
             draining: AtomicBool::new(false),
@@ -55,7 +60,9 @@ impl Shared {
         let before = self.layout.load_full();
         // What can fail comes first.
         let change = self.places.prepare(&config.listeners)?;
-        let layout = Layout::settle(config, Some(&before), &self.workers, &self.places.beside())?;
+        let layout =
+            Layout::settle(config, Some(&before), &self.workers, &self.relay, &self.places.beside())?;
+        self.admission.lock().handle_rate(layout.config.limits.sessions_per_second);
         self.layout.store(Arc::new(layout));
         self.places.adopt(change);
         Ok(())
@@ -66,6 +73,15 @@ impl Shared {
         let _one_at_a_time = self.replacing.lock();
         self.layout.load().check(&listener)?;
         self.places.open(listener)
+    }
+
+    /// Lets one more session in, or says how long it had better wait.
+    pub(crate) fn admit(&self) -> Result<(), Duration> {
+        let admitted = self.admission.lock().admit(Instant::now());
+        if admitted.is_err() {
+            self.counters.held_off.add();
+        }
+        admitted
     }
 
     /// The configuration in force.
@@ -94,7 +110,9 @@ impl Shared {
             unknown_sids: counters.unknown_sids.value(),
             unavailable: counters.unavailable.value(),
             relay: self.relay.stats(),
-            workers: self.workers.stats(),
+            held_off: counters.held_off.value(),
+            workers: self.workers.worker_stats(),
+            groups: self.layout().groups.iter().map(|(name, group)| group.servers.stats(name)).collect(),
             listeners: self.places.all().iter().map(|place| place.terms().stats(&place.at)).collect(),
         }
     }

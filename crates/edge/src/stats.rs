@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use sockeye_proto::Tag;
 
@@ -27,10 +28,14 @@ pub struct Stats {
     pub unknown_sids: u64,
     /// Requests and upgrades that no worker took in time.
     pub unavailable: u64,
+    /// New sessions that were not let in because too many came at once.
+    pub held_off: u64,
     /// Requests relayed, upgrades among them.
     pub relay: sockeye_relay::Stats,
     /// The workers.
     pub workers: Vec<WorkerStats>,
+    /// The groups of servers, by name.
+    pub groups: Vec<GroupStats>,
     /// The open addresses.
     pub listeners: Vec<ListenerStats>,
 }
@@ -58,6 +63,59 @@ pub struct ListenerStats {
     pub upgrades_taken: u64,
 }
 
+/// One group of servers as the edge sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupStats {
+    /// Its name.
+    pub name: String,
+    /// Its servers, in the order in which they came.
+    pub servers: Vec<ServerStats>,
+    /// Sessions whose server is remembered because their sids do not tell.
+    pub sids: u64,
+    /// Sessions that were let go, by a drain or to level the load.
+    pub moved: u64,
+    /// Tunnels that were ended because they had been silent for longer than their heartbeat allows.
+    pub silent: u64,
+    /// For how long a tunnel may be silent.
+    pub silence_max: Duration,
+}
+
+/// One server of a group.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ServerStats {
+    /// Its name.
+    pub name: String,
+    /// Where requests reach it.
+    pub at: String,
+    /// What it is good for.
+    pub condition: ServerCondition,
+    /// Its share beside the others.
+    pub weight: u16,
+    /// Sessions it has, as it reported or as seen.
+    pub sessions: u64,
+    /// Handshakes on their way to it.
+    pub on_the_way: u64,
+    /// Tunnels that are relayed to it.
+    pub tunnels: u64,
+    /// How many sessions it had when it began to drain: with `sessions` how far it is.
+    pub drain_began_with: Option<u64>,
+}
+
+/// What a server is good for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ServerCondition {
+    /// It takes sessions.
+    Up,
+    /// It keeps those it has, until they are moved or end.
+    Draining,
+    /// The same, because nothing names it any more; it is forgotten then.
+    Leaving,
+    /// It does not answer as it should.
+    Down,
+    /// It gets nothing, because an operator said so.
+    Maintenance,
+}
+
 /// One worker as the edge sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct WorkerStats {
@@ -79,6 +137,7 @@ pub(crate) struct Counters {
     pub(crate) bad_heads: Counter,
     pub(crate) unknown_sids: Counter,
     pub(crate) unavailable: Counter,
+    pub(crate) held_off: Counter,
 }
 
 #[derive(Debug, Default)]

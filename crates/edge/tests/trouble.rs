@@ -66,14 +66,21 @@ async fn new_sessions_go_to_the_living_while_the_edge_does_not_know_of_a_death()
 }
 
 #[tokio::test]
-async fn a_poll_that_hangs_ends_with_its_worker() {
+async fn what_may_have_had_an_effect_ends_with_its_worker_and_what_only_reads_goes_to_another() {
     let (world, mut workers) = World::with(2).await;
-    let mut stream = world.connect().await;
-    stream.write_all(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    let mut posting = world.connect().await;
+    posting.write_all(b"POST /hang HTTP/1.1\r\nHost: a\r\nContent-Length: 0\r\n\r\n").await.unwrap();
     until(|| workers[0].counts.hanging.load(Ordering::Relaxed) == 1).await;
+    // It is the second's turn, then the first's.
+    world.get("/").await;
+    let mut reading = world.connect().await;
+    reading.write_all(b"GET /hang HTTP/1.1\r\nHost: a\r\n\r\n").await.unwrap();
+    until(|| workers[0].counts.hanging.load(Ordering::Relaxed) == 2).await;
     workers[0].kill().await;
-    let (head, _) = read_answer(&mut stream).await;
+    let (head, _) = read_answer(&mut posting).await;
     assert!(head.starts_with("HTTP/1.1 502"), "{head}");
+    until(|| workers[1].counts.hanging.load(Ordering::Relaxed) == 1).await;
+    assert_eq!(workers[1].counts.requests.load(Ordering::Relaxed), 2, "the page, and what was read anew");
 }
 
 #[tokio::test]

@@ -49,16 +49,16 @@ impl Group {
     pub fn new(name: &str, members: Members) -> Self {
         Self {
             name: name.to_owned(),
-            members,
             engine_path: "/socket.io/".to_owned(),
             foreign_sids: false,
             affinity: vec![Affinity::Sid],
             algorithm: Algorithm::default(),
-            health: Health::default(),
+            health: Health::of(&members),
             drain: Drain::default(),
             queue: Queue::default(),
             timeouts: Timeouts::default(),
             send_proxy: None,
+            members,
         }
     }
 }
@@ -75,7 +75,7 @@ pub enum Members {
     Static(Vec<Server>),
     /// What a name resolves to, asked again and again.
     Dns {
-        /// The name.
+        /// The name; behind an `@` the address of a name server, where it is not the system's: `web.service.consul@127.0.0.1:8600`.
         name: String,
         /// Which records.
         record: DnsRecord,
@@ -242,6 +242,22 @@ pub struct Health {
     pub fall: NonZero<u16>,
     /// How long a server that came back gets less than its share, growing evenly. Default 0.
     pub slow_start: Duration,
+}
+
+impl Health {
+    /// The default for such members: nodes of ours answer `HEAD /health`, of other programs nothing is known but that they listen.
+    #[must_use]
+    pub fn of(members: &Members) -> Self {
+        let check = match members {
+            Members::Directory { .. } => Check::Http(Probe::default()),
+            Members::Workers { .. }
+            | Members::Static(_)
+            | Members::Dns { .. }
+            | Members::File(_)
+            | Members::Registered { .. } => Check::default(),
+        };
+        Self { check, ..Self::default() }
+    }
 }
 
 impl Default for Health {

@@ -53,6 +53,8 @@ pub(crate) struct Counts {
     pub(crate) handovers: AtomicU64,
     pub(crate) sessions: AtomicU32,
     pub(crate) arrived: AtomicU64,
+    /// Sessions it was asked to let go.
+    pub(crate) shed: AtomicU64,
     /// Requests to `/hang` that are under way.
     pub(crate) hanging: AtomicU64,
 }
@@ -267,6 +269,9 @@ async fn serve_link(mut parent: Parent, tag: Tag, counts: Arc<Counts>, reporter:
                 sockets.spawn(serve_socket(connection, tag));
             }
             Event::Drain(_) => reporter.draining(),
+            Event::Shed(sessions) => {
+                counts.shed.fetch_add(sessions, Ordering::Relaxed);
+            }
             Event::Stop | Event::Gone => return,
         }
     }

@@ -13,7 +13,7 @@ import { PlainParent } from "../harness/plain-parent.mjs";
 const APPS = join(ROOT, "tests/apps");
 const SKIP = existsSync(join(APPS, "node_modules")) ? false : "tests/apps is not installed (npm ci)";
 const BYTES = Buffer.from([0, 1, 2, 255]);
-const node = (app) => [process.execPath, app];
+const node = (app, program = process.execPath) => [program, app];
 const tsx = (app) => [process.execPath, "node_modules/tsx/dist/cli.mjs", app];
 
 /** What a version of socket.io can do across copies. */
@@ -35,6 +35,18 @@ describe("every version of socket.io", { skip: SKIP }, () => {
   for (const [version, can] of Object.entries(VERSIONS).slice(1)) cell(`socket.io ${version}`, node("http.cjs"), can);
   if (LONG) for (const [version, can] of Object.entries(VERSIONS).slice(0, 5)) cell(`socket.io ${version} in express`, node("express.cjs"), can, { clients: 50, instances: 4 });
 });
+
+const NODES = join(APPS, "nodes/node_modules");
+const NO_NODES = SKIP || (existsSync(NODES) ? false : "tests/apps/nodes is not installed (./test --long)");
+if (LONG) {
+  describe("every version of Node.js", { skip: NO_NODES }, () => {
+    for (const version of ["node-18", "node-22", "node-24"]) {
+      const program = join(NODES, version, "bin/node");
+      for (const app of ["express.cjs", "esm.mjs", "fastify.cjs"]) cell(`${app} on ${version}`, node(app, program), VERSIONS.latest);
+      for (const old of [4.5, "4.0", 3.1, 2.5]) cell(`socket.io ${old} on ${version}`, node("http.cjs", program), VERSIONS[old]);
+    }
+  });
+}
 
 describe("every kind of program", { skip: SKIP }, () => {
   cell("tsx", tsx("server.ts"), VERSIONS.latest);

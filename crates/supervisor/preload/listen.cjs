@@ -64,7 +64,8 @@ let said = false;
 
 /** One copy goes on, as it is; the others end. Says whether this is the one. */
 function unfit() {
-  const instance = Number(process.env.SOCKEYE_WORKER) || 0;
+  // The place, which a successor has of whom it replaces.
+  const instance = Number(process.env.NODE_APP_INSTANCE ?? process.env.SOCKEYE_WORKER) || 0;
   if (said) return instance === 0;
   said = true;
   complain(UNFIT);

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use sockeye_relay::Relay;
 
 use crate::config::{self, Affinity, Cookie, Members};
-use crate::servers::Servers;
+use crate::servers::{self, Servers};
 
 /// A group as requests find it. A new configuration makes a new one; those who serve, and what is known of them, are shared with the one before.
 pub(crate) struct Group {
@@ -31,7 +31,7 @@ impl Group {
                     before.servers.settle(&config);
                     Arc::clone(&before.servers)
                 }
-                None => Servers::new(&config, relay),
+                None => servers::open(&config, relay),
             }
         };
         Self { config, servers }

@@ -50,6 +50,10 @@ impl Layout {
         if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
             return Err(ConfigError::NameTwice { kind: "group", name: pair[0].to_owned() });
         }
+        for group in &config.groups {
+            let wrong = |fault| ConfigError::Group { group: group.name.clone(), fault };
+            group.check().and_then(|()| group.check_relay(&config.relay)).map_err(wrong)?;
+        }
         for listener in &config.listeners {
             check(&config, listener)?;
         }

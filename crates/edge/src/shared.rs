@@ -12,7 +12,7 @@ use crate::admission::Admission;
 use crate::config::{Config, ConfigError, Endpoint, Group, Listener};
 use crate::layout::Layout;
 use crate::places::Places;
-use crate::servers::Servers;
+use crate::servers::{self, Servers};
 use crate::stats::{Counters, Stats};
 
 /// The configuration in force, the open addresses, this machine's workers, the relay to all servers, the counters, and whether the end has begun.
@@ -38,7 +38,7 @@ impl Shared {
     pub(crate) fn open(config: Config) -> Result<Self, ConfigError> {
         let places = Places::default();
         let relay = Relay::new(config.relay.clone());
-        let workers = Servers::new(&Group::workers(), &relay);
+        let workers = servers::open(&Group::workers(), &relay);
         let layout = Layout::settle(config, None, &workers, &relay, &[])?;
         places.adopt(places.prepare(&layout.config.listeners)?);
         let admission = Mutex::new(Admission::new(layout.config.limits.sessions_per_second));

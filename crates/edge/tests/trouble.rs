@@ -245,7 +245,9 @@ async fn half_an_upgrade_is_none() {
 #[tokio::test]
 async fn a_worker_that_says_nothing_costs_the_request_and_no_more() {
     let relay = sockeye_relay::Config { answer_time_max: Duration::from_millis(100), ..Default::default() };
-    let world = World::start(Config { relay, ..Config::default() });
+    let mut group = Group::workers();
+    group.timeouts.heartbeat = Some(Duration::from_millis(50));
+    let world = World::start(Config { relay, groups: vec![group], ..Config::default() });
     let worker = world.worker(1).await;
     let mut stream = world.connect().await;
     for target in ["/hang".to_owned(), format!("/hang?sid={}", sid(worker.tag))] {

@@ -1,6 +1,7 @@
 //! Why a configuration cannot be taken on.
 
 use super::bind_error::BindError;
+use super::fault::GroupFault;
 use super::tls_error::TlsError;
 
 /// Why a configuration cannot be taken on; the edge goes on as it was. Each message is one line that a person can act on.
@@ -50,6 +51,14 @@ pub enum ConfigError {
         path: String,
         /// The listener's name.
         listener: String,
+    },
+    /// A group cannot work as it was told.
+    #[error("the group {group:?}: {fault}")]
+    Group {
+        /// Its name.
+        group: String,
+        /// What is wrong with it.
+        fault: GroupFault,
     },
     /// Nothing of this name is open.
     #[error("no listener is named {0:?}")]

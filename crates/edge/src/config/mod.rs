@@ -5,6 +5,7 @@
 mod bind_error;
 mod endpoint;
 mod error;
+mod fault;
 mod group;
 mod limits;
 mod listener;
@@ -17,6 +18,8 @@ use std::path::PathBuf;
 pub use bind_error::BindError;
 pub use endpoint::{Cidr, CidrError, Endpoint};
 pub use error::ConfigError;
+pub use fault::GroupFault;
+pub(crate) use fault::HEARTBEAT;
 pub use group::{
     Affinity, Algorithm, Check, Cookie, CookieMode, DnsRecord, Drain, Group, Health, Members, Probe, Queue,
     SameSite, Server, ServerState, Timeouts,

@@ -3,22 +3,21 @@
 //! What cannot be read or resolved changes nothing: the last list stays.
 
 use std::path::{Path, PathBuf};
-use std::sync::Weak;
 use std::time::{Duration, SystemTime};
 
 use tokio::task::AbortHandle;
 use tracing::{info, warn};
 
-use super::{Servers, dns};
+use super::dns::{self, Tell};
 use crate::config::{Members, Server};
-use crate::roster::{Listed, parse_servers};
+use crate::roster::parse_servers;
 
 /// Starts to look for servers. The task ends with them, or when it is aborted.
-pub(super) fn seek(servers: Weak<Servers>, members: &Members) -> AbortHandle {
+pub(super) fn seek(tell: Tell, members: &Members) -> AbortHandle {
     let task = match members {
-        Members::File(path) => tokio::spawn(watch_file(servers, path.clone())),
+        Members::File(path) => tokio::spawn(watch_file(tell, path.clone())),
         Members::Dns { name, record, every } => {
-            tokio::spawn(dns::resolve(servers, dns::Asked::new(name, *record), *every))
+            tokio::spawn(dns::resolve(tell, dns::Asked::new(name, *record), *every))
         }
         Members::Workers { .. }
         | Members::Static(_)
@@ -28,14 +27,7 @@ pub(super) fn seek(servers: Weak<Servers>, members: &Members) -> AbortHandle {
     task.abort_handle()
 }
 
-/// Tells the servers who they are; `false` once there is nobody to tell.
-pub(super) fn tell(servers: &Weak<Servers>, list: Vec<Server>) -> bool {
-    let Some(servers) = servers.upgrade() else { return false };
-    servers.list(list.into_iter().map(|server| Listed { server, tag: None }).collect());
-    true
-}
-
-async fn watch_file(servers: Weak<Servers>, path: PathBuf) {
+async fn watch_file(tell: Tell, path: PathBuf) {
     let mut seen = None;
     let mut faulty = false;
     loop {
@@ -47,7 +39,7 @@ async fn watch_file(servers: Weak<Servers>, path: PathBuf) {
             Ok(Ok(Some((mark, servers_now)))) => {
                 (seen, faulty) = (Some(mark), false);
                 info!(file = %path.display(), servers = servers_now.len(), "list of servers read");
-                if !tell(&servers, servers_now) {
+                if !tell(servers_now) {
                     return;
                 }
             }
@@ -58,9 +50,6 @@ async fn watch_file(servers: Weak<Servers>, path: PathBuf) {
                 (seen, faulty) = (mark.or(seen), true);
             }
             Err(_panicked) => return,
-        }
-        if servers.strong_count() == 0 {
-            return;
         }
         tokio::time::sleep(FILE_PAUSE).await;
     }

@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 use std::net::{IpAddr, SocketAddr};
 use std::num::NonZero;
-use std::sync::Weak;
 use std::time::{Duration, Instant};
 
 use hickory_resolver::config::{LookupIpStrategy, NameServerConfig, ResolverConfig};
@@ -13,7 +12,6 @@ use hickory_resolver::proto::rr::RData;
 use hickory_resolver::{Resolver, TokioResolver};
 use tracing::{debug, info, warn};
 
-use super::{Servers, discovery};
 use crate::config::{DnsRecord, Endpoint, Server, ServerState};
 
 /// What is asked, and of whom.
@@ -35,8 +33,11 @@ impl Asked {
     }
 }
 
-/// Resolves for as long as the servers are there.
-pub(super) async fn resolve(servers: Weak<Servers>, name: Asked, every: Duration) {
+/// Tells the servers who they are; `false` once there is nobody to tell.
+pub(super) type Tell = Box<dyn Fn(Vec<Server>) -> bool + Send + Sync>;
+
+/// Resolves until it is aborted, as it is when the servers are gone.
+pub(super) async fn resolve(tell: Tell, name: Asked, every: Duration) {
     let mut last = None;
     let mut failed = false;
     let resolver = loop {
@@ -45,9 +46,6 @@ pub(super) async fn resolve(servers: Weak<Servers>, name: Asked, every: Duration
             Err(error) => warn!(name = name.name, %error, "no resolver: tried again"),
         }
         tokio::time::sleep(every.max(PAUSE_MIN)).await;
-        if servers.strong_count() == 0 {
-            return;
-        }
     };
     loop {
         // Asked anew: how long an answer holds is ours to keep.
@@ -59,7 +57,7 @@ pub(super) async fn resolve(servers: Weak<Servers>, name: Asked, every: Duration
                 pause = every.min(until.saturating_duration_since(Instant::now()));
                 if !list.is_empty() && last.as_ref() != Some(&list) {
                     info!(name = name.name, servers = list.len(), "name resolved");
-                    if !discovery::tell(&servers, list.clone()) {
+                    if !tell(list.clone()) {
                         return;
                     }
                     last = Some(list);
@@ -70,9 +68,6 @@ pub(super) async fn resolve(servers: Weak<Servers>, name: Asked, every: Duration
                 warn!(name = name.name, %error, "name does not resolve: the last servers stay");
                 failed = true;
             }
-        }
-        if servers.strong_count() == 0 {
-            return;
         }
         tokio::time::sleep(pause.max(PAUSE_MIN)).await;
     }

@@ -10,7 +10,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tracing::debug;
 
-use super::Servers;
+use super::crowd::Servers;
 use crate::config::{Check, Health, Probe};
 use crate::door::Door;
 use crate::member::MemberId;

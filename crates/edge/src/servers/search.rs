@@ -7,31 +7,11 @@ use std::time::Duration;
 use tokio::sync::SemaphorePermit;
 use tokio::time::Instant;
 
-use super::Servers;
+use super::crowd::Servers;
+use super::intent::Intent;
 use crate::config::Algorithm;
 use crate::door::Door;
 use crate::member::MemberId;
-use crate::pool::Key;
-
-/// What a request is, as far as the choice of its server goes.
-#[derive(Clone, Debug, Default)]
-pub(crate) struct Intent {
-    /// It makes a session, which is counted.
-    pub(crate) session: bool,
-    /// It is of a session whose server nobody knows.
-    pub(crate) of_session: bool,
-    /// Who it should be, the first that fits.
-    pub(crate) hints: Vec<Suggestion>,
-}
-
-/// Who a request's server should be.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Suggestion {
-    /// This one.
-    Server(MemberId),
-    /// Whom the key chooses.
-    Key(Key),
-}
 
 /// A search under way.
 pub(crate) struct Search<'a> {
@@ -45,18 +25,14 @@ pub(crate) struct Search<'a> {
     patience: Option<(Instant, SemaphorePermit<'a>)>,
 }
 
-impl Intent {
-    /// Anybody.
-    pub(crate) const fn anybody(session: bool) -> Self {
-        Self { session, of_session: false, hints: Vec::new() }
+impl Servers {
+    /// Begins a search for a request that may go to any server.
+    pub(crate) const fn search(&self, intent: Intent) -> Search<'_> {
+        Search { servers: self, intent, tried: Vec::new(), returned: false, short: false, patience: None }
     }
 }
 
-impl<'a> Search<'a> {
-    pub(super) const fn new(servers: &'a Servers, intent: Intent) -> Self {
-        Self { servers, intent, tried: Vec::new(), returned: false, short: false, patience: None }
-    }
-
+impl Search<'_> {
     /// Searches for a connection that came back: it does not wait for workers that lack descriptors, or it might go round without end.
     pub(crate) const fn again(&mut self) {
         self.returned = true;

@@ -8,8 +8,8 @@ use sockeye_proto::Tag;
 use sockeye_proto::engine::Opened;
 use tracing::{info, warn};
 
-use super::search::{Intent, Suggestion};
-use crate::config::{Group, Members, Server, ServerState};
+use super::intent::{Intent, Suggestion};
+use crate::config::{Group, HEARTBEAT, Members, Server, ServerState};
 use crate::door::Door;
 use crate::hash;
 use crate::health::Health;
@@ -443,8 +443,6 @@ fn ready_min(group: &Group) -> usize {
 
 /// How many sessions' servers are remembered; some 150 bytes each. The one not asked for longest is forgotten then, and its client begins anew.
 const SIDS_MAX: usize = 1 << 20;
-/// The official server's pingInterval + pingTimeout, where nothing else is known.
-const HEARTBEAT: Duration = Duration::from_secs(45);
 /// What a handshake may tell at most.
 const HEARTBEAT_MAX: Duration = Duration::from_hours(1);
 /// By how much silence may outlast the heartbeat: the next ping may be late.

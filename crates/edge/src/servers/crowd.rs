@@ -1,0 +1,346 @@
+//! The servers of one group: the machines under one lock, held for a look, never across an await.
+
+use std::path::PathBuf;
+use std::sync::{Arc, Weak};
+use std::time::{Duration, Instant};
+
+use parking_lot::Mutex;
+use sockeye_link::Handover;
+use sockeye_proto::Tag;
+use sockeye_proto::engine::Opened;
+use sockeye_relay::{Address, Cord, Moment, Relay};
+use tokio::sync::{Notify, Semaphore};
+use tokio::task::AbortHandle;
+
+use super::discovery;
+use super::state::State;
+use crate::config::{Endpoint, Group, Members, Server, ServerState};
+use crate::door::Door;
+use crate::leases::TooMany;
+use crate::member::MemberId;
+use crate::roster::Listed;
+use crate::stats::{GroupStats, WorkerStats};
+
+/// All servers of a group.
+pub(crate) struct Servers {
+    pub(super) state: Mutex<State>,
+    relay: Relay,
+    /// Rung when somebody may take sessions who could not.
+    pub(super) ready: Notify,
+    pub(super) waiting: Semaphore,
+    /// Rung when the keeper has something to look at.
+    pub(super) changed: Arc<Notify>,
+    /// The task that looks for servers.
+    seeker: Mutex<Option<(Members, AbortHandle)>>,
+    me: Weak<Self>,
+}
+
+/// Where a session is.
+pub(crate) enum Owner {
+    /// There, and this request of it is under way.
+    At(Arc<Door>, UnderWay),
+    /// Nowhere any more: its server is dead or gone.
+    Dead,
+    /// Nobody knows.
+    Unknown,
+}
+
+/// A request of a learnt session, for as long as it is under way.
+pub(crate) struct UnderWay {
+    servers: Arc<Servers>,
+    sid: Arc<str>,
+}
+
+impl Servers {
+    /// The servers of a group; nobody looks after them yet.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(super) fn new(group: &Group, relay: &Relay) -> Arc<Self> {
+        let servers = Arc::new_cyclic(|me| Self {
+            state: Mutex::new(State::new(group)),
+            relay: relay.clone(),
+            ready: Notify::new(),
+            waiting: Semaphore::new(group.queue.waiters_max as usize),
+            changed: Arc::new(Notify::new()),
+            seeker: Mutex::default(),
+            me: me.clone(),
+        });
+        servers.settle(group);
+        servers
+    }
+
+    /// Takes on another configuration of the group; who serves stays.
+    pub(crate) fn settle(&self, group: &Group) {
+        self.state.lock().settle(group);
+        match &group.members {
+            Members::Workers { .. } | Members::Directory { .. } => self.seek(None),
+            Members::Static(servers) => {
+                self.seek(None);
+                self.list(servers.iter().cloned().map(|server| Listed { server, tag: None }).collect());
+            }
+            Members::Dns { .. } | Members::File(_) => self.seek(Some(&group.members)),
+            Members::Registered { .. } => {
+                self.seek(None);
+                self.list_registered();
+            }
+        }
+        self.changed.notify_one();
+        self.ready.notify_waiters();
+    }
+
+    /// A worker is ready.
+    pub(crate) fn add_worker(&self, tag: Tag, instance: u32, http: PathBuf, handover: Handover) {
+        let upstream = self.relay.to(&Address::Unix(http));
+        let mut state = self.state.lock();
+        let id = state.draw();
+        state.add_worker(Door::to_worker(id, tag, instance, handover, upstream), Instant::now());
+        drop(state);
+        self.ready.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    pub(crate) fn load(&self, tag: Tag, sessions: u32, arrived: u64) {
+        self.state.lock().handle_load(tag, sessions, arrived);
+    }
+
+    /// A worker takes no new sessions.
+    pub(crate) fn drain(&self, tag: Tag) {
+        self.state.lock().want(|door| door.tag == Some(tag), ServerState::Drain, Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// What an operator wants of the server of this name. Tells whether there is one.
+    pub(crate) fn want(&self, name: &str, wanted: ServerState) -> bool {
+        let found = self.state.lock().want(|door| door.name == name, wanted, Instant::now());
+        self.ready.notify_waiters();
+        self.changed.notify_one();
+        found
+    }
+
+    /// Forgets a worker, and returns the door that leads nowhere any more.
+    pub(crate) fn remove(&self, tag: Tag) -> Option<Arc<Door>> {
+        let id = self.state.lock().by_tag(tag)?.id;
+        self.state.lock().remove(id)
+    }
+
+    /// These are the servers from here on.
+    pub(crate) fn list(&self, list: Vec<Listed>) {
+        let now = Instant::now();
+        self.state.lock().handle_list(list, now, |id, listed| {
+            let address = match &listed.server.at {
+                Endpoint::Tcp(address) => Address::Tcp(*address),
+                Endpoint::Unix(path) => Address::Unix(path.clone()),
+            };
+            Door::new(id, listed.server.name.clone(), listed.tag, self.relay.to(&address))
+        });
+        self.ready.notify_waiters();
+        self.changed.notify_one();
+    }
+
+    /// A server registers, for as long as its lease lasts.
+    pub(crate) fn register(&self, server: Server, lease: Option<Duration>) -> Result<(), TooMany> {
+        let other = self.state.lock().register(server, lease, Instant::now())?;
+        if other {
+            self.list_registered();
+        }
+        Ok(())
+    }
+
+    /// A registered server takes its word back. Tells whether it was there.
+    pub(crate) fn withdraw(&self, name: &str) -> bool {
+        let was_there = self.state.lock().leases.handle_withdrawn(name);
+        if was_there {
+            self.list_registered();
+        }
+        was_there
+    }
+
+    pub(super) fn list_registered(&self) {
+        let servers = self.state.lock().leases.servers();
+        self.list(servers.into_iter().map(|server| Listed { server, tag: None }).collect());
+    }
+
+    /// The node of ours that holds the sessions of a tag, if it lives.
+    pub(crate) fn owner(&self, tag: Tag) -> Option<Arc<Door>> {
+        self.state.lock().by_tag(tag)
+    }
+
+    /// Who has a session whose sid tells nothing; its request is under way from here on.
+    pub(crate) fn session(&self, sid: &str) -> Owner {
+        let mut state = self.state.lock();
+        let Some(id) = state.learnt.handle_request(sid, Instant::now()) else { return Owner::Unknown };
+        let door = state.reachable(id);
+        drop(state);
+        let under_way = UnderWay { servers: self.me(), sid: sid.into() };
+        match door {
+            Some(door) => Owner::At(door, under_way),
+            None => {
+                under_way.over();
+                Owner::Dead
+            }
+        }
+    }
+
+    /// The only server there is, if it is one.
+    pub(crate) fn only(&self) -> Option<Arc<Door>> {
+        self.state.lock().only()
+    }
+
+    /// Whether a session is still where it was.
+    pub(crate) fn holds(&self, sid: &str) -> bool {
+        self.state.lock().learnt.holds(sid).is_some()
+    }
+
+    /// A server's answer to a handshake opened a session, or did not.
+    pub(crate) fn handle_answer(&self, id: MemberId, opened: Option<Opened<'_>>) {
+        self.state.lock().handle_answer(id, opened, Instant::now());
+        self.changed.notify_one();
+    }
+
+    /// A server refused a connection: nobody listens there.
+    pub(crate) fn handle_refused(&self, id: MemberId) {
+        if self.state.lock().handle_refused(id, Instant::now()) {
+            self.changed.notify_one();
+        }
+    }
+
+    /// A hold on a tunnel to be, of a session or of one that begins with it, or of neither. It counts while it is open.
+    pub(crate) fn tunnel(&self, door: &Arc<Door>, of: TunnelOf, under_way: Option<UnderWay>) -> HeldTunnel {
+        let (servers, id, weak) = (self.me.clone(), door.id, Arc::downgrade(door));
+        let sid = under_way.as_ref().map(|under_way| Arc::clone(&under_way.sid));
+        let ended = Mutex::new(under_way);
+        let (key, cord) = door.hold(|key| {
+            Arc::new(Cord::new(move |moment| {
+                match moment {
+                    Moment::Opened if of == TunnelOf::NewSession => {
+                        if let Some(servers) = servers.upgrade() {
+                            servers.state.lock().pool.handle_begun(id);
+                        }
+                    }
+                    Moment::Opened => {}
+                    Moment::Ended => {
+                        if let Some(door) = weak.upgrade() {
+                            door.let_go(key);
+                        }
+                        let Some(servers) = servers.upgrade() else { return };
+                        match of {
+                            TunnelOf::NewSession => servers.state.lock().pool.handle_ended(id),
+                            // The session had moved to this tunnel, and ends with it.
+                            TunnelOf::Session => {
+                                if let Some(under_way) = ended.lock().take() {
+                                    under_way.over();
+                                }
+                            }
+                            TunnelOf::Neither => {}
+                        }
+                    }
+                }
+            }))
+        });
+        HeldTunnel { door: Arc::clone(door), key, cord, opened: false, _sid: sid }
+    }
+
+    pub(crate) fn is_ready(&self) -> bool {
+        self.state.lock().pool.is_ready()
+    }
+
+    pub(crate) fn worker_stats(&self) -> Vec<WorkerStats> {
+        self.state.lock().worker_stats()
+    }
+
+    pub(crate) fn stats(&self, name: &str) -> GroupStats {
+        self.state.lock().stats(name)
+    }
+
+    /// The server of a name that a cookie holds, as it stands there or as an older balancer wrote it.
+    pub(crate) fn named(&self, name: &str) -> Option<MemberId> {
+        let state = self.state.lock();
+        state.by_name(name).or_else(|| crate::cookie::migrated(name).and_then(|name| state.by_name(name)))
+    }
+
+    fn me(&self) -> Arc<Self> {
+        self.me.upgrade().expect("it lives while somebody calls it")
+    }
+
+    /// Starts the task that looks for servers, unless it looks in the same place; or ends it.
+    fn seek(&self, members: Option<&Members>) {
+        let mut seeker = self.seeker.lock();
+        if seeker.as_ref().map(|(members, _)| members) == members {
+            return;
+        }
+        if let Some((_, task)) = seeker.take() {
+            task.abort();
+        }
+        // Ends with the servers, or when they are sought elsewhere.
+        let me = self.me.clone();
+        let tell = move |list: Vec<Server>| {
+            let Some(servers) = me.upgrade() else { return false };
+            servers.list(list.into_iter().map(|server| Listed { server, tag: None }).collect());
+            true
+        };
+        *seeker = members.map(|members| (members.clone(), discovery::seek(Box::new(tell), members)));
+    }
+}
+
+impl Drop for Servers {
+    fn drop(&mut self) {
+        if let Some((_, task)) = self.seeker.lock().take() {
+            task.abort();
+        }
+        self.changed.notify_one();
+    }
+}
+
+/// Whose a tunnel is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum TunnelOf {
+    /// A session begins with it.
+    NewSession,
+    /// A session goes on in it.
+    Session,
+    /// It is the application's own.
+    Neither,
+}
+
+/// A hold on a tunnel to be; dropped before it opened it lets go.
+pub(crate) struct HeldTunnel {
+    door: Arc<Door>,
+    key: usize,
+    pub(crate) cord: Arc<Cord>,
+    opened: bool,
+    _sid: Option<Arc<str>>,
+}
+
+impl HeldTunnel {
+    /// The tunnel is there: from here on it lets go by itself.
+    pub(crate) fn opened(mut self) {
+        self.opened = true;
+    }
+}
+
+impl Drop for HeldTunnel {
+    fn drop(&mut self) {
+        if !self.opened {
+            self.door.let_go(self.key);
+        }
+    }
+}
+
+impl UnderWay {
+    pub(crate) fn sid(&self) -> &str {
+        &self.sid
+    }
+
+    /// The session is over.
+    pub(crate) fn over(self) {
+        self.servers.state.lock().handle_over(&self.sid);
+    }
+}
+
+impl Drop for UnderWay {
+    fn drop(&mut self) {
+        self.servers.state.lock().learnt.handle_done(&self.sid, Instant::now());
+    }
+}

@@ -4,6 +4,7 @@
 
 mod apply;
 mod check;
+mod doctor;
 mod emit;
 mod ports;
 mod tether;
@@ -44,6 +45,9 @@ enum Command {
     /// Say something to clients of servers that run: an event, to all or to rooms
     #[command(after_help = emit::HELP)]
     Emit(emit::Flags),
+    /// Say what is wrong with a Socket.IO deployment, ours or not: asked as clients do, or by a balancer's file
+    #[command(after_help = doctor::HELP)]
+    Doctor(doctor::Flags),
     /// Be one worker; started by `up`
     #[command(hide = true)]
     Worker(worker::Flags),
@@ -70,6 +74,7 @@ impl Command {
             Self::Apply(flags) => apply::run(&flags),
             Self::Ports(flags) => ports::run(&flags),
             Self::Emit(flags) => emit::run(flags),
+            Self::Doctor(flags) => doctor::run(&flags),
             Self::Worker(flags) => exit::conclude(worker::run(&flags)),
             Self::Tether(flags) => tether::run(flags),
         }

@@ -33,6 +33,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "sockeye-adapters",
         &["sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-mongo", "sockeye-cluster"],
     ),
+    ("sockeye-doctor", &["sockeye-client", "sockeye-proto"]),
     ("sockeye-emitter", &["sockeye", "sockeye-cluster", "sockeye-proto"]),
     ("sockeye-settings", &["sockeye-edge", "sockeye-supervisor"]),
     // Floor 5.
@@ -50,6 +51,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-proto",
             "sockeye-adapters",
             "sockeye-emitter",
+            "sockeye-client",
+            "sockeye-doctor",
             "chat",
         ],
     ),

@@ -1,0 +1,176 @@
+//! A deployment that runs: asks it as clients do, and judges what it answers.
+
+mod broadcast;
+mod facts;
+mod hold;
+mod sample;
+mod shake;
+mod verdict;
+
+use crate::report::Report;
+use facts::{Cors, Facts, Hello, Redirect};
+use http::header::{ACCESS_CONTROL_ALLOW_CREDENTIALS, ACCESS_CONTROL_ALLOW_ORIGIN, LOCATION, ORIGIN};
+use http::{HeaderMap, HeaderValue};
+use serde_json::Value;
+use shake::Site;
+use sockeye_client::{Address, Tls};
+use std::time::Duration;
+use tokio::task::JoinSet;
+
+/// What to examine, and how thoroughly.
+#[derive(Debug, Clone)]
+pub struct Options {
+    /// The address that clients are given.
+    pub url: String,
+    /// The path that they are given. Default `/socket.io/`.
+    pub path: String,
+    /// Sessions that are opened, one after the other. Default 20.
+    pub connects: u32,
+    /// How long idle connections are held. Default 30 s: longer than the 25 s between two pings.
+    pub hold: Duration,
+    /// What one client says, to see who hears of it.
+    pub broadcast: Option<Broadcast>,
+    /// The origin of the page, where it is another one than the server's.
+    pub origin: Option<String>,
+    /// The port that should send people to HTTPS. Default 80.
+    pub http_port: u16,
+    /// Whom to trust.
+    pub tls: Tls,
+}
+
+impl Default for Options {
+    fn default() -> Self {
+        Self {
+            url: String::new(),
+            path: "/socket.io/".to_owned(),
+            connects: 20,
+            hold: Duration::from_secs(30),
+            broadcast: None,
+            origin: None,
+            http_port: 80,
+            tls: Tls::default(),
+        }
+    }
+}
+
+/// An event that an app answers by another one to everybody.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Broadcast {
+    /// What a client says.
+    pub event: String,
+    /// What it says with it.
+    pub data: Value,
+    /// What all clients hear then.
+    pub expect: String,
+}
+
+/// Nothing could be examined.
+#[derive(Debug, thiserror::Error)]
+pub enum Unreachable {
+    /// The address, the path or the trust makes no sense.
+    #[error(transparent)]
+    Config(#[from] sockeye_client::ConfigError),
+    /// Nobody answers.
+    #[error(transparent)]
+    Http(#[from] sockeye_client::http::HttpError),
+    /// Not in time.
+    #[error("expected an answer of {0} within 5 s, got none")]
+    Silent(String),
+}
+
+/// Examines it: takes as long as [`Options::hold`] says, and a little more.
+///
+/// # Errors
+/// [`Unreachable`]: nothing could be examined.
+pub async fn examine(options: &Options) -> Result<Report, Unreachable> {
+    Ok(verdict::judge(&Box::pin(gather(options)).await?))
+}
+
+async fn gather(options: &Options) -> Result<Facts, Unreachable> {
+    let site = Site::new(Address::parse(&options.url)?, &options.path, options.tls.clone());
+    let (hello, silent) = match site.hello(4, &HeaderMap::new()).await {
+        Ok((hello, _)) => (hello, None),
+        // Some servers say nothing at all at a path that is not theirs.
+        Err(silent @ Unreachable::Silent(_)) => (Hello::Nothing, Some(silent)),
+        Err(error @ (Unreachable::Config(_) | Unreachable::Http(_))) => return Err(error),
+    };
+    let mut facts = Facts { path: site.path.clone(), hello, ..Facts::default() };
+    facts.redirect = redirect(&site, options.http_port).await;
+    if !matches!(facts.hello, Hello::Greeting(_) | Hello::NoPolling) {
+        facts.right_path = other_path(&site).await;
+        return match silent {
+            Some(silent) if facts.right_path.is_none() => Err(silent),
+            Some(_) | None => Ok(facts),
+        };
+    }
+    facts.old_clients = matches!(site.hello(3, &HeaderMap::new()).await, Ok((Hello::Old, _)));
+    facts.websocket = Some(site.websocket(None, &HeaderMap::new()).await);
+    if matches!(facts.hello, Hello::Greeting(_)) {
+        facts.with_cookies = Some(sample::sessions(&site, options.connects, true).await);
+        let sets = facts.with_cookies.as_ref().is_some_and(|sample| !sample.cookies.is_empty());
+        if sets {
+            facts.without_cookies = Some(sample::sessions(&site, options.connects, false).await);
+        }
+        facts.cors = cors(&site, options.origin.as_deref()).await;
+    }
+    if let Some(broadcast) = &options.broadcast {
+        facts.broadcast = Some(broadcast::measure(options, broadcast, facts.can_websocket()).await);
+    }
+    facts.holds = hold::both(options, &facts).await;
+    Ok(facts)
+}
+
+/// Where Engine.IO answers, if not at the path that was given.
+async fn other_path(site: &Site) -> Option<String> {
+    let own = site.http_address().path.trim_end_matches('/').to_owned();
+    let given = site.path.trim_end_matches('/').to_owned();
+    let candidates = [
+        "/socket.io/".to_owned(),
+        format!("{own}/socket.io/"),
+        format!("{own}/"),
+        format!("{given}/socket.io/"),
+        "/ws/socket.io/".to_owned(),
+        "/api/socket.io/".to_owned(),
+        "/engine.io/".to_owned(),
+    ];
+    // All at once: where one is answered by silence, the others are not.
+    let mut asked = JoinSet::new();
+    for (order, path) in candidates.into_iter().enumerate().filter(|(_, path)| *path != site.path) {
+        let there = site.at(&path);
+        asked.spawn(async move {
+            let hello = there.hello(4, &HeaderMap::new()).await;
+            matches!(hello, Ok((Hello::Greeting(_) | Hello::Old | Hello::NoPolling, _)))
+                .then_some((order, path))
+        });
+    }
+    let answered = asked.join_all().await;
+    answered.into_iter().flatten().min().map(|(_, path)| path)
+}
+
+/// What a page of another origin is told.
+async fn cors(site: &Site, origin: Option<&str>) -> Option<Cors> {
+    let asked = origin.unwrap_or("https://page.example").to_owned();
+    let mut headers = HeaderMap::new();
+    headers.insert(ORIGIN, HeaderValue::from_str(&asked).ok()?);
+    let (_, reply) = site.hello(4, &headers).await.ok()?;
+    let text = |name| reply.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Some(Cors {
+        asked,
+        given: origin.is_some(),
+        allows: text(ACCESS_CONTROL_ALLOW_ORIGIN),
+        credentials: text(ACCESS_CONTROL_ALLOW_CREDENTIALS).as_deref() == Some("true"),
+    })
+}
+
+/// What HTTP answers beside HTTPS.
+async fn redirect(site: &Site, port: u16) -> Option<Redirect> {
+    if !site.http_address().tls {
+        return None;
+    }
+    let address = Address { tls: false, port, ..site.http_address().clone() };
+    let target = format!("{}?doctor=1", site.path);
+    let wanted = format!("{}{target}", Address { tls: true, ..site.http_address().clone() }.origin());
+    let reply = Site::new(address, &site.path, Tls::default()).plain(&target).await.ok()?;
+    let location = reply.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
+    Some(Redirect { port, status: reply.status.as_u16(), location, wanted })
+}

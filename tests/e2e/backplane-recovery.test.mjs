@@ -17,6 +17,7 @@ const CLUSTERS = [
   { name: "Postgres", server: "postgres", url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres?recovery=true` },
   { name: "NATS", server: "nats", url: (port) => `nats://127.0.0.1:${port}?recovery=true` },
   { name: "MongoDB", server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io&recovery=true` },
+  { name: "the mesh", server: "directory", url: (_, directory) => `mesh:${directory}` },
 ];
 const MESSAGES = 1000;
 const CLIENTS = 6;
@@ -33,7 +34,7 @@ for (const cluster of CLUSTERS) {
     let proxy;
     before(async () => {
       server = await backend(cluster.server);
-      url = cluster.url(server.port);
+      url = cluster.url(server.port, server.directory);
     });
     afterEach(async () => {
       for (const socket of sockets) socket.close();

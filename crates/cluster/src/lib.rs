@@ -13,6 +13,7 @@ mod message;
 mod name;
 pub mod node;
 mod peers;
+mod places;
 pub mod recovery;
 mod request;
 mod requests;

@@ -14,7 +14,7 @@
 //! use sockeye_cluster::mesh::{DialError, Hello, Mesh, Output, tag_of_socket};
 //!
 //! let now = Instant::now();
-//! let hello = Hello { tag: "Ab3dE_".parse()?, uid: "a34a292dd6b7d25a".into(), http: Some("/run/http/Ab3dE_.sock".parse()?), guest: false };
+//! let hello = Hello { tag: "Ab3dE_".parse()?, uid: "a34a292dd6b7d25a".into(), http: Some("/run/http/Ab3dE_.sock".parse()?), guest: false, seen: None };
 //! let mut mesh = Mesh::new(hello);
 //!
 //! // Bound and listening? Then tell it the directory, once. It ignores its own socket.
@@ -37,6 +37,7 @@
 //!         Output::HangUp(tag) => { /* drop the connection dialled to `tag` */ }
 //!         Output::Close(conn) => { /* drop the accepted connection */ }
 //!         Output::Unlink(tag) => { /* remove <directory>/<tag>.sock */ }
+//!         Output::Seen { tag, uid, seen } => { /* sightings.handle_hello(tag, &seen, now), where sessions are kept */ }
 //!         Output::Joined(peer) => { /* node.handle_joined(peer) */ }
 //!         Output::Left(tag) => { /* node.handle_left(tag) */ }
 //!         Output::Received { from, payload } => { /* node.handle_frame(&payload) */ }
@@ -46,8 +47,10 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod fetches;
 mod frame;
 mod hello;
+mod word;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::io;
@@ -56,10 +59,14 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sockeye_proto::sid::Tag;
 
+pub use fetches::{FETCH_TIMEOUT, Fetched, Fetches, Help};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, FrameTooLong, frame_header};
 pub use hello::{HELLO_BYTES_MAX, Hello, MESH_VERSION, NoHello};
+pub use word::{Spoken, WORD_TYPES, Word};
 
+use crate::name::Uid;
 use crate::peers::Peer;
+use crate::places::Places;
 
 /// How many members a mesh may have, and how many accepted connections a member holds; more are closed at once.
 pub const MEMBERS_MAX: usize = 1024;
@@ -125,6 +132,15 @@ pub enum Output {
     Close(Conn),
     /// Remove this member's socket file: nobody listens there.
     Unlink(Tag),
+    /// A member that keeps sessions has said hello, by each of its connections.
+    Seen {
+        /// The member.
+        tag: Tag,
+        /// How it signs.
+        uid: Uid,
+        /// What it has seen.
+        seen: Places,
+    },
     /// A member has come.
     Joined(Peer),
     /// A member has gone.
@@ -269,6 +285,11 @@ impl Mesh {
         self.settle(now);
     }
 
+    /// Sets what the next hello says that was seen here.
+    pub fn set_seen(&mut self, seen: Places) {
+        self.hello.seen = Some(seen);
+    }
+
     /// Takes the success of a dial.
     pub fn handle_dialled(&mut self, tag: Tag, now: Instant) {
         let Some(member) = self.members.get_mut(&tag) else { return };
@@ -397,6 +418,13 @@ impl Mesh {
                 self.stats.left += 1;
                 self.outputs.push_back(Output::Left(hello.tag));
             }
+        }
+        if let Some(seen) = &hello.seen {
+            self.outputs.push_back(Output::Seen {
+                tag: hello.tag,
+                uid: hello.uid.clone(),
+                seen: seen.clone(),
+            });
         }
         if !same {
             self.stats.joined += 1;

@@ -72,9 +72,11 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod ledger;
 mod log;
 mod offset;
 mod session;
+mod sightings;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::time::{Duration, Instant};
@@ -82,7 +84,10 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sockeye_proto::sid::Sid;
 
+pub use crate::places::{NoPlaces, OFFSET_BYTES_MAX, Place, Places};
+pub use ledger::{Entry, Found, Ledger, Said};
 pub use offset::{NoOffset, Offset};
+pub use sightings::{GONE_MAX, Sightings};
 
 use self::log::{Bounds, Log};
 use self::session::{Absence, Session};
@@ -114,6 +119,9 @@ pub struct Config {
     /// How many bytes of missed events a session gets back; at more it begins anew. It has to fit into a
     /// mailbox with room to spare. Default 4 MiB.
     pub missed_bytes_max: usize,
+    /// How many bytes of copies of sessions a member of a mesh keeps for all members, with what it costs to keep them; what does not fit
+    /// is not kept there. Default 64 MiB.
+    pub copy_bytes_max: usize,
 }
 
 /// A session that goes on.
@@ -185,7 +193,15 @@ impl Default for Config {
             data_bytes_max: 64 << 10,
             former_rooms_max: 256,
             missed_bytes_max: 4 << 20,
+            copy_bytes_max: 64 << 20,
         }
+    }
+}
+
+impl Config {
+    /// How long ago the last thing is that a client can have missed.
+    pub const fn age_max(&self) -> Duration {
+        self.max_disconnection_duration.saturating_add(self.detection_time)
     }
 }
 
@@ -196,7 +212,7 @@ impl Store {
         let bounds = Bounds {
             packets_max: config.packets_max,
             bytes_max: config.packet_bytes_max,
-            age_max: config.max_disconnection_duration.saturating_add(config.detection_time),
+            age_max: config.age_max(),
         };
         Self {
             config,

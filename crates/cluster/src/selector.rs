@@ -6,6 +6,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use crate::name::Room;
+use crate::places::Place;
 
 /// Whom a broadcast, a join, a leave or a disconnect is for.
 ///
@@ -75,4 +76,6 @@ pub struct Flags {
     /// A later message of the same key takes the place of this one while it waits for a client. Not an official flag: official
     /// servers pass over it.
     pub coalesce: Option<Arc<str>>,
+    /// Where the message stands among those of a member of a mesh. Not an official flag either.
+    pub at: Option<Place>,
 }

@@ -412,6 +412,7 @@ fn hello(name: &str) -> Hello {
         uid: format!("uid-{name}").into(),
         http: Some(format!("/http/{name}.sock").parse().expect("it is well formed")),
         guest: false,
+        seen: None,
     }
 }
 

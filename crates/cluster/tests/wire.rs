@@ -34,11 +34,12 @@ fn an_envelope_has_the_official_keys_in_the_official_order() {
                     timeout: Some(Duration::from_millis(500)),
                     expect_single_response: true,
                     coalesce: Some("k".into()),
+                    at: Some("Ab3dE_1k".parse().unwrap()),
                 },
                 packet: Packet::text(r#"["hello"]"#),
                 request_id: Some(request_id()),
             },
-            r#"{"type":3,"data":{"packet":{"type":2,"data":["hello"]},"requestId":"e0f1","opts":{"rooms":[],"except":[],"flags":{"volatile":true,"compress":false,"broadcast":true,"expectSingleResponse":true,"timeout":500,"coalesce":"k"}}},"uid":"u","nsp":"/"}"#.to_owned(),
+            r#"{"type":3,"data":{"packet":{"type":2,"data":["hello"]},"requestId":"e0f1","opts":{"rooms":[],"except":[],"flags":{"volatile":true,"compress":false,"broadcast":true,"expectSingleResponse":true,"timeout":500,"coalesce":"k","at":"Ab3dE_1k"}}},"uid":"u","nsp":"/"}"#.to_owned(),
         ),
         (
             Message::SocketsJoin { selector: selector(), rooms: vec!["x".into()] },

@@ -49,6 +49,7 @@ pub const TARGETS: [Target; 24] = [
     ("mesh_hello", cluster::mesh_hello),
     ("plain_link", link::plain),
     ("proxy_header", proxy_header),
+    ("mesh_word", cluster::mesh_word),
 ];
 
 /// What a PROXY header says is written, in both versions, as what reads the same; and it is said only once it is whole.

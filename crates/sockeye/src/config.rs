@@ -169,6 +169,7 @@ impl Config {
             sessions_max: recovery.sessions_max,
             data_bytes_max: recovery.data_bytes_max,
             missed_bytes_max: recovery.missed_bytes_max.min(half),
+            copy_bytes_max: recovery.copy_bytes_max,
             ..Store::default()
         })
     }

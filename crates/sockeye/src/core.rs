@@ -154,6 +154,14 @@ impl Core {
         }
     }
 
+    /// All namespaces.
+    pub(crate) fn realms(&self) -> Vec<Arc<Realm>> {
+        match &self.application {
+            Application::SocketIo(realms) => realms.all(),
+            Application::Engine(_) => Vec::new(),
+        }
+    }
+
     /// Lists a session; `false` when the server is closing.
     pub(crate) fn open_session(&self, sid: Sid, mailbox: &Arc<Mailbox>) -> bool {
         let mut shard = self.sessions.shard(sid).lock();

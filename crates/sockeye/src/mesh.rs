@@ -18,9 +18,11 @@ mod tests;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
-use sockeye_cluster::mesh::Hello;
-use sockeye_cluster::{Message, Node, Nsp, Outcome, Refused, Request, Uid};
+use sockeye_cluster::mesh::{Hello, Help, Word};
+use sockeye_cluster::recovery::{Places, Sightings};
+use sockeye_cluster::{Flags, Message, Node, Nsp, Outcome, Packet, Pid, Refused, Request, Selector, Uid};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
 use tokio::sync::{oneshot, watch};
@@ -31,7 +33,7 @@ use self::machines::Machines;
 pub(crate) use self::machines::Stats;
 use self::membership::Phase;
 use self::shared::Shared;
-pub(crate) use self::shared::{Answerer, Sink};
+pub(crate) use self::shared::{Answerer, Keeper, Kept, Sink};
 
 /// This node among those of the machine. A clone is the same node; with the last one the node is gone from the mesh.
 #[derive(Clone)]
@@ -50,19 +52,27 @@ struct Own {
 impl Mesh {
     /// Binds `<dir>/<tag>.sock` (0600) and begins to join the members that are there; [`Mesh::settled`] tells when that is done.
     ///
-    /// `http` is where this node takes relayed requests, unless it is a guest; `sink` hears what is to be done here. Must be called within a tokio runtime.
+    /// `http` is where this node takes relayed requests, unless it is a guest; `sink` hears what is to be done here. Where sessions are kept, `age_max`
+    /// is how long ago the last thing is that a client can have missed. Must be called within a tokio runtime.
     ///
     /// # Errors
     ///
     /// Fails when the socket cannot be made, and as `AddrInUse` when a living member has this tag.
-    pub(crate) fn join(dir: &Path, tag: Tag, http: Option<PathBuf>, sink: Sink) -> io::Result<Self> {
+    pub(crate) fn join(
+        dir: &Path,
+        tag: Tag,
+        http: Option<PathBuf>,
+        age_max: Option<Duration>,
+        sink: Sink,
+    ) -> io::Result<Self> {
         let node = Node::new(format!("{:016x}", rand::random::<u64>()).into());
         let guest = http.is_none();
         let http = http.map(sockeye_cluster::Address::Unix);
-        let hello = Hello { tag, uid: node.uid().clone(), http, guest };
+        let hello = Hello { tag, uid: node.uid().clone(), http, guest, seen: None };
         let door = Door::open(dir, tag)?;
         let members = door::members(dir)?;
-        let shared = Arc::new(Shared::new(dir, sink, Machines::new(hello, node)));
+        let sightings = age_max.map(|age_max| Sightings::new(tag, age_max));
+        let shared = Arc::new(Shared::new(dir, sink, Machines::new(hello, node, sightings)));
         shared.turn(|machines| machines.listed(members));
         let (told, phase) = watch::channel(Phase::Joining);
         let membership = tokio::spawn(membership::run(Arc::clone(&shared), door, told)).abort_handle();
@@ -94,6 +104,69 @@ impl Mesh {
     pub(crate) fn set_answerer(&self, answerer: Answerer) {
         // The first one stays.
         drop(self.own.shared.answerer.set(answerer));
+    }
+
+    /// Sets who hears what concerns sessions, for good. Until then nobody does.
+    pub(crate) fn set_keeper(&self, keeper: Keeper) {
+        // The first one stays.
+        drop(self.own.shared.keeper.set(keeper));
+    }
+
+    /// Whether sessions are kept.
+    pub(crate) fn keeps_sessions(&self) -> bool {
+        self.own.shared.sightings.is_some()
+    }
+
+    /// Numbers an event and sends it to every other member; its flags tell its place then. What was seen until then, this event included.
+    /// Must be called where nobody else says anything in this namespace. `None`: no sessions are kept.
+    pub(crate) fn say(
+        &self,
+        nsp: &Nsp,
+        selector: Selector,
+        flags: &mut Flags,
+        packet: Packet,
+    ) -> Option<Places> {
+        self.own.shared.turn(|machines| machines.say(nsp, selector, flags, packet)).0
+    }
+
+    /// Says something about a session to all that keep sessions.
+    pub(crate) fn tell(&self, nsp: &Nsp, word: Word) {
+        self.own.shared.turn(|machines| machines.tell(None, nsp, word));
+    }
+
+    /// Says something about a session to one member; how many bytes wait for it.
+    pub(crate) fn tell_one(&self, to: Tag, nsp: &Nsp, word: Word) -> usize {
+        self.own.shared.turn(|machines| machines.tell(Some(to), nsp, word)).0
+    }
+
+    /// Bytes that wait for a member.
+    pub(crate) fn waiting(&self, tag: Tag) -> usize {
+        self.own.shared.turn(|machines| machines.waiting(|other| other == tag)).0
+    }
+
+    /// Bytes that wait for the member that is furthest behind.
+    pub(crate) fn waiting_most(&self) -> usize {
+        self.own.shared.turn(|machines| machines.waiting(|_| true)).0
+    }
+
+    /// The member that signs like this.
+    pub(crate) fn tag_of(&self, uid: &Uid) -> Option<Tag> {
+        self.own.shared.turn(|machines| machines.tag_of(uid)).0
+    }
+
+    /// Asks the others for a session; who hears of the end, which comes within [`sockeye_cluster::mesh::FETCH_TIMEOUT`].
+    pub(crate) fn fetch(
+        &self,
+        nsp: &Nsp,
+        pid: Pid,
+        offset: Option<Arc<str>>,
+    ) -> oneshot::Receiver<Option<Help>> {
+        self.own.shared.turn(|machines| machines.fetch(nsp, pid, offset)).0
+    }
+
+    /// Looks at what was seen of the events of all; `None`: no sessions are kept.
+    pub(crate) fn with_sightings<R>(&self, look: impl FnOnce(&Sightings) -> R) -> Option<R> {
+        self.own.shared.sightings.as_ref().map(|sightings| look(&sightings.read()))
     }
 
     /// Hands answers in: the node's `handle_client_count`, `handle_ack`, `handle_sockets`, `handle_value`.

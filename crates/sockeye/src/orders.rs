@@ -19,8 +19,9 @@ struct Place {
 
 /// Opens a namespace on its backplane, if it is to be on one; see [`Branch::open`].
 pub(crate) fn open(realm: &Arc<Realm>, hook: Option<OnBackplane>, once: bool) -> Option<Opened> {
-    let branch = realm.hub.branch()?;
+    // One that clients bring to life joins the mesh as it begins.
     realm.hub.keep_sessions();
+    let branch = realm.hub.branch()?;
     let place = Place { realm: Arc::downgrade(realm), branch: Arc::downgrade(branch), hook };
     Some(branch.open(Arc::new(place), once))
 }

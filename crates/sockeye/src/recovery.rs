@@ -5,10 +5,9 @@ use std::time::Duration;
 
 /// Lets a client whose connection broke go on where it was: with its id, its rooms, its data and the events that it missed.
 ///
-/// Where the backplane ([`Config::adapter`](crate::Config::adapter)) keeps sessions a client may come back to any server on it, also after its
-/// own was killed; `docs/library.md` tells which do, and what it costs. Elsewhere what is missed is kept in the memory of one node: a client that
-/// comes back to another node, or after a restart, begins anew, as `socket.recovered` tells it. Under `sockeye up` with several
-/// workers a client comes back to its own only by chance.
+/// Where the backplane ([`Config::adapter`](crate::Config::adapter)) keeps sessions, and among the workers of one machine, a client may come back to any
+/// server, also after its own was killed; `docs/library.md` tells which backplanes do, and what it costs. Elsewhere what is missed is kept in the
+/// memory of one node: a client that comes back to another node, or after a restart, begins anew, as `socket.recovered` tells it.
 /// What is kept is bounded for each namespace. What a client said to be back for and is not kept makes it begin anew; nothing is ever
 /// restored in part. What becomes of clients that come back is counted in [`Stats::recovery`](crate::Stats::recovery).
 ///
@@ -39,6 +38,9 @@ pub struct Recovery {
     /// Bytes of missed events that a client gets back at once; at more it begins anew. At most half of `mailbox_bytes_max` counts.
     /// Default 4 MiB.
     pub missed_bytes_max: usize,
+    /// Bytes of copies of sessions that a worker keeps for all workers of its machine, with what it costs to keep them, for each namespace; what
+    /// does not fit is not kept there. Default 64 MiB.
+    pub copy_bytes_max: usize,
 }
 
 /// What became of sessions, in numbers: those of all namespaces together. Counts are since the server's start.
@@ -93,6 +95,7 @@ impl Default for Recovery {
             sessions_max: store.sessions_max,
             data_bytes_max: store.data_bytes_max,
             missed_bytes_max: store.missed_bytes_max,
+            copy_bytes_max: store.copy_bytes_max,
         }
     }
 }

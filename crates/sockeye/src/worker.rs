@@ -10,11 +10,13 @@ use crate::core::Core;
 use crate::delivery::of_nobody;
 use crate::linked;
 use crate::listen::{BACKLOG, Listening, bind};
-use crate::mesh::Mesh;
+use crate::mesh::{Kept, Mesh};
 use crate::orders;
 use crate::server_events;
 use bytes::Bytes;
+use sockeye_cluster::mesh::{Spoken, Word};
 use sockeye_cluster::node::{Output, Question};
+use sockeye_cluster::recovery::Config as Store;
 use sockeye_cluster::{Nsp, Packet};
 use sockeye_link::{Assign, Event, Parent, Ready};
 use sockeye_proto::sid::Tag;
@@ -160,11 +162,20 @@ pub(crate) fn bind_private(path: &Path) -> io::Result<UnixListener> {
 pub(crate) fn join_mesh(core: &Arc<Core>, dir: &Path, http: Option<&Path>) -> io::Result<Mesh> {
     let weak = Arc::downgrade(core);
     let sink = Arc::new(move |output| obey(&weak, output));
-    let mesh = Mesh::join(dir, core.tag, http.map(Path::to_owned), sink)?;
+    // What a guest says may be missed, too.
+    let keeps = core.config.recovery_store().or_else(|| http.is_none().then(Store::default));
+    let age_max = keeps.map(|store| store.age_max());
+    let mesh = Mesh::join(dir, core.tag, http.map(Path::to_owned), age_max, sink)?;
     let weak = Arc::downgrade(core);
     mesh.set_answerer(Arc::new(move |question| answer(&weak, question)));
+    let weak = Arc::downgrade(core);
+    mesh.set_keeper(Arc::new(move |kept| keep(&weak, kept)));
     // Joined once.
     drop(core.mesh.set(mesh.clone()));
+    for realm in core.realms() {
+        realm.hub.keep_on_mesh();
+        realm.hub.keep_sessions();
+    }
     Ok(mesh)
 }
 
@@ -203,6 +214,32 @@ fn refuse(cluster: &Cluster, question: Question) {
     }
 }
 
+/// Takes what concerns sessions.
+fn keep(core: &Weak<Core>, kept: Kept) {
+    let Some(core) = core.upgrade() else { return };
+    match kept {
+        Kept::Heard(spoken) => match core.realm(&spoken.nsp) {
+            Some(realm) => realm.hub.hear_word(spoken),
+            None => cannot_help(&core, spoken),
+        },
+        Kept::Greeted(tag) => {
+            for realm in core.realms() {
+                // Ends when all is told; the runtime reports a panic.
+                tokio::spawn(Arc::clone(&realm.hub).greet(tag));
+            }
+        }
+    }
+}
+
+/// Answers for a namespace that is not here: there are no sessions.
+fn cannot_help(core: &Core, spoken: Spoken) {
+    let (Word::Fetch { request_id, .. }, Some(mesh)) = (spoken.word, core.mesh.get()) else { return };
+    let seen = mesh.with_sightings(|sightings| sightings.seen().clone());
+    if let (Some(seen), Some(to)) = (seen, mesh.tag_of(&spoken.uid)) {
+        mesh.tell_one(to, &spoken.nsp, Word::Response { request_id, session: None, seen });
+    }
+}
+
 /// Does here what another node said.
 fn obey(core: &Weak<Core>, output: Output) {
     let Some(core) = core.upgrade() else { return };
@@ -216,7 +253,10 @@ fn obey(core: &Weak<Core>, output: Output) {
             }
         }
         Output::PeerJoined(peer) => tracing::debug!(?peer, "node joined"),
-        Output::PeerLeft(peer) => tracing::debug!(?peer, "node left"),
+        Output::PeerLeft(peer) => {
+            tracing::debug!(?peer, "node left");
+            core.realms().iter().for_each(|realm| realm.hub.holder_left(&peer.uid));
+        }
         Output::Send { .. } | Output::Publish(_) => {}
     }
 }

@@ -7,12 +7,16 @@ use thiserror::Error;
 use crate::address::Address;
 use crate::name::Uid;
 use crate::peers::Peer;
+use crate::places::{Place, Places};
 
 /// The version of the mesh that this crate speaks.
 pub const MESH_VERSION: u64 = 1;
 
 /// The longest hello, in bytes; a connection that opens with a longer frame is closed.
 pub const HELLO_BYTES_MAX: usize = 4096;
+
+/// The longest offset in a hello, in bytes; of a longer one only the sender's own place is said.
+const SEEN_BYTES_MAX: usize = 3000;
 
 /// Who a member of the mesh is.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -25,6 +29,8 @@ pub struct Hello {
     pub http: Option<Address>,
     /// Whether it is there to speak and to ask only: it has no clients, and no handlers for what servers say to each other.
     pub guest: bool,
+    /// What it has seen of the events of all, if it keeps sessions.
+    pub seen: Option<Places>,
 }
 
 /// A first frame that is no hello: the connection is closed.
@@ -49,7 +55,7 @@ impl Hello {
     ///
     /// # Errors
     ///
-    /// Fails when the payload is no hello of [`MESH_VERSION`]. An address that cannot be read counts as absent.
+    /// Fails when the payload is no hello of [`MESH_VERSION`]. An address or an offset that cannot be read counts as absent.
     pub fn decode(payload: &[u8]) -> Result<Self, NoHello> {
         if payload.len() > HELLO_BYTES_MAX {
             return Err(NoHello::TooLong(payload.len()));
@@ -60,7 +66,8 @@ impl Hello {
         }
         let tag = wire.tag.parse().map_err(|_| NoHello::Tag(wire.tag))?;
         let http = wire.http.and_then(|text| text.parse().ok());
-        Ok(Self { tag, uid: wire.uid, http, guest: wire.guest })
+        let seen = wire.seen.and_then(|text| text.parse().ok());
+        Ok(Self { tag, uid: wire.uid, http, guest: wire.guest, seen })
     }
 
     /// Writes the hello as the payload of a frame.
@@ -75,6 +82,12 @@ impl Hello {
         }
         if self.guest {
             hello["guest"] = true.into();
+        }
+        if let Some(seen) = &self.seen {
+            let all = seen.to_string();
+            // Of so many members each newcomer hears by their own hellos.
+            let own = || Place { tag: self.tag, number: seen.number(self.tag) }.to_string();
+            hello["seen"] = if all.len() <= SEEN_BYTES_MAX { all } else { own() }.into();
         }
         hello.to_string()
     }
@@ -93,4 +106,5 @@ struct WireHello {
     http: Option<String>,
     #[serde(default)]
     guest: bool,
+    seen: Option<String>,
 }

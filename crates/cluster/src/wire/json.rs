@@ -170,7 +170,7 @@ struct WireData<'a> {
 
 /// Whom a message is for and how it is to be treated, as it is written.
 #[derive(Deserialize)]
-pub(super) struct WireOpts {
+pub(crate) struct WireOpts {
     rooms: Option<Vec<Room>>,
     except: Option<Vec<Room>>,
     flags: Option<WireFlags>,
@@ -196,6 +196,7 @@ struct WireFlags {
     timeout: Option<f64>,
     expect_single_response: Option<bool>,
     coalesce: Option<String>,
+    at: Option<String>,
 }
 
 impl From<WireFlags> for Flags {
@@ -208,6 +209,8 @@ impl From<WireFlags> for Flags {
             timeout: wire.timeout.and_then(whole_milliseconds),
             expect_single_response: wire.expect_single_response.unwrap_or(false),
             coalesce: wire.coalesce.map(Into::into),
+            // What is no place is not remembered, and is delivered all the same.
+            at: wire.at.and_then(|at| at.parse().ok()),
         }
     }
 }
@@ -254,10 +257,7 @@ pub(super) fn data(out: &mut Vec<u8>, message: &Message) {
     match message {
         Message::InitialHeartbeat | Message::Heartbeat | Message::AdapterClose => {}
         Message::Broadcast { selector, flags, packet, request_id } => {
-            let out = object.key("packet");
-            out.extend_from_slice(b"{\"type\":2,\"data\":");
-            out.extend_from_slice(&packet.data);
-            out.push(b'}');
+            event(object.key("packet"), packet);
             if let Some(id) = request_id {
                 object.string("requestId", id);
             }
@@ -299,8 +299,28 @@ pub(super) fn data(out: &mut Vec<u8>, message: &Message) {
     object.close();
 }
 
+/// Writes an event's packet, `{"type":2,"data":[…]}`.
+pub(crate) fn event(out: &mut Vec<u8>, packet: &Packet) {
+    out.extend_from_slice(b"{\"type\":2,\"data\":");
+    out.extend_from_slice(&packet.data);
+    out.push(b'}');
+}
+
+/// Reads an event that somebody has missed: whom it was for, how it was to be treated, and what it said.
+pub(crate) fn missed(
+    text: &Bytes,
+    number: u64,
+    opts: Option<WireOpts>,
+    packet: Option<&RawValue>,
+    attachments: Vec<Bytes>,
+) -> Result<(Selector, Flags, Packet), Malformed> {
+    let source = Source { text, number: u8::try_from(number).unwrap_or(u8::MAX), attachments };
+    let (selector, flags) = source.opts(opts)?;
+    Ok((selector, flags, source.event(packet)?))
+}
+
 /// Writes `{"rooms":[…],"except":[…],"flags":{…}}`.
-pub(super) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
+pub(crate) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
     let mut object = Object::open(out);
     rooms(object.key("rooms"), &selector.rooms);
     rooms(object.key("except"), &selector.except);
@@ -322,12 +342,15 @@ pub(super) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
     if let Some(key) = &flags.coalesce {
         words.string("coalesce", key);
     }
+    if let Some(at) = &flags.at {
+        words.string("at", &at.to_string());
+    }
     words.close();
     object.close();
 }
 
 /// Writes an array of names.
-pub(super) fn rooms(out: &mut Vec<u8>, rooms: &[Room]) {
+pub(crate) fn rooms(out: &mut Vec<u8>, rooms: &[Room]) {
     out.push(b'[');
     for (index, room) in rooms.iter().enumerate() {
         if index > 0 {
@@ -344,19 +367,19 @@ pub(super) fn string(out: &mut Vec<u8>, text: &str) {
 }
 
 /// An object in the making; it puts the commas.
-pub(super) struct Object<'a> {
+pub(crate) struct Object<'a> {
     out: &'a mut Vec<u8>,
     empty: bool,
 }
 
 impl<'a> Object<'a> {
-    pub(super) fn open(out: &'a mut Vec<u8>) -> Self {
+    pub(crate) fn open(out: &'a mut Vec<u8>) -> Self {
         out.push(b'{');
         Self { out, empty: true }
     }
 
     /// Writes a key (which needs no escapes); the caller writes the value.
-    pub(super) fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
+    pub(crate) fn key(&mut self, key: &'static str) -> &mut Vec<u8> {
         if !std::mem::replace(&mut self.empty, false) {
             self.out.push(b',');
         }
@@ -366,19 +389,19 @@ impl<'a> Object<'a> {
         self.out
     }
 
-    pub(super) fn string(&mut self, key: &'static str, text: &str) {
+    pub(crate) fn string(&mut self, key: &'static str, text: &str) {
         string(self.key(key), text);
     }
 
-    pub(super) fn number(&mut self, key: &'static str, number: u64) {
+    pub(crate) fn number(&mut self, key: &'static str, number: u64) {
         self.key(key).extend_from_slice(number.to_string().as_bytes());
     }
 
-    pub(super) fn bool(&mut self, key: &'static str, value: bool) {
+    pub(crate) fn bool(&mut self, key: &'static str, value: bool) {
         self.key(key).extend_from_slice(if value { b"true" } else { b"false" });
     }
 
-    pub(super) fn close(self) {
+    pub(crate) fn close(self) {
         self.out.push(b'}');
     }
 }

@@ -2,7 +2,9 @@
 
 use bytes::Bytes;
 use serde_json::Value;
-use sockeye_cluster::mesh::{FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Hello, frame_header};
+use sockeye_cluster::mesh::{
+    FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Hello, Spoken, Word, frame_header,
+};
 use sockeye_cluster::wire::classic::{self, Asked, Place};
 use sockeye_cluster::{Envelope, Message, wire};
 
@@ -104,6 +106,26 @@ pub fn mesh_hello(data: &[u8]) {
     let Ok(value) = serde_json::from_slice::<Value>(data) else { return };
     assert_eq!((&value["mesh"], &value["tag"]), (&1.into(), &hello.tag.as_str().into()));
     assert!(value["uid"].is_number() || value["uid"] == hello.uid.as_str());
+}
+
+/// A word about a session is said again as what means the same.
+pub fn mesh_word(data: &[u8]) {
+    let Ok(first) = Spoken::decode(&Bytes::copy_from_slice(data)) else { return };
+    if let Word::Missed { entry, .. } = &first.word
+        && !entry.packet.attachments.is_empty()
+        && count(&entry.packet.data, PLACEHOLDER.as_bytes()) != entry.packet.attachments.len()
+    {
+        return;
+    }
+    let again = |spoken: &Spoken| {
+        let bytes = spoken.encode().expect("what was read can be written");
+        Spoken::decode(&bytes)
+            .unwrap_or_else(|error| panic!("{error}: {spoken:?} is {:?}", bytes.escape_ascii()))
+    };
+    // Half a millisecond is settled by the first.
+    let second = again(&first);
+    assert_eq!((&second.uid, &second.nsp), (&first.uid, &first.nsp));
+    assert_eq!(again(&second), second);
 }
 
 fn again(envelope: &Envelope) -> Envelope {

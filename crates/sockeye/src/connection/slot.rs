@@ -14,6 +14,7 @@ use crate::handshake::Handshake;
 use crate::meter::Meter;
 use crate::realms::{Realm, Stay};
 use crate::socket::Socket;
+use serde::Deserialize;
 use sockeye_cluster::Nsp;
 use sockeye_proto::engine::Protocol;
 use sockeye_proto::socket::DisconnectReason;
@@ -87,6 +88,13 @@ impl Expiry {
     pub(super) fn new(at: Instant, notice: Duration) -> Self {
         Self { at, notice_at: Some(at.checked_sub(notice).unwrap_or(at)) }
     }
+}
+
+/// How a client names its session: Socket.IO's `pid` and `offset`.
+#[derive(Deserialize)]
+pub(super) struct Named {
+    pub(super) pid: String,
+    pub(super) offset: Option<String>,
 }
 
 impl Slot {
@@ -235,7 +243,9 @@ impl Slot {
         let recovers = hub.recovers() && is_v4(ground);
         let pid = recovers.then(|| self.socket.pid_or_new());
         let welcome = hub.connect_packet(dialect, id, pid.as_ref());
-        hub.open(self.socket.member(), pid.as_ref(), welcome);
+        let offset = if recovers { self.socket.handshake().auth().ok() } else { None };
+        let offset = offset.and_then(|named: Named| named.offset);
+        hub.open(self.socket.member(), pid.as_ref(), offset.as_deref(), welcome);
         self.entered(ground);
     }
 

@@ -2,7 +2,7 @@
 //!
 //! A socket handles one event at a time, in order; further ones wait, bounded: [`slot`](super::slot).
 
-use super::slot::{Expiry, Ground, Job, Slot, State, is_v4, poll_guarded};
+use super::slot::{Expiry, Ground, Job, Named, Slot, State, is_v4, poll_guarded};
 use crate::config::EventsExcess;
 use crate::core::{Application, Core};
 use crate::counters::Counters;
@@ -15,7 +15,6 @@ use crate::limit::Limit;
 use crate::payload::Args;
 use crate::realms::{Entry, Found, Realm};
 use crate::socket::Socket;
-use serde::Deserialize;
 use smallvec::SmallVec;
 use sockeye_cluster::Nsp;
 use sockeye_proto::sid::Sid;
@@ -373,11 +372,4 @@ fn refuse(ground: &mut Ground<'_>, nsp: &str, message: &str) {
 /// The session that a client names in its `auth` payload.
 fn named(hub: &Hub, handshake: &Handshake) -> Option<Named> {
     if hub.recovers() { handshake.auth().ok() } else { None }
-}
-
-/// How a client names its session: Socket.IO's `pid` and `offset`.
-#[derive(Deserialize)]
-struct Named {
-    pid: String,
-    offset: Option<String>,
 }

@@ -24,6 +24,9 @@ const WORD_BYTES_MAX: usize = 128;
 impl Hub {
     /// Takes the session of a client that comes back, if it can go on, for as long as [`REQUEST_TIMEOUT`].
     pub(crate) async fn seek(self: Arc<Self>, pid: String, offset: Option<String>) -> Option<Claim> {
+        if let Some((kept, _)) = self.placed() {
+            return self.seek_placed(kept, Pid::new(&pid), offset).await;
+        }
         if pid.len() > WORD_BYTES_MAX || offset.as_ref().is_some_and(|offset| offset.len() > WORD_BYTES_MAX) {
             return None;
         }
@@ -50,7 +53,7 @@ impl Hub {
         let (pid, sid) = (session.pid.clone(), session.sid);
         // What is not set reads as nothing.
         let data = if session.data == NO_DATA { Vec::new() } else { session.data.to_vec() };
-        Some(Claim { pid, offset: None, sid, data, ends: None, kept: taken })
+        Some(Claim { pid, offset: None, sid, data, ends: None, kept: taken, help: None })
     }
 
     async fn fetch(

@@ -34,6 +34,8 @@ pub(crate) struct Hub {
     sessions: Option<Sessions>,
     /// The same where the backplane keeps it.
     kept: Option<Arc<Kept>>,
+    /// The same where the members of a mesh keep it, once this one has joined.
+    meshed: OnceLock<Arc<Kept>>,
     /// Listeners of everything that goes out, once the server starts.
     listeners: OnceLock<Vec<OnEmit>>,
     /// The namespaces that this one stands for, if it stands for others.
@@ -65,6 +67,7 @@ impl Hub {
             parser,
             sessions: None,
             kept: None,
+            meshed: OnceLock::new(),
             listeners: OnceLock::new(),
             children: None,
         }
@@ -102,12 +105,26 @@ impl Hub {
 
     /// What its backplane keeps for clients whose connection broke.
     pub(crate) fn kept(&self) -> Option<&Arc<Kept>> {
-        self.kept.as_ref()
+        self.kept.as_ref().or_else(|| self.meshed.get())
+    }
+
+    /// The mesh, once it was joined.
+    pub(super) fn mesh(&self) -> Option<&Mesh> {
+        self.mesh.get()
+    }
+
+    /// Has the members of the mesh that was joined keep sessions, where no backplane carries the events.
+    pub(crate) fn keep_on_mesh(&self) {
+        if let (Some(sessions), None, Some(mesh)) = (&self.sessions, &self.branch, self.mesh.get())
+            && mesh.keeps_sessions()
+        {
+            self.meshed.get_or_init(|| Kept::on_mesh(sessions.config));
+        }
     }
 
     /// What is kept here for clients whose connection broke.
     pub(crate) fn sessions(&self) -> Option<&Sessions> {
-        self.sessions.as_ref()
+        self.sessions.as_ref().filter(|_| self.meshed.get().is_none())
     }
 
     /// Makes it one that stands for others: what is told it is told each of them.
@@ -118,7 +135,7 @@ impl Hub {
 
     /// Makes the hub of a namespace that this one is to stand for.
     pub(crate) fn child(&self, nsp: &str) -> Self {
-        Self::new(
+        let child = Self::new(
             Nsp::new(nsp),
             self.rooms.shards(),
             Arc::clone(&self.mesh),
@@ -126,7 +143,9 @@ impl Hub {
             self.parser,
         )
         .recovering(self.recovery().map(Sessions::new))
-        .on_backplane(self.branch.as_ref().map(|branch| branch.anew(Nsp::new(nsp))))
+        .on_backplane(self.branch.as_ref().map(|branch| branch.anew(Nsp::new(nsp))));
+        child.keep_on_mesh();
+        child
     }
 
     fn recovery(&self) -> Option<Config> {
@@ -210,7 +229,8 @@ impl Hub {
         payload: &impl Payload,
     ) -> Result<(), EmitError> {
         let (draft, selector) = (self.draft(id, name, payload)?, Selector::to(id.as_str()));
-        if self.kept.is_some() {
+        // On a mesh a volatile one concerns nobody else.
+        if self.kept().is_some_and(|kept| kept.ledger.is_none() || !flags.volatile) {
             return self.send_out(selector, flags, draft);
         }
         self.post(&selector, flags, draft)
@@ -253,6 +273,12 @@ impl Hub {
     /// Hands an event to the selected sockets, here and on the other nodes. Where clients go on from one place of the backplane to the
     /// next it comes here from there.
     fn send_out(&self, selector: Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
+        if let Some((_, placed)) = self.placed()
+            && !flags.local
+            && !flags.volatile
+        {
+            return self.say(placed, selector, flags, draft.packet());
+        }
         if flags.local || !self.has_hearers() {
             return self.post(&selector, flags, draft);
         }
@@ -276,7 +302,13 @@ impl Hub {
 
     /// Delivers an event that another node published.
     pub(crate) fn deliver_remote(&self, selector: &Selector, flags: Flags, packet: &Packet) {
-        if let Err(error) = self.deliver(selector, flags, Draft::remote(&self.nsp, packet)) {
+        let draft = Draft::remote(&self.nsp, packet);
+        self.tell_listeners(Recipients::Rooms { rooms: &selector.rooms, except: &selector.except }, &draft);
+        let delivered = match self.placed() {
+            Some((_, placed)) if flags.at.is_some() => self.deliver_placed(placed, selector, flags, packet),
+            _ => self.post(selector, flags, draft),
+        };
+        if let Err(error) = delivered {
             tracing::debug!(%error, "an event of another node cannot be written for our clients");
         }
     }
@@ -364,12 +396,10 @@ impl Hub {
         }
     }
 
-    fn deliver(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
-        self.tell_listeners(Recipients::Rooms { rooms: &selector.rooms, except: &selector.except }, &draft);
-        self.post(selector, flags, draft)
-    }
-
     pub(super) fn post(&self, selector: &Selector, flags: Flags, draft: Draft<'_>) -> Result<(), EmitError> {
+        if let Some((_, placed)) = self.placed() {
+            return self.post_stamped(placed, selector, &flags, &draft.packet());
+        }
         let post = |outgoing: Outgoing| {
             let outgoing = self.marked(outgoing, &flags).shared();
             self.rooms.for_each(selector, |member| member.mailbox.post(&outgoing));
@@ -378,7 +408,7 @@ impl Hub {
             return self
                 .with_stamp(kept, &draft.packet(), |packet| self.remote_event(packet, None).map(post));
         }
-        match &self.sessions {
+        match self.sessions() {
             Some(sessions) => sessions.deliver(selector, flags.volatile, &draft.packet(), |packet| {
                 self.remote_event(packet, None).map(post)
             }),

@@ -6,11 +6,12 @@
 
 use super::Member;
 use super::lane::Lane;
+use super::meshed::Book;
 use crate::backplane::Holding;
 use crate::cluster::now;
 use parking_lot::{Mutex, ReentrantMutex};
 use sockeye_cluster::adapter::{Missed, Position, Session};
-use sockeye_cluster::recovery::{Config, Held, Stats};
+use sockeye_cluster::recovery::{Config, Held, Ledger, Stats};
 use sockeye_cluster::{Pid, Room};
 use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
@@ -25,8 +26,10 @@ const TAKEN_AT_ONCE: usize = 64;
 pub(crate) struct Kept {
     pub(super) config: Config,
     pub(super) lane: ReentrantMutex<RefCell<Lane>>,
+    /// What is kept here where the members of a mesh keep it; the lane is not used then.
+    pub(super) ledger: Option<Book>,
     pub(super) turns: Arc<Semaphore>,
-    book: Mutex<Book>,
+    book: Mutex<Register>,
     /// Rings when something is to be written down; also when this is gone.
     pub(super) bell: Arc<Notify>,
     /// Moves when something was written down.
@@ -34,7 +37,7 @@ pub(crate) struct Kept {
 }
 
 #[derive(Default)]
-struct Book {
+struct Register {
     here: HashMap<Pid, Here>,
     /// What is to be written down. Bounded: a task for each who is here, and `sessions_max` for others.
     tasks: BTreeMap<Pid, Task>,
@@ -64,7 +67,7 @@ pub(super) enum Task {
 
 /// What is to be written down.
 pub(super) enum Job {
-    Save(Session, Duration),
+    Save { session: Session, keep: Duration, away: bool },
     Forget,
 }
 
@@ -87,11 +90,21 @@ pub(super) struct Pending {
 
 impl Kept {
     pub(crate) fn new(config: Config) -> Arc<Self> {
+        Self::keeping(config, None)
+    }
+
+    /// One of which all members of a mesh have a copy.
+    pub(crate) fn on_mesh(config: Config) -> Arc<Self> {
+        Self::keeping(config, Some(ReentrantMutex::new(RefCell::new(Ledger::new(config)))))
+    }
+
+    fn keeping(config: Config, ledger: Option<Book>) -> Arc<Self> {
         Arc::new(Self {
+            ledger,
             config,
             lane: ReentrantMutex::default(),
             turns: Arc::new(Semaphore::new(TAKEN_AT_ONCE)),
-            book: Mutex::default(),
+            book: Mutex::new(Register::default()),
             bell: Arc::default(),
             written: watch::Sender::new(()),
         })
@@ -154,6 +167,14 @@ impl Kept {
         self.put(book, pid.clone(), task);
     }
 
+    /// A session is over, though its client is not here.
+    pub(super) fn end(&self, pid: &Pid) {
+        let book = self.book.lock();
+        if !book.here.contains_key(pid) {
+            self.put(book, pid.clone(), Task::Forget);
+        }
+    }
+
     /// Writes a session down again that was taken and not used.
     pub(super) fn give_back(&self, session: Session) {
         let book = self.book.lock();
@@ -186,7 +207,7 @@ impl Kept {
         let away_max = self.config.max_disconnection_duration;
         let job = match task {
             Task::Forget => Job::Forget,
-            Task::Away(session) => Job::Save(session, away_max),
+            Task::Away(session) => Job::Save { session, keep: away_max, away: true },
             Task::Here => match book.here.get_mut(&pid) {
                 Some(here) if !here.ends => {
                     here.saved_at = now();
@@ -195,7 +216,7 @@ impl Kept {
                         Job::Forget
                     } else {
                         // It is written again before that is over.
-                        Job::Save(session, away_max.saturating_mul(2))
+                        Job::Save { session, keep: away_max.saturating_mul(2), away: false }
                     }
                 }
                 Some(_) | None => Job::Forget,
@@ -212,7 +233,7 @@ impl Kept {
         let is_here = book.here.contains_key(pid);
         let task = match again {
             Some(_) if is_here => Some(Task::Here),
-            Some(Job::Save(session, _)) => Some(Task::Away(session)),
+            Some(Job::Save { session, .. }) => Some(Task::Away(session)),
             Some(Job::Forget) => Some(Task::Forget),
             None => None,
         };
@@ -225,10 +246,15 @@ impl Kept {
 
     /// Has those written down again of which the time is near; when that is to be done again.
     pub(crate) fn refresh(&self) -> Option<Instant> {
+        if let Some(ledger) = &self.ledger {
+            let ledger = ledger.lock();
+            ledger.borrow_mut().handle_timeout(now());
+            return ledger.borrow().poll_timeout();
+        }
         let away_max = self.config.max_disconnection_duration;
         let time = now();
         let mut book = self.book.lock();
-        let Book { here, tasks, .. } = &mut *book;
+        let Register { here, tasks, .. } = &mut *book;
         let mut next = None;
         for (pid, here) in here.iter() {
             let due = here.saved_at.checked_add(away_max);
@@ -244,6 +270,12 @@ impl Kept {
 
     /// What was counted, and what is kept here.
     pub(crate) fn stats(&self) -> (Stats, Held) {
+        if let Some(ledger) = &self.ledger {
+            let ledger = ledger.lock();
+            let mut stats = ledger.borrow().stats();
+            stats.evicted += self.book.lock().stats.evicted;
+            return (stats, ledger.borrow().held());
+        }
         let (packets, bytes) = self.lane.lock().borrow().held();
         (self.book.lock().stats, Held { away: 0, packets, bytes })
     }
@@ -252,7 +284,7 @@ impl Kept {
         count(&mut self.book.lock().stats);
     }
 
-    fn put(&self, mut book: parking_lot::MutexGuard<'_, Book>, pid: Pid, task: Task) {
+    fn put(&self, mut book: parking_lot::MutexGuard<'_, Register>, pid: Pid, task: Task) {
         let bound = book.here.len() + self.config.sessions_max;
         if book.tasks.len() > bound && !book.tasks.contains_key(&pid) {
             book.stats.evicted += 1;
@@ -263,7 +295,7 @@ impl Kept {
         self.bell.notify_one();
     }
 
-    async fn until(&self, settled: impl Fn(&Book) -> bool) {
+    async fn until(&self, settled: impl Fn(&Register) -> bool) {
         // It cannot fail: the sender is here.
         drop(self.written.subscribe().wait_for(|()| settled(&self.book.lock())).await);
     }

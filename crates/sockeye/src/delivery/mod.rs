@@ -11,6 +11,7 @@ mod keyed;
 mod lane;
 mod mail;
 mod mailbox;
+mod meshed;
 mod questions;
 mod recovery;
 mod rooms;

@@ -16,7 +16,7 @@ impl Hub {
         let pid = Pid::new(pid);
         let restored = self.sessions()?.change(|store| store.restore(&pid, offset.as_deref(), now()))?;
         let (sid, data, ends) = (restored.sid, restored.data.to_vec(), restored.ends);
-        Some(Claim { pid, offset, sid, data, ends, kept: None })
+        Some(Claim { pid, offset, sid, data, ends, kept: None, help: None })
     }
 
     /// Encodes an event for a socket that has no session yet.
@@ -32,6 +32,9 @@ impl Hub {
 
     /// Gives a claim up: the session is gone. One that its backplane keeps is gone from there already.
     pub(crate) fn forget(&self, pid: &Pid) {
+        if let Some((kept, _)) = self.placed() {
+            kept.end(pid);
+        }
         if let Some(sessions) = self.sessions() {
             sessions.change(|store| store.forget(pid));
         }
@@ -39,14 +42,20 @@ impl Hub {
 
     /// Gives a claim up because the connection broke: where its backplane keeps the session, it may be claimed again.
     pub(crate) fn abandon(&self, claim: Claim) {
+        if self.placed().is_some() {
+            return;
+        }
         self.forget(&claim.pid);
         if let Some(taken) = claim.kept {
             self.abandon_taken(taken);
         }
     }
 
-    /// Lists a socket whose session begins, and posts the answer to its client.
-    pub(crate) fn open(&self, member: Member, pid: Option<&Pid>, welcome: Outgoing) {
+    /// Lists a socket whose session begins, and posts the answer to its client, which may name the offset of a former one.
+    pub(crate) fn open(&self, member: Member, pid: Option<&Pid>, offset: Option<&str>, welcome: Outgoing) {
+        if let (Some((kept, placed)), Some(pid)) = (self.placed(), pid) {
+            return self.open_placed(kept, placed, member, (pid, offset), welcome);
+        }
         if let (Some(kept), Some(pid)) = (self.kept(), pid) {
             let lane = kept.lane.lock();
             let start = lane.borrow().last.clone();
@@ -67,6 +76,9 @@ impl Hub {
 
     /// Lists a socket whose session goes on: what was missed goes first, then the answer. `false`: it cannot go on, and is gone.
     pub(crate) fn resume(&self, member: &Member, claim: Claim, welcome: Outgoing) -> bool {
+        if let Some((kept, placed)) = self.placed() {
+            return self.resume_placed(kept, placed, member, claim, welcome);
+        }
         if let (Some(kept), Some(taken)) = (self.kept(), claim.kept) {
             return self.resume_kept(kept, member, &claim.pid, taken, welcome);
         }

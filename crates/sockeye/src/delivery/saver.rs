@@ -2,6 +2,7 @@
 
 use super::Hub;
 use super::kept::Job;
+use super::meshed::pace;
 use futures_util::future::join_all;
 use sockeye_cluster::Pid;
 use sockeye_cluster::adapter::{AdapterError, Channel};
@@ -20,7 +21,7 @@ const FLUSH_TIMEOUT: Duration = Duration::from_secs(2);
 impl Hub {
     /// Begins to write sessions down, if they are kept on a backplane. Must be called once, within a tokio runtime.
     pub(crate) fn keep_sessions(self: &Arc<Self>) {
-        if let (Some(kept), Some(_)) = (self.kept(), self.branch()) {
+        if let Some(kept) = self.kept().filter(|kept| kept.ledger.is_some() || self.branch().is_some()) {
             // Ends with the namespace, whose end rings the bell.
             tokio::spawn(run(Arc::downgrade(self), Arc::clone(&kept.bell)));
         }
@@ -55,6 +56,17 @@ async fn run(hub: Weak<Hub>, bell: Arc<tokio::sync::Notify>) {
 
 /// Writes some down. `false`: nothing waits.
 async fn round(hub: &Hub) -> Result<bool, AdapterError> {
+    if let Some((kept, placed)) = hub.placed() {
+        let next = || kept.next(|member| hub.rooms().rooms_of(member.id));
+        let mut some = false;
+        for (pid, job) in std::iter::from_fn(next).take(SAVED_AT_ONCE) {
+            hub.save_placed(placed, &pid, &job);
+            kept.done(&pid, None);
+            some = true;
+        }
+        pace(placed.0).await;
+        return Ok(some);
+    }
     let (Some(kept), Some(branch)) = (hub.kept(), hub.branch()) else { return Ok(false) };
     let Some(channel) = branch.channel() else {
         // A namespace that clients brought to life does not wait for its channel.
@@ -80,7 +92,7 @@ async fn round(hub: &Hub) -> Result<bool, AdapterError> {
 async fn save(channel: &Arc<dyn Channel>, pid: &Pid, job: &Job) -> Result<(), AdapterError> {
     let Some(sessions) = channel.sessions() else { return Ok(()) };
     match job {
-        Job::Save(session, keep) => {
+        Job::Save { session, keep, .. } => {
             let mut session = session.clone();
             if session.start.is_none() {
                 // It had met no event: there was none since.

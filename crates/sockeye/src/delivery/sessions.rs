@@ -7,6 +7,7 @@ use super::kept::Taken;
 use crate::cluster::now;
 use crate::payload::EmitError;
 use parking_lot::ReentrantMutex;
+use sockeye_cluster::mesh::Help;
 use sockeye_cluster::recovery::{Config, Held, Stats, Store};
 use sockeye_cluster::{Packet, Pid, Selector};
 use sockeye_proto::sid::Sid;
@@ -33,6 +34,8 @@ pub(crate) struct Claim {
     pub(crate) ends: Option<Instant>,
     /// Where its backplane kept it: what came from there.
     pub(super) kept: Option<Taken>,
+    /// Where another member of a mesh has told of it: what it told.
+    pub(super) help: Option<Help>,
 }
 
 impl Sessions {

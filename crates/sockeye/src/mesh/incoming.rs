@@ -8,11 +8,12 @@ use std::sync::Arc;
 use std::task::{Context, Poll, ready};
 
 use bytes::Bytes;
-use sockeye_cluster::mesh::{Conn, FrameDecoder};
-use sockeye_cluster::wire;
+use sockeye_cluster::mesh::{Conn, FrameDecoder, Spoken, WORD_TYPES};
+use sockeye_cluster::wire::{self, Malformed};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
+use super::machines::Decoded;
 use super::shared::Shared;
 
 /// Bytes read at once, of the buffer that the readers of a thread share.
@@ -52,17 +53,17 @@ impl Connection {
             return;
         }
         let mut malformed = 0;
-        let mut envelopes = Vec::with_capacity(turn.received.len());
+        let mut decoded = Vec::with_capacity(turn.received.len());
         for frame in &turn.received {
-            match wire::decode(frame) {
-                Ok(envelope) => envelopes.push(envelope),
+            match decode(frame) {
+                Ok(frame) => decoded.push(frame),
                 Err(error) => {
                     malformed += 1;
                     tracing::debug!(%error, "a mesh frame is no message");
                 }
             }
         }
-        let ((), turn) = self.shared.turn(|machines| machines.decoded(envelopes, malformed));
+        let ((), turn) = self.shared.turn(|machines| machines.decoded(decoded, malformed));
         self.shared.deliver(turn.deliveries);
     }
 }
@@ -70,6 +71,16 @@ impl Connection {
 impl Drop for Connection {
     fn drop(&mut self) {
         self.shared.turn(|machines| machines.incoming_lost(self.conn));
+    }
+}
+
+fn decode(frame: &Bytes) -> Result<Decoded, Malformed> {
+    match wire::decode(frame) {
+        Ok(envelope) => Ok(Decoded::Message(envelope)),
+        Err(Malformed::Type(number)) if WORD_TYPES.contains(&number) => {
+            Spoken::decode(frame).map(Decoded::Word)
+        }
+        Err(error) => Err(error),
     }
 }
 

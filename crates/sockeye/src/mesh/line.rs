@@ -84,6 +84,11 @@ impl Line {
         Posted::Queued
     }
 
+    /// Bytes that wait.
+    pub(super) fn waiting(&self) -> usize {
+        self.queue.lock().bytes
+    }
+
     /// Ends the line once what waits is written.
     pub(super) fn finish(&self) {
         let mut queue = self.queue.lock();

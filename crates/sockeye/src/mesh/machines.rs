@@ -7,10 +7,15 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use bytes::Bytes;
+use parking_lot::RwLock;
 use smallvec::SmallVec;
-use sockeye_cluster::mesh::{self, Conn, DialError, Hello, Mesh};
+use sockeye_cluster::mesh::{self, Conn, DialError, Fetched, Fetches, Hello, Help, Mesh, Spoken, Word};
 use sockeye_cluster::node::{Question, Step, To};
-use sockeye_cluster::{Envelope, Node, Nsp, Outcome, Refused, Request, RequestId, node};
+use sockeye_cluster::recovery::{Places, Sightings};
+use sockeye_cluster::{
+    Envelope, Flags, Message, Node, Nsp, Outcome, Packet, Pid, Refused, Request, RequestId, Selector, Uid,
+    node,
+};
 use sockeye_proto::sid::Tag;
 use tokio::sync::oneshot;
 
@@ -26,6 +31,14 @@ pub(super) struct Machines {
     chores: VecDeque<Chore>,
     /// Who waits for the end of which request.
     waiting: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
+    /// What was seen of the events of all, where sessions are kept; and the members that keep them, too.
+    sightings: Option<Arc<RwLock<Sightings>>>,
+    keepers: BTreeMap<Tag, Uid>,
+    /// Sessions that others are asked for, and who waits for them.
+    fetches: Fetches,
+    seekers: BTreeMap<RequestId, oneshot::Sender<Option<Help>>>,
+    /// Words about sessions that the next turn hands out.
+    heard: Vec<Delivery>,
     /// The membership's task has something to look at.
     alarm: bool,
     left: bool,
@@ -46,6 +59,8 @@ pub(super) enum Chore {
     Settled,
     /// Tell the sink who has come or gone.
     Tell(node::Output),
+    /// Tell a member which sessions are here.
+    Greet(Tag),
     /// End.
     Leave,
 }
@@ -57,6 +72,17 @@ pub(super) enum Delivery {
     Act(node::Output),
     /// For whoever answers.
     Answer(Question),
+    /// For whoever keeps sessions.
+    Heard(Spoken),
+}
+
+/// What is left to do of a frame that was decoded.
+#[derive(Debug)]
+pub(super) enum Decoded {
+    /// It is a message.
+    Message(Envelope),
+    /// It is about a session.
+    Word(Spoken),
 }
 
 /// What a turn of the machines left to whoever caused it.
@@ -86,8 +112,14 @@ pub(crate) struct Stats {
 }
 
 impl Machines {
-    pub(super) fn new(hello: Hello, node: Node) -> Self {
+    /// `sightings`: where sessions are kept.
+    pub(super) fn new(hello: Hello, node: Node, sightings: Option<Sightings>) -> Self {
         Self {
+            sightings: sightings.map(|sightings| Arc::new(RwLock::new(sightings))),
+            keepers: BTreeMap::new(),
+            fetches: Fetches::default(),
+            seekers: BTreeMap::new(),
+            heard: Vec::new(),
             node,
             mesh: Mesh::new(hello),
             lines: BTreeMap::new(),
@@ -114,6 +146,100 @@ impl Machines {
         Ok(told)
     }
 
+    /// Numbers an event and tells the others; what was seen then, this event included. Without anybody who keeps sessions it is `None`.
+    pub(super) fn say(
+        &mut self,
+        nsp: &Nsp,
+        selector: Selector,
+        flags: &mut Flags,
+        packet: Packet,
+    ) -> Option<Places> {
+        let (at, seen) = {
+            let mut sightings = self.sightings.as_ref()?.write();
+            (sightings.number(), sightings.seen().clone())
+        };
+        flags.at = Some(at);
+        let message = Message::Broadcast { selector, flags: flags.clone(), packet, request_id: None };
+        self.node.handle_publish(nsp, message);
+        Some(seen)
+    }
+
+    /// Says something about a session to one member, or to all that keep sessions; bytes that wait for the one that is furthest behind.
+    pub(super) fn tell(&mut self, to: Option<Tag>, nsp: &Nsp, word: Word) -> usize {
+        let spoken = Spoken { uid: self.node.uid().clone(), nsp: nsp.clone(), word };
+        let Ok(frame) = spoken.encode() else { return 0 };
+        let tags: SmallVec<[Tag; 16]> = match to {
+            Some(tag) => [tag].into_iter().collect(),
+            None => self.keepers.keys().copied().collect(),
+        };
+        let mut waiting = 0;
+        for tag in tags {
+            self.post(tag, frame.clone());
+            waiting = waiting.max(self.lines.get(&tag).map_or(0, |line| line.waiting()));
+        }
+        waiting
+    }
+
+    /// Bytes that wait for the one of these members that is furthest behind.
+    pub(super) fn waiting(&self, of: impl Fn(Tag) -> bool) -> usize {
+        let lines = self.lines.iter().filter(|(tag, _)| of(**tag));
+        lines.map(|(_, line)| line.waiting()).max().unwrap_or_default()
+    }
+
+    /// The member that signs like this.
+    pub(super) fn tag_of(&self, uid: &Uid) -> Option<Tag> {
+        self.node.peers().get(uid).and_then(|peer| peer.tag)
+    }
+
+    /// Asks the others for a session.
+    pub(super) fn fetch(
+        &mut self,
+        nsp: &Nsp,
+        pid: Pid,
+        offset: Option<Arc<str>>,
+    ) -> oneshot::Receiver<Option<Help>> {
+        let (tell, told) = oneshot::channel();
+        let request_id = RequestId::from(format!("{:016x}", rand::random::<u64>()));
+        self.seekers.insert(request_id.clone(), tell);
+        self.tell(None, nsp, Word::Fetch { request_id: request_id.clone(), pid, offset });
+        let over = self.fetches.begin(request_id, self.keepers.values().cloned(), now());
+        self.fetched(over);
+        self.alarm = true;
+        told
+    }
+
+    /// What was seen of the events of all, where sessions are kept.
+    pub(super) fn sightings(&self) -> Option<Arc<RwLock<Sightings>>> {
+        self.sightings.clone()
+    }
+
+    fn fetched(&mut self, over: impl IntoIterator<Item = Fetched>) {
+        for Fetched { request_id, help } in over {
+            if let Some(tell) = self.seekers.remove(&request_id) {
+                // Who does not wait any more does not mind.
+                drop(tell.send(help));
+            }
+        }
+    }
+
+    /// Takes a word about a session: answers are summed up here, the rest is for whoever keeps them.
+    fn hear(&mut self, Spoken { uid, nsp, word }: Spoken) {
+        if self.sightings.is_none() || uid == *self.node.uid() {
+            return;
+        }
+        let over = match word {
+            Word::Missed { request_id, entry } => self.fetches.handle_missed(&request_id, &uid, entry),
+            Word::Response { request_id, session, seen } => {
+                self.fetches.handle_response(&request_id, &uid, session, seen)
+            }
+            word @ (Word::Session { .. } | Word::End(_) | Word::Fetch { .. }) => {
+                self.heard.push(Delivery::Heard(Spoken { uid, nsp, word }));
+                None
+            }
+        };
+        self.fetched(over);
+    }
+
     /// Takes the sockets that stand in the directory.
     pub(super) fn listed(&mut self, tags: Vec<Tag>) {
         self.mesh.handle_listing(tags, now());
@@ -135,10 +261,13 @@ impl Machines {
     }
 
     /// Takes how the decoding of received frames went.
-    pub(super) fn decoded(&mut self, envelopes: Vec<Envelope>, malformed: u64) {
+    pub(super) fn decoded(&mut self, decoded: Vec<Decoded>, malformed: u64) {
         self.malformed += malformed;
-        for envelope in envelopes {
-            self.node.handle_envelope(envelope);
+        for decoded in decoded {
+            match decoded {
+                Decoded::Message(envelope) => self.node.handle_envelope(envelope),
+                Decoded::Word(spoken) => self.hear(spoken),
+            }
         }
     }
 
@@ -159,7 +288,13 @@ impl Machines {
         if let Some(older) = self.lines.insert(tag, Arc::clone(&line)) {
             older.close();
         }
+        if let Some(sightings) = &self.sightings {
+            self.mesh.set_seen(sightings.read().hello());
+        }
         self.mesh.handle_dialled(tag, now());
+        if self.sightings.is_some() {
+            self.leave_chore(Chore::Greet(tag));
+        }
         line
     }
 
@@ -182,6 +317,11 @@ impl Machines {
     pub(super) fn timeout(&mut self) {
         self.mesh.handle_timeout(now());
         self.node.handle_timeout(now());
+        let over = self.fetches.handle_timeout(now());
+        self.fetched(over);
+        if let Some(sightings) = &self.sightings {
+            sightings.write().handle_timeout(now());
+        }
     }
 
     /// Says goodbye; after it the lines take nothing more.
@@ -205,6 +345,7 @@ impl Machines {
                 break;
             }
         }
+        turn.deliveries.append(&mut self.heard);
         turn.alarm = std::mem::take(&mut self.alarm);
         turn
     }
@@ -215,7 +356,8 @@ impl Machines {
 
     /// When [`Machines::timeout`] is due.
     pub(super) fn due(&self) -> Option<Instant> {
-        self.mesh.poll_timeout().into_iter().chain(self.node.poll_timeout()).min()
+        let fetches = self.fetches.poll_timeout();
+        self.mesh.poll_timeout().into_iter().chain(self.node.poll_timeout()).chain(fetches).min()
     }
 
     pub(super) const fn stats(&self) -> Stats {
@@ -239,9 +381,26 @@ impl Machines {
                     line.close();
                 }
             }
+            mesh::Output::Seen { tag, uid, seen } => {
+                if let Some(sightings) = &self.sightings {
+                    sightings.write().handle_hello(tag, &seen, now());
+                    self.keepers.insert(tag, uid);
+                }
+            }
             mesh::Output::Joined(peer) => self.node.handle_joined(peer),
-            mesh::Output::Left(tag) => self.node.handle_left(tag),
+            mesh::Output::Left(tag) => self.left(tag),
             mesh::Output::Received { from: _, payload } => turn.received.push(payload),
+        }
+    }
+
+    fn left(&mut self, tag: Tag) {
+        self.node.handle_left(tag);
+        if let Some(sightings) = &self.sightings {
+            sightings.write().handle_left(tag, now());
+        }
+        if let Some(uid) = self.keepers.remove(&tag) {
+            let over = self.fetches.handle_left(&uid);
+            self.fetched(over);
         }
     }
 
@@ -307,6 +466,6 @@ impl Machines {
 }
 
 /// The clock of the runtime, which tests can stop.
-fn now() -> Instant {
+pub(super) fn now() -> Instant {
     tokio::time::Instant::now().into_std()
 }

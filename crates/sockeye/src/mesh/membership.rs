@@ -12,7 +12,7 @@ use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::door::{self, Door};
 use super::machines::{Chore, Machines};
-use super::shared::Shared;
+use super::shared::{Kept, Shared};
 use super::{incoming, outgoing};
 use crate::accepting::pause_after;
 
@@ -82,6 +82,7 @@ impl Tasks {
                     phase.send_replace(Phase::Settled);
                 }
                 Chore::Tell(output) => (shared.sink)(output),
+                Chore::Greet(tag) => shared.keep(Kept::Greeted(tag)),
                 Chore::Leave => return false,
             }
         }

@@ -6,13 +6,15 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use parking_lot::{Mutex, RwLock};
-use sockeye_cluster::Uid;
+use sockeye_cluster::mesh::Spoken;
 use sockeye_cluster::node::{Output, Question};
+use sockeye_cluster::recovery::Sightings;
+use sockeye_cluster::{Flags, Uid};
 use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
 use tokio::sync::Notify;
 
-use super::machines::{Chore, Delivery, Machines, Stats, Turn};
+use super::machines::{Chore, Delivery, Machines, Stats, Turn, now};
 
 /// Hears what the others want done here, and who comes and goes. It is called from several tasks and must not block.
 ///
@@ -24,11 +26,25 @@ pub(crate) type Sink = Arc<dyn Fn(Output) + Send + Sync>;
 /// [`Mesh::answer`](super::Mesh::answer), at once or later.
 pub(crate) type Answerer = Arc<dyn Fn(Question) + Send + Sync>;
 
+/// Hears what is said about sessions, in order with what the sink hears; it must not block either.
+pub(crate) type Keeper = Arc<dyn Fn(Kept) + Send + Sync>;
+
+/// What concerns sessions.
+pub(crate) enum Kept {
+    /// A member said something.
+    Heard(Spoken),
+    /// A connection to a member has begun: it wants to know which sessions are here.
+    Greeted(Tag),
+}
+
 /// The machines, and what is looked at without them.
 pub(super) struct Shared {
     pub(super) dir: PathBuf,
     pub(super) sink: Sink,
     pub(super) answerer: OnceLock<Answerer>,
+    pub(super) keeper: OnceLock<Keeper>,
+    /// What was seen of the events of all, where sessions are kept.
+    pub(super) sightings: Option<Arc<RwLock<Sightings>>>,
     /// Rings when the membership's task has something to look at.
     pub(super) bell: Notify,
     machines: Mutex<Machines>,
@@ -43,6 +59,8 @@ impl Shared {
             dir: dir.to_owned(),
             sink,
             answerer: OnceLock::new(),
+            keeper: OnceLock::new(),
+            sightings: machines.sightings(),
             bell: Notify::new(),
             machines: Mutex::new(machines),
             owners: RwLock::default(),
@@ -73,7 +91,8 @@ impl Shared {
     pub(super) fn deliver(&self, deliveries: Vec<Delivery>) {
         for delivery in deliveries {
             match (delivery, self.answerer.get()) {
-                (Delivery::Act(output), _) => (self.sink)(output),
+                (Delivery::Act(output), _) => self.act(output),
+                (Delivery::Heard(spoken), _) => self.keep(Kept::Heard(spoken)),
                 (Delivery::Answer(question), Some(answerer)) => answerer(question),
                 (
                     Delivery::Answer(Question::DeliverWithAck { nsp, selector, flags, packet, asker: _ }),
@@ -82,6 +101,31 @@ impl Shared {
                 (Delivery::Answer(Question::FetchSockets { .. } | Question::ServerSideEmit { .. }), None) => {
                 }
             }
+        }
+    }
+
+    /// Has something done. An event with a place is seen once that is done.
+    fn act(&self, output: Output) {
+        let at = match &output {
+            Output::Deliver { flags: Flags { at, .. }, .. } => *at,
+            Output::Join { .. }
+            | Output::Leave { .. }
+            | Output::Disconnect { .. }
+            | Output::PeerJoined(_)
+            | Output::PeerLeft(_)
+            | Output::Publish(_)
+            | Output::Send { .. } => None,
+        };
+        let (Some(at), Some(sightings)) = (at, &self.sightings) else { return (self.sink)(output) };
+        if sightings.write().handle_coming(at, now()) {
+            (self.sink)(output);
+            sightings.write().handle_delivered(at);
+        }
+    }
+
+    pub(super) fn keep(&self, kept: Kept) {
+        if let Some(keeper) = self.keeper.get() {
+            keeper(kept);
         }
     }
 

@@ -149,7 +149,7 @@ async fn a_newcomer_clears_away_sockets_of_the_dead() {
 async fn the_tag_of_a_living_member_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _member = Member::join(&dir, "aaaaaa");
-    let error = Mesh::join(dir.path(), tag("aaaaaa"), None, Arc::new(|_| ())).err().unwrap();
+    let error = Mesh::join(dir.path(), tag("aaaaaa"), None, None, Arc::new(|_| ())).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(files(&dir), ["aaaaaa.sock"]);
 }
@@ -195,7 +195,7 @@ async fn a_connection_that_opens_with_nonsense_is_closed_and_harms_nobody() {
 async fn a_sink_that_panics_ends_that_connection_only() {
     let dir = tempfile::tempdir().unwrap();
     let fragile = Arc::new(|output| assert!(!matches!(output, Output::Deliver { .. }), "as the test wants"));
-    let fragile = Mesh::join(dir.path(), tag("aaaaaa"), None, fragile).unwrap();
+    let fragile = Mesh::join(dir.path(), tag("aaaaaa"), None, None, fragile).unwrap();
     let member = Member::join(&dir, "bbbbbb");
     member.mesh.settled().await;
     member.mesh.publish(&"/".into(), text("[1]"));
@@ -304,7 +304,11 @@ impl Member {
             let _ = sink.try_send(output);
         });
         let http = PathBuf::from(format!("/http/{name}.sock"));
-        Self { tag: tag(name), mesh: Mesh::join(dir.path(), tag(name), Some(http), sink).unwrap(), heard }
+        Self {
+            tag: tag(name),
+            mesh: Mesh::join(dir.path(), tag(name), Some(http), None, sink).unwrap(),
+            heard,
+        }
     }
 
     /// Answers each question at once, with one client that acks.

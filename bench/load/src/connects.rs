@@ -18,7 +18,7 @@ use crate::wire;
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<Report> {
     ensure!(flags.rate.is_none() && flags.in_flight() == 1, "connects know neither --rate nor --in-flight");
     let mut arrivals = Arrivals {
-        to: flags.address(),
+        to: flags.address(0),
         polling: flags.scenario == Scenario::ConnectPollingUpgrade,
         poller: Poller::new()?,
         scratch: open::scratch(),

@@ -63,7 +63,7 @@ struct Client {
 
 impl Client {
     fn open(flags: &Flags, number: usize) -> anyhow::Result<Self> {
-        let link = Link::joined(flags.address(), number)?;
+        let link = Link::joined(flags.address(number), number)?;
         // Its own string for each client: an answer to another's would be seen.
         let text = wire::filled(&format!("c{number}-"), flags.payload());
         let (ask, answer) = if flags.scenario == Scenario::Ack {

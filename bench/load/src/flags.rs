@@ -13,9 +13,12 @@ pub(crate) struct Flags {
     /// Address of the server.
     #[arg(long, default_value = "127.0.0.1")]
     pub(crate) host: IpAddr,
-    /// Port of the server.
-    #[arg(long, default_value_t = 3000)]
-    pub(crate) port: u16,
+    /// Port of the server; of several nodes each gets every so-manieth client, so that the members of a room are on all.
+    #[arg(long, default_value = "3000", value_delimiter = ',')]
+    port: Vec<u16>,
+    /// Polling: after its first request each client asks at this port, where its session is not.
+    #[arg(long)]
+    pub(crate) wrong_port: Option<u16>,
     /// Clients at once [default: by scenario].
     #[arg(long)]
     clients: Option<usize>,
@@ -49,13 +52,21 @@ pub(crate) struct Flags {
 }
 
 impl Flags {
-    pub(crate) fn address(&self) -> SocketAddr {
-        SocketAddr::new(self.host, self.port)
+    /// Where the client of this number connects.
+    pub(crate) fn address(&self, number: usize) -> SocketAddr {
+        let port = self.port.get(number % self.port.len().max(1)).copied().unwrap_or_default();
+        SocketAddr::new(self.host, port)
+    }
+
+    /// Where it asks once it has a session.
+    pub(crate) fn later_address(&self, number: usize) -> SocketAddr {
+        self.wrong_port.map_or_else(|| self.address(number), |port| SocketAddr::new(self.host, port))
     }
 
     pub(crate) fn clients(&self) -> usize {
         self.clients.unwrap_or(match self.scenario {
             Scenario::Echo | Scenario::Ack | Scenario::Polling => 64,
+            Scenario::UnknownSid | Scenario::NotFound => 1,
             Scenario::Fanout | Scenario::Rooms => 1000,
             Scenario::ConnectWs | Scenario::ConnectPollingUpgrade => 16,
             Scenario::Idle => 10_000,
@@ -94,6 +105,10 @@ pub(crate) enum Scenario {
     ConnectPollingUpgrade,
     /// Connections that do nothing; the server's memory is measured.
     Idle,
+    /// Requests with a session id that nobody has, each another one; answered by 400.
+    UnknownSid,
+    /// Requests for what is not there; answered by 404.
+    NotFound,
 }
 
 impl Scenario {
@@ -107,6 +122,8 @@ impl Scenario {
             Self::ConnectWs => "connect-ws",
             Self::ConnectPollingUpgrade => "connect-polling-upgrade",
             Self::Idle => "idle",
+            Self::UnknownSid => "unknown-sid",
+            Self::NotFound => "not-found",
         }
     }
 }

@@ -59,7 +59,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<Report> {
 }
 
 fn open_member(flags: &Flags, number: usize, room: usize) -> anyhow::Result<Link> {
-    let mut link = Link::joined(flags.address(), number)?;
+    let mut link = Link::joined(flags.address(number), number)?;
     if flags.scenario == Scenario::Rooms {
         link.send(&wire::masked(&format!("420[\"join\",\"r{room}\"]")))?;
         link.await_text(|answer| {

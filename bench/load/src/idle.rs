@@ -60,7 +60,7 @@ struct Settled {
 
 impl Room {
     fn open(&mut self, flags: &Flags) -> anyhow::Result<()> {
-        let link = Link::joined(flags.address(), self.links.len())?;
+        let link = Link::joined(flags.address(self.links.len()), self.links.len())?;
         self.poller.add(&link, self.links.len())?;
         self.links.push(link);
         Ok(())

@@ -14,6 +14,7 @@ mod idle;
 mod meter;
 mod open;
 mod polling;
+mod refused;
 mod report;
 mod wire;
 
@@ -31,6 +32,7 @@ fn main() -> anyhow::Result<()> {
         Scenario::Polling => polling::run(&flags),
         Scenario::ConnectWs | Scenario::ConnectPollingUpgrade => connects::run(&flags),
         Scenario::Idle => idle::run(&flags),
+        Scenario::UnknownSid | Scenario::NotFound => refused::run(&flags),
     };
     let report = report.with_context(|| format!("{} failed", flags.scenario.name()))?;
     println!("{}", serde_json::to_string(&report)?);

@@ -71,11 +71,15 @@ struct Client {
 
 impl Client {
     fn open(flags: &Flags, number: usize) -> anyhow::Result<Self> {
-        let to = flags.address();
-        let mut get = Link::connect(to, number)?;
-        let mut post = Link::connect(to, number)?;
-        get.send(wire::get(to, None).as_bytes())?;
+        let first = flags.address(number);
+        let mut get = Link::connect(first, number)?;
+        get.send(wire::get(first, None).as_bytes())?;
         let sid = get.await_answer(|body| wire::sid(body).map(String::from))?;
+        let to = flags.later_address(number);
+        if to != first {
+            get = Link::connect(to, number)?;
+        }
+        let mut post = Link::connect(to, number)?;
         post.send(wire::post(to, &sid, "40").as_bytes())?;
         post.await_answer(accepted)?;
         let mut pong_owed = false;

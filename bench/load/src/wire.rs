@@ -52,6 +52,15 @@ pub(crate) fn answer(bytes: &[u8]) -> anyhow::Result<Option<(&[u8], usize)>> {
     Ok(rest.get(..length).map(|body| (body, head.len() + length)))
 }
 
+/// Where the answer with this status ends that stands at the start of `bytes`; `None` when it is not whole.
+pub(crate) fn refusal(bytes: &[u8], status: &str) -> anyhow::Result<Option<usize>> {
+    let Some(head_end) = memchr::memmem::find(bytes, b"\r\n\r\n") else { return Ok(None) };
+    let found = bytes.get(9..12) == Some(status.as_bytes());
+    ensure!(found, "expected {status}, got {}", String::from_utf8_lossy(bytes));
+    let end = head_end + 4 + content_length(&bytes[..head_end + 4]).unwrap_or(0);
+    Ok((bytes.len() >= end).then_some(end))
+}
+
 fn content_length(head: &[u8]) -> Option<usize> {
     const NAME: &[u8] = b"content-length:";
     memchr::memchr_iter(b'\n', head).find_map(|at| {
@@ -104,6 +113,11 @@ pub(crate) fn upgrade(to: SocketAddr, sid: Option<&str>) -> String {
 pub(crate) fn get(to: SocketAddr, sid: Option<&str>) -> String {
     let sid = sid.map_or_else(String::new, |sid| format!("&sid={sid}"));
     format!("GET {PATH}&transport=polling{sid} HTTP/1.1\r\nHost: {to}\r\n\r\n")
+}
+
+/// A request for what is not there.
+pub(crate) fn elsewhere(to: SocketAddr) -> String {
+    format!("GET /nothing/is/here HTTP/1.1\r\nHost: {to}\r\n\r\n")
 }
 
 /// A payload to a polling session.

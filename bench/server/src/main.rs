@@ -1,7 +1,8 @@
 //! The benchmark contract, served by sockeye. See `bench/README.md`.
 
 use clap::Parser;
-use sockeye::{Config, Event, Server};
+use sockeye::{Config, Event, Recovery, Server};
+use sockeye_adapters::Backplane;
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
 
@@ -20,6 +21,13 @@ struct Flags {
     /// How many threads run the server.
     #[arg(long, default_value_t = NonZeroUsize::MIN)]
     threads: NonZeroUsize,
+    /// The backplane shared with other nodes: redis://, redis+sharded://, redis+streams://, postgres://, mongodb://,
+    /// nats://, or mesh:DIR for nodes of one machine.
+    #[arg(long, value_name = "URL")]
+    adapter: Option<Backplane>,
+    /// Let clients whose connection broke go on where they were.
+    #[arg(long)]
+    recovery: bool,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -30,12 +38,23 @@ fn main() -> anyhow::Result<()> {
         tokio::runtime::Builder::new_multi_thread()
     };
     let runtime = runtime.worker_threads(flags.threads.get()).enable_all().build()?;
-    runtime.block_on(server(flags.threads).listen((flags.host, flags.port)))?;
-    Ok(())
+    runtime.block_on(listen(flags))
 }
 
-fn server(threads: NonZeroUsize) -> Server {
-    let mut io = Server::new(Config { threads, ..Config::default() });
+async fn listen(flags: Flags) -> anyhow::Result<()> {
+    let recovery = flags.recovery.then(Recovery::default);
+    let mut config =
+        Config { threads: flags.threads, connection_state_recovery: recovery, ..Config::default() };
+    match flags.adapter {
+        Some(Backplane::Adapter(named)) => config.adapter = Some(named.into_adapter().await?),
+        Some(Backplane::Mesh(directory)) => config.mesh_dir = Some(directory),
+        None => {}
+    }
+    Ok(server(config).listen((flags.host, flags.port)).await?)
+}
+
+fn server(config: Config) -> Server {
+    let mut io = Server::new(config);
     io.namespace("/")
         .on("echo", |event: Event| async move { event.socket().emit("echo", event.args()) })
         .on("echo-ack", |event: Event| async move { event.ack(event.args()) })

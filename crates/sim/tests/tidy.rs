@@ -74,7 +74,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     // Programs that use the library as people do.
     ("chat", &["sockeye"]),
     ("conformance", &["sockeye", "sockeye-adapters", "sockeye-proto"]),
-    ("bench-server", &["sockeye"]),
+    ("bench-server", &["sockeye", "sockeye-adapters"]),
     ("bench-load", &["sockeye-proto"]),
     ("bench-floor", &[]),
 ];

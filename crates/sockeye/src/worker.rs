@@ -219,8 +219,8 @@ fn keep(core: &Weak<Core>, kept: Kept) {
     let Some(core) = core.upgrade() else { return };
     match kept {
         Kept::Heard(spoken) => match core.realm(&spoken.nsp) {
-            Some(realm) => realm.hub.hear_word(spoken),
-            None => cannot_help(&core, spoken),
+            Some(realm) => realm.hub.hear_word(*spoken),
+            None => cannot_help(&core, *spoken),
         },
         Kept::Greeted(tag) => {
             for realm in core.realms() {

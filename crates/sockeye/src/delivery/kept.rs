@@ -6,7 +6,6 @@
 
 use super::Member;
 use super::lane::Lane;
-use super::meshed::Book;
 use crate::backplane::Holding;
 use crate::cluster::now;
 use parking_lot::{Mutex, ReentrantMutex};
@@ -21,6 +20,9 @@ use tokio::sync::{Notify, Semaphore, watch};
 
 /// Sessions that are fetched from the backplane at once, of one namespace; further clients wait for their turn.
 const TAKEN_AT_ONCE: usize = 64;
+
+/// What is kept of a namespace on a mesh.
+pub(super) type Book = ReentrantMutex<RefCell<Ledger>>;
 
 /// The sessions of a namespace on a backplane.
 pub(crate) struct Kept {

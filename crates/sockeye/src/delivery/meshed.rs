@@ -4,13 +4,12 @@
 //! What is kept and who can help is decided by `sockeye_cluster`'s `Ledger`. It is locked while an event is numbered and posted, and while
 //! a session goes on and its socket is listed; it may be locked again by its own thread, since a listener of rooms may emit.
 
-use super::kept::{Job, NO_DATA};
+use super::kept::{Book, Job, NO_DATA};
 use super::{Claim, Control, Hub, Kept, Member};
 use crate::cluster::now;
 use crate::mesh::Mesh;
 use crate::outgoing::Outgoing;
 use crate::payload::EmitError;
-use parking_lot::ReentrantMutex;
 use sockeye_cluster::adapter::Position;
 use sockeye_cluster::mesh::{Help, Spoken, Word};
 use sockeye_cluster::recovery::{Entry, Found, Ledger, OFFSET_BYTES_MAX, Places, Said};
@@ -31,9 +30,6 @@ const HELP_BYTES_MAX: usize = 8 << 20;
 
 /// Bytes of the longest private id that a client may name. Ours have 32.
 const PID_BYTES_MAX: usize = 128;
-
-/// What is kept of a namespace on a mesh.
-pub(super) type Book = ReentrantMutex<RefCell<Ledger>>;
 
 impl Hub {
     /// Says an event to the whole mesh, and to the sockets here.

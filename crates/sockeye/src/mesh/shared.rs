@@ -32,7 +32,7 @@ pub(crate) type Keeper = Arc<dyn Fn(Kept) + Send + Sync>;
 /// What concerns sessions.
 pub(crate) enum Kept {
     /// A member said something.
-    Heard(Spoken),
+    Heard(Box<Spoken>),
     /// A connection to a member has begun: it wants to know which sessions are here.
     Greeted(Tag),
 }
@@ -92,7 +92,7 @@ impl Shared {
         for delivery in deliveries {
             match (delivery, self.answerer.get()) {
                 (Delivery::Act(output), _) => self.act(output),
-                (Delivery::Heard(spoken), _) => self.keep(Kept::Heard(spoken)),
+                (Delivery::Heard(spoken), _) => self.keep(Kept::Heard(Box::new(spoken))),
                 (Delivery::Answer(question), Some(answerer)) => answerer(question),
                 (
                     Delivery::Answer(Question::DeliverWithAck { nsp, selector, flags, packet, asker: _ }),

@@ -3,6 +3,8 @@
 //!
 //! Connections are queues: in order, of any delay, and what was written before its writer was killed still arrives.
 
+#![expect(clippy::unwrap_used, reason = "the world is a test as a whole")]
+
 use std::collections::{BTreeMap, VecDeque};
 use std::time::{Duration, Instant};
 

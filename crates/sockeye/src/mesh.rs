@@ -84,7 +84,7 @@ impl Mesh {
     /// Without other members it costs an atomic read.
     pub(crate) fn publish(&self, nsp: &Nsp, message: Message) {
         if self.has_peers() {
-            self.own.shared.turn(|machines| machines.node.handle_publish(nsp, message));
+            self.own.shared.turn(|machines| machines.publish(nsp, message));
         }
     }
 

@@ -146,6 +146,19 @@ impl Machines {
         Ok(told)
     }
 
+    /// Tells the others something. What a guest says, who keeps nothing itself, is numbered here.
+    pub(super) fn publish(&mut self, nsp: &Nsp, mut message: Message) {
+        if let (Message::Broadcast { flags, request_id: None, .. }, Some(sightings)) =
+            (&mut message, &self.sightings)
+            && !flags.volatile
+            && !flags.local
+            && flags.at.is_none()
+        {
+            flags.at = Some(sightings.write().number());
+        }
+        self.node.handle_publish(nsp, message);
+    }
+
     /// Numbers an event and tells the others; what was seen then, this event included. Without anybody who keeps sessions it is `None`.
     pub(super) fn say(
         &mut self,

@@ -24,7 +24,7 @@ use sockeye_proto::{ProxyHeader, Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 24] = [
+pub const TARGETS: [Target; 25] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),

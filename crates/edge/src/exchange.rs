@@ -20,7 +20,7 @@ use crate::door::{Asking, Door};
 use crate::group::Group;
 use crate::peek;
 use crate::reply;
-use crate::route::Route;
+use crate::route::{self, Route};
 use crate::servers::{Intent, Owner, Suggestion, TunnelOf, UnderWay};
 use crate::shared::Shared;
 
@@ -35,7 +35,7 @@ pub(crate) async fn relay(
     let uri = request.uri();
     let query = uri.query().unwrap_or("");
     let route = Route::of(engine, request.method().as_str(), uri.path(), query);
-    let is_engine = uri.path().starts_with(&**engine);
+    let is_engine = route::is_engine(engine, uri.path(), query);
     // What was learnt of a session counts it, and finds its server where its sid does not.
     let under_way = match route {
         Route::Owner(_) | Route::Unknown if !group.is_local() => {

@@ -3,6 +3,7 @@
 use sockeye_proto::Tag;
 use sockeye_proto::engine::Query;
 use sockeye_proto::engine::query::Session;
+use sockeye_proto::http::query_param;
 
 /// Where a request belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -26,9 +27,9 @@ pub(crate) enum Route {
 impl Route {
     /// Routes a request. `engine` is the prefix of the engine's paths.
     ///
-    /// A handshake is a `GET` below that prefix with a transport that exists and no sid; the workers count the same as arrived.
+    /// A handshake is a `GET` for the engine with a transport that exists and no sid; the workers count the same as arrived.
     pub(crate) fn of(engine: &str, method: &str, path: &str, query: &str) -> Self {
-        if path.starts_with(engine) {
+        if is_engine(engine, path, query) {
             return Self::of_engine(method, query);
         }
         if method != "GET" && method != "HEAD" {
@@ -55,6 +56,15 @@ impl Route {
             Session::None => Self::Any,
         }
     }
+}
+
+/// Whether a request is for the engine: by the prefix of its path, or, where none is named, by what each official client says of itself.
+pub(crate) fn is_engine(engine: &str, path: &str, query: &str) -> bool {
+    if !engine.is_empty() {
+        return path.starts_with(engine);
+    }
+    let has = |name: &str| query.contains(name) && query_param(query, name).is_some();
+    has("EIO") && has("transport")
 }
 
 #[cfg(test)]
@@ -89,6 +99,25 @@ mod tests {
         ] {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
             assert_eq!(Route::of("/socket.io/", method, path, query), expected, "{method} {target}");
+        }
+    }
+
+    #[test]
+    fn without_a_path_the_engine_is_known_by_its_query() {
+        let owner = Route::Owner(Tag::from_bits(0));
+        for (target, expected) in [
+            ("/socket.io/?EIO=4&transport=polling", Route::Handshake),
+            ("/own/path?EIO=3&transport=websocket", Route::Handshake),
+            ("/own/path?EIO=4&transport=polling&sid=AAAAAAbbbbbbbbbbbbbb", owner),
+            ("/own/path?EIO=4&transport=polling&sid=own-1", Route::Unknown),
+            ("/own/path?EIO=4&transport=pigeon", Route::Any),
+            ("/api?sid=AAAAAAbbbbbbbbbbbbbb", Route::Any),
+            ("/api?sid=1&transport=polling", Route::Any),
+            ("/api?sid=1&transport=x&notEIO=4", Route::Any),
+            ("/health", Route::Health),
+        ] {
+            let (path, query) = target.split_once('?').unwrap_or((target, ""));
+            assert_eq!(Route::of("", "GET", path, query), expected, "{target}");
         }
     }
 }

@@ -13,7 +13,8 @@ pub struct Group {
     pub name: String,
     /// Who they are.
     pub members: Members,
-    /// The prefix of the paths that belong to the engine, with its slash at the end. Default `/socket.io/`.
+    /// The prefix of the paths that belong to the engine, with its slash at the end. Default `/socket.io/`. Empty: of any path, a request whose query has
+    /// `EIO` and `transport`; for programs that choose their path themselves, and only where the servers are not workers.
     pub engine_path: String,
     /// Whether the workers know nodes of other machines: a request whose sid names none of these workers goes to any of them then, which carries
     /// it on or refuses it. Default off: it is refused here.

@@ -16,6 +16,11 @@ const FRONTS = {
   nginx: { file: "nginx.conf", program: "nginx", args: (file, dir) => ["-c", file, "-e", "stderr", "-p", dir], prefix: process.getuid() === 0 ? "user root;\n" : "" },
   HAProxy: { file: "haproxy.cfg", program: "haproxy", args: (file) => ["-db", "-f", file] },
   Apache: { file: "httpd.conf", program: "apache2", args: (file) => ["-D", "FOREGROUND", "-f", file], prefix: process.getuid() === 0 ? "User www-data\nGroup www-data\n" : "" },
+  // Named stand-ins: what these do with a request, as their documents say, done by HAProxy or nginx.
+  "a classic ELB with an HTTP listener": { file: "elb-http.cfg", program: "haproxy", args: (file) => ["-db", "-f", file] },
+  "a classic ELB with a TCP listener": { file: "elb-tcp.cfg", program: "haproxy", args: (file) => ["-db", "-f", file] },
+  "Traefik with its sticky cookie": { file: "traefik.cfg", program: "haproxy", args: (file) => ["-db", "-f", file] },
+  "ingress-nginx hashing the client's address": { file: "ingress-nginx.conf", program: "nginx", args: (file, dir) => ["-c", file, "-e", "stderr", "-p", dir], prefix: process.getuid() === 0 ? "user root;\n" : "" },
 };
 
 /** Why tests with this balancer are skipped; false when it is installed. */
@@ -23,8 +28,8 @@ export function unavailable(name) {
   return program(FRONTS[name].program) ? false : `${name} is not installed`;
 }
 
-/** Starts a balancer before two ports and waits until it has a node behind it. */
-export async function front(name, [a, b]) {
+/** Starts a balancer before two ports and waits until it has a node behind it. `edit` adds what a recipe has and the file leaves out. */
+export async function front(name, [a, b], edit = (text) => text) {
   const kind = FRONTS[name];
   const port = await freePort();
   const dir = mkdtempSync(join(tmpdir(), "sk-front-"));
@@ -32,7 +37,7 @@ export async function front(name, [a, b]) {
   chmodSync(dir, 0o755);
   const file = join(dir, kind.file);
   const words = { PORT: port, DIR: dir, A: a, B: b, MODULES: "/usr/lib/apache2/modules" };
-  const text = readFileSync(join(ROOT, "tests/balancers", kind.file), "utf8").replace(/@(\w+)@/g, (_, word) => words[word]);
+  const text = edit(readFileSync(join(ROOT, "tests/balancers", kind.file), "utf8")).replace(/@(\w+)@/g, (_, word) => words[word]);
   writeFileSync(file, (kind.prefix ?? "") + text);
   const child = spawn(program(kind.program), kind.args(file, dir), { stdio: ["ignore", "ignore", "pipe"] });
   let said = "";

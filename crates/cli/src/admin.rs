@@ -3,7 +3,9 @@
 //! Absent: what is shown (`view`), how (`metrics`, `page`), and what a file means.
 
 mod answer;
+mod members;
 mod metrics;
+mod office;
 mod place;
 mod view;
 
@@ -23,6 +25,7 @@ use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tracing::{debug, warn};
 
+use self::office::Office;
 use crate::standing::Standing;
 
 pub(crate) use place::{Stream, connect, default_socket, token};
@@ -43,13 +46,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 pub(crate) struct Admin {
     place: place::Place,
     token: Option<Secret>,
-}
-
-/// What all its connections share.
-struct Office {
-    standing: Arc<Standing>,
-    token: Option<Secret>,
-    since: Instant,
 }
 
 /// Where a file's admin listener is.

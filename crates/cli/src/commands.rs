@@ -3,9 +3,11 @@
 //! A command more is a file more in `commands/`, a variant of [`Command`], and an arm of [`Command::run`]. What several commands share stands beside this file.
 
 mod apply;
+mod cert;
 mod check;
 mod doctor;
 mod emit;
+mod import;
 mod ports;
 mod tether;
 mod up;
@@ -40,6 +42,10 @@ enum Command {
     Check(check::Flags),
     /// Give a changed file to the `up` that runs it; no connection is closed
     Apply(apply::Flags),
+    /// Turn a configuration of nginx, HAProxy or Apache into a file of settings
+    Import(import::Flags),
+    /// Make a self-signed certificate, for tests
+    Cert(cert::Flags),
     /// List the ports that a file of settings needs open
     Ports(ports::Flags),
     /// Say something to clients of servers that run: an event, to all or to rooms
@@ -72,6 +78,8 @@ impl Command {
             Self::Up(flags) => up::run(&flags),
             Self::Check(flags) => check::run(&flags),
             Self::Apply(flags) => apply::run(&flags),
+            Self::Import(flags) => import::run(&flags),
+            Self::Cert(flags) => exit::conclude(cert::run(&flags)),
             Self::Ports(flags) => ports::run(&flags),
             Self::Emit(flags) => emit::run(flags),
             Self::Doctor(flags) => doctor::run(&flags),

@@ -41,12 +41,6 @@ impl Standing {
         &self.control
     }
 
-    /// The name of the group of this machine's workers, where there is one.
-    pub(crate) fn workers(&self) -> Option<String> {
-        let settled = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        settled.apps.first().map(|app| app.name.clone())
-    }
-
     /// The file's path.
     pub(crate) fn path(&self) -> &Path {
         &self.path

@@ -25,17 +25,16 @@ fn edge(config: &Config) -> Vec<String> {
     for listener in &config.listeners {
         missing.extend(listener_lacks(listener).map(|what| format!("{what} of listener {}", listener.name)));
     }
-    let foreign = |members: &Members| !matches!(members, Members::Workers { .. });
-    let groups = config.groups.iter().filter(|group| foreign(&group.members));
-    missing.extend(groups.map(|group| format!("upstream.{}", group.name)));
-    if !config.trust.is_empty() {
-        missing.push("trust".to_owned());
+    for group in &config.groups {
+        if matches!(group.members, Members::Directory { .. }) {
+            missing.push(format!("upstream.{}.directory", group.name));
+        }
+        if group.send_proxy.is_some() {
+            missing.push(format!("upstream.{}.send_proxy", group.name));
+        }
     }
     if config.access_log.is_some() {
         missing.push("access_log".to_owned());
-    }
-    if config.limits.sessions_per_second != 0 {
-        missing.push("limits.sessions_per_second".to_owned());
     }
     missing
 }
@@ -47,7 +46,6 @@ fn listener_lacks(listener: &Listener) -> impl Iterator<Item = &'static str> {
     };
     [
         (matches!(listener.serves, Serves::Tcp { .. }), "mode = \"tcp\""),
-        (!listener.proxy_from.is_empty(), "proxy_protocol_from"),
         (http2, "http2"),
         (websocket, "websocket_over_http2"),
     ]

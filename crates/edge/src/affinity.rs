@@ -32,10 +32,11 @@ impl<'a> Asker<'_, 'a> {
         match rule {
             Affinity::Sid => None,
             Affinity::Cookie(cookie) => self.cookie(cookie).map(Hint::Server),
-            Affinity::Address { three_octets: true, .. } => Some(Hint::Key(Key::IpHash(self.peer))),
-            Affinity::Address { three_octets: false, bound_percent } => {
-                Some(Hint::Key(Key::Hashed { key: hash::address(self.peer), bound_percent: *bound_percent }))
-            }
+            Affinity::Address { three_octets: true, .. } => Some(Hint::Key(Key::IpHash(self.client()))),
+            Affinity::Address { three_octets: false, bound_percent } => Some(Hint::Key(Key::Hashed {
+                key: hash::address(self.client()),
+                bound_percent: *bound_percent,
+            })),
             Affinity::ForwardedFor => {
                 Some(Hint::Key(Key::Hashed { key: hash::address(self.client()), bound_percent: 0 }))
             }

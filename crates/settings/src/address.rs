@@ -54,6 +54,15 @@ pub(crate) fn server(text: &str) -> Option<Remote> {
     })
 }
 
+/// Where a server listens, if the text is an address and no name.
+#[must_use]
+pub fn server_endpoint(text: &str) -> Option<Endpoint> {
+    match server(text)? {
+        Remote::At(at) => Some(at),
+        Remote::Named(..) => None,
+    }
+}
+
 /// `NAME:PORT`, with a port that is not 0.
 pub(crate) fn named(text: &str) -> Option<(String, u16)> {
     let (host, port) = text.rsplit_once(':')?;

@@ -10,8 +10,7 @@ use crate::keys::HEALTH;
 use crate::tree::Value;
 
 /// The health check of a group.
-pub(crate) fn health(desk: &mut Desk<'_>, upstream: &Sheet<'_>) -> Health {
-    let plain = Health::default();
+pub(crate) fn health(desk: &mut Desk<'_>, upstream: &Sheet<'_>, plain: Health) -> Health {
     let Some(node) = upstream.node("health") else { return plain };
     let key = upstream.key("health");
     if !matches!(node.value, Value::Table(_)) {
@@ -22,7 +21,7 @@ pub(crate) fn health(desk: &mut Desk<'_>, upstream: &Sheet<'_>) -> Health {
         return Health { check: check.unwrap_or_default(), ..plain };
     }
     let Some(sheet) = desk.open(&key, node, &HEALTH) else { return plain };
-    let mut wanted = sheet.read(desk, "check", EXPECTED, check).unwrap_or_default();
+    let mut wanted = sheet.read(desk, "check", EXPECTED, check).unwrap_or(plain.check);
     if let Some(status) =
         sheet.read(desk, "status", "a status such as 200, or a range such as \"200-399\"", status)
     {

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 /// Reads `250ms`, `10s`, `1.5m`, `1h` or `7d`. A number alone is no time, but for 0: it would be read as another unit than was meant.
-pub(crate) fn span(text: &str) -> Option<Duration> {
+#[must_use]
+pub fn span(text: &str) -> Option<Duration> {
     let text = text.trim();
     if text == "0" {
         return Some(Duration::ZERO);

@@ -81,7 +81,7 @@ fn group(
     if let Some(algorithm) = sheet.choice(desk, "balance", &ALGORITHMS) {
         group.algorithm = algorithm;
     }
-    group.health = health::health(desk, &sheet);
+    group.health = health::health(desk, &sheet, group.health.clone());
     group.drain = Drain {
         pace: sheet.number(desk, "drain_pace", 0..=100_000).unwrap_or_default(),
         rebalance: sheet.flag(desk, "rebalance").unwrap_or_default(),

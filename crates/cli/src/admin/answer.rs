@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
-use http_body_util::Full;
+use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
 
+use super::members::{self, Trouble};
+use super::metrics;
+use super::office::Office;
 use super::view::View;
-use super::{Office, metrics};
 use crate::standing;
 
 type Answer = Response<Full<Bytes>>;
@@ -46,6 +48,7 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
                 "nothing was changed: what ran before goes on",
             ),
         },
+        (_, path) if path.starts_with("/upstreams/") => member(office, request).await,
         (_, "/" | "/status" | "/metrics" | "/apply") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "not by this method", "docs/edge.md has the list")
         }
@@ -53,6 +56,31 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
             StatusCode::NOT_FOUND,
             "there is no such page",
             "there are /, /status, /metrics and /apply",
+        ),
+    }
+}
+
+/// What concerns one server.
+async fn member(office: &Office, request: Request<Incoming>) -> Answer {
+    let (head, body) = request.into_parts();
+    let Ok(body) = Limited::new(body, BODY_BYTES_MAX).collect().await else {
+        return problem(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "the body did not come, or is too large",
+            "send at most 16 KiB of JSON",
+        );
+    };
+    let control = office.standing.control();
+    match members::answer(control, head.method.as_str(), head.uri.path(), &body.to_bytes()) {
+        Ok(done) => typed(StatusCode::OK, "application/json", json!({ "done": done }).to_string()),
+        Err(Trouble::Bad(why)) => problem(StatusCode::BAD_REQUEST, &why, "docs/edge.md shows a registration"),
+        Err(Trouble::Refused(why)) => {
+            problem(StatusCode::CONFLICT, &why, "GET /status lists groups and servers")
+        }
+        Err(Trouble::Unknown) => problem(
+            StatusCode::NOT_FOUND,
+            "there is no such order",
+            "PUT or DELETE /upstreams/GROUP/NAME, POST /upstreams/GROUP/NAME/drain, …/up or …/maintenance",
         ),
     }
 }
@@ -72,12 +100,7 @@ fn may<B>(office: &Office, request: &Request<B>) -> bool {
 fn view(office: &Office) -> View {
     let standing = &office.standing;
     let stats = standing.control().stats();
-    View::of(
-        &stats,
-        standing.path().display().to_string(),
-        standing.workers().as_deref(),
-        office.since.elapsed(),
-    )
+    View::of(&stats, standing.path().display().to_string(), office.since.elapsed())
 }
 
 /// The page, with a word of its own that allows its script and style, and nothing else.
@@ -114,5 +137,8 @@ fn typed(status: StatusCode, kind: &'static str, body: impl Into<Bytes>) -> Answ
     }
     answer
 }
+
+/// The largest body: a registration is far smaller.
+const BODY_BYTES_MAX: usize = 16 << 10;
 
 const PAGE: &str = include_str!("page.html");

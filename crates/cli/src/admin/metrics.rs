@@ -34,6 +34,12 @@ pub(crate) fn text(view: &View) -> String {
             "requests that no server took in time: answered by 503",
             totals.unavailable,
         ),
+        (
+            "held_off_total",
+            "counter",
+            "new sessions that were not let in because too many came at once: answered by 503",
+            totals.held_off,
+        ),
         ("relayed_total", "counter", "requests relayed, upgrades among them", totals.requests),
         ("relay_refused_total", "counter", "requests that a server did not take", totals.refused),
         ("relay_broken_total", "counter", "requests that broke off before their answer", totals.broken),
@@ -44,6 +50,7 @@ pub(crate) fn text(view: &View) -> String {
     }
     out.listeners(view);
     out.groups(view);
+    out.group_totals(view);
     out.0
 }
 
@@ -65,6 +72,15 @@ impl Text {
                 (|one| one.accepted) as fn(&super::view::Listener) -> u64,
             ),
             ("listener_connections", "gauge", "connections open", |one| one.open),
+            ("listener_tls_failures_total", "counter", "connections whose TLS handshake failed", |one| {
+                one.tls_failures
+            }),
+            (
+                "listener_proxy_refused_total",
+                "counter",
+                "connections refused for their PROXY header",
+                |one| one.proxy_refused,
+            ),
             ("listener_requests_total", "counter", "requests answered, upgrades among them", |one| {
                 one.requests
             }),
@@ -110,9 +126,38 @@ impl Text {
         }
         self.head("server_state", "gauge", "1 for the state that a server is in");
         for (group, server) in servers(view) {
-            for state in ["up", "drain", "maintenance", "down"] {
+            for state in ["up", "drain", "leaving", "maintenance", "down"] {
                 let labels = [("group", group), ("server", server.name.as_str()), ("state", state)];
                 self.line("server_state", &labels, u8::from(server.state == state));
+            }
+        }
+    }
+
+    fn group_totals(&mut self, view: &View) {
+        type Of = fn(&super::view::Group) -> u64;
+        for (name, kind, help, value) in [
+            (
+                "group_moved_total",
+                "counter",
+                "sessions that were let go, by a drain or to level the load",
+                (|one| one.moved) as Of,
+            ),
+            (
+                "group_silent_total",
+                "counter",
+                "tunnels ended because they were silent for longer than the heartbeat allows",
+                |one| one.silent,
+            ),
+            (
+                "group_learnt_sids",
+                "gauge",
+                "sessions whose server is remembered because their sids do not tell",
+                |one| one.learnt_sids,
+            ),
+        ] {
+            self.head(name, kind, help);
+            for group in &view.groups {
+                self.line(name, &[("group", &group.name)], value(group));
             }
         }
     }
@@ -152,6 +197,7 @@ mod tests {
             bad_heads: 0,
             unknown_sids: 4,
             unavailable: 0,
+            held_off: 0,
             requests: 7,
             refused: 0,
             broken: 0,
@@ -163,14 +209,32 @@ mod tests {
             at: "a".into(),
             accepted: 9,
             open: 1,
+            tls_failures: 0,
+            proxy_refused: 0,
             requests: 7,
             upgrades_asked: 5,
             upgrades_taken: 2,
         };
-        let server =
-            Server { name: "app01".into(), at: "b".into(), state: "drain", sessions: 3, on_the_way: 1 };
-        let group =
-            Group { name: "chat".into(), sessions: 3, sessions_per_server: 1.5, servers: vec![server] };
+        let server = Server {
+            name: "app01".into(),
+            at: "b".into(),
+            state: "drain",
+            weight: 1,
+            sessions: 3,
+            on_the_way: 1,
+            tunnels: 0,
+            drain_began_with: Some(4),
+        };
+        let group = Group {
+            name: "chat".into(),
+            sessions: 3,
+            sessions_per_server: 1.5,
+            moved: 0,
+            silent: 0,
+            learnt_sids: 0,
+            silence_max_seconds: 45,
+            servers: vec![server],
+        };
         let view = View {
             version: "0",
             file: "f".into(),

@@ -140,7 +140,7 @@ pub enum Affinity {
     Sid,
     /// A cookie.
     Cookie(Cookie),
-    /// The client's address, hashed.
+    /// The client's address, hashed; behind trusted proxies the one that `ForwardedFor` would take.
     Address {
         /// `ip_hash` of nginx: three octets of IPv4, all of IPv6. Else the whole address.
         three_octets: bool,

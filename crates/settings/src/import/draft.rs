@@ -1,0 +1,203 @@
+//! What was understood of a foreign configuration, and how it is written as ours.
+
+use std::collections::BTreeMap;
+use std::fmt::Write;
+
+use super::{Imported, Note};
+use crate::address;
+use crate::upstream::is_name;
+
+/// What was understood so far.
+#[derive(Default)]
+pub(super) struct Draft {
+    pub(super) listens: Vec<Listen>,
+    pub(super) upstreams: BTreeMap<String, Upstream>,
+    pub(super) sites: Vec<Site>,
+    pub(super) notes: Vec<Note>,
+}
+
+/// A listener.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Listen {
+    pub(super) address: String,
+    pub(super) certificate: Option<(String, String)>,
+    /// The value of `redirect`, and its status.
+    pub(super) redirect: Option<(String, u16)>,
+    pub(super) server_names: Vec<String>,
+    /// The group that everything goes to.
+    pub(super) upstream: Option<String>,
+    pub(super) tcp: bool,
+}
+
+/// A group; its keys are lines of TOML.
+#[derive(Clone, Default)]
+pub(super) struct Upstream {
+    pub(super) servers: Vec<Server>,
+    pub(super) lines: Vec<String>,
+}
+
+/// A server.
+#[derive(Clone, Default, PartialEq)]
+pub(super) struct Server {
+    pub(super) name: Option<String>,
+    pub(super) address: String,
+    pub(super) weight: Option<u32>,
+    pub(super) state: Option<&'static str>,
+}
+
+/// A site.
+#[derive(Clone, PartialEq)]
+pub(super) struct Site {
+    pub(super) hosts: Vec<String>,
+    pub(super) path: String,
+    pub(super) answer: Answer,
+}
+
+/// Who answers.
+#[derive(Clone, PartialEq)]
+pub(super) enum Answer {
+    Upstream(String),
+    Files(String),
+}
+
+impl Draft {
+    pub(super) fn note(&mut self, line: usize, text: impl Into<String>) {
+        self.notes.push(Note { line, text: text.into() });
+    }
+
+    /// Adds a line of TOML to a group, once.
+    pub(super) fn set(&mut self, group: &str, line: impl Into<String>) {
+        let (lines, line) = (&mut self.upstreams.entry(group.to_owned()).or_default().lines, line.into());
+        if !lines.contains(&line) {
+            lines.push(line);
+        }
+    }
+
+    /// Writes the file.
+    pub(super) fn finish(mut self) -> Imported {
+        self.upstreams.retain(|_, upstream| !upstream.servers.is_empty());
+        let known: Vec<String> = self.upstreams.keys().cloned().collect();
+        let mut out = String::new();
+        for listen in &self.listens {
+            write_listen(&mut out, listen, &known);
+        }
+        for (name, upstream) in &self.upstreams {
+            write_upstream(&mut out, name, upstream);
+        }
+        for site in &self.sites {
+            write_site(&mut out, site, &known);
+        }
+        self.notes.sort();
+        self.notes.dedup();
+        Imported { text: out.trim_start().to_owned(), notes: self.notes }
+    }
+}
+
+fn write_listen(out: &mut String, listen: &Listen, known: &[String]) {
+    let _ = writeln!(out, "\n[[listen]]\naddress = {}", quoted(&listen.address));
+    if let Some((certificate, key)) = &listen.certificate {
+        let _ = writeln!(out, "certificate = {}\nkey = {}", quoted(certificate), quoted(key));
+    }
+    if let Some((to, status)) = &listen.redirect {
+        let _ = writeln!(out, "redirect = {}\nredirect_status = {status}", quoted(to));
+        let names: Vec<&String> = listen.server_names.iter().filter(|name| address::is_host(name)).collect();
+        if !names.is_empty() {
+            let _ = writeln!(out, "server_names = {}", list(&names));
+        }
+        return;
+    }
+    if let Some(group) = listen.upstream.as_ref().filter(|group| known.contains(group)) {
+        let _ =
+            writeln!(out, "{}upstream = {}", if listen.tcp { "mode = \"tcp\"\n" } else { "" }, quoted(group));
+    }
+}
+
+fn write_upstream(out: &mut String, name: &str, upstream: &Upstream) {
+    let _ = writeln!(out, "\n[upstream.{}]\nservers = [", quoted_key(name));
+    for server in &upstream.servers {
+        let mut parts = Vec::new();
+        if let Some(name) = server.name.as_ref().filter(|name| is_name(name)) {
+            parts.push(format!("name = {}", quoted(name)));
+        }
+        parts.push(format!("address = {}", quoted(&server.address)));
+        parts.extend(server.weight.map(|weight| format!("weight = {}", weight.clamp(1, 65_535))));
+        parts.extend(server.state.map(|state| format!("state = {}", quoted(state))));
+        let _ = match &parts[..] {
+            [_] => writeln!(out, "  {},", quoted(&server.address)),
+            parts => writeln!(out, "  {{ {} }},", parts.join(", ")),
+        };
+    }
+    let _ = writeln!(out, "]");
+    for line in &upstream.lines {
+        let _ = writeln!(out, "{line}");
+    }
+}
+
+fn write_site(out: &mut String, site: &Site, known: &[String]) {
+    let answer = match &site.answer {
+        Answer::Upstream(group) if known.contains(group) => format!("upstream = {}", quoted(group)),
+        Answer::Upstream(_) => return,
+        Answer::Files(root) => format!("files = {}", quoted(root)),
+    };
+    let _ = writeln!(out, "\n[[site]]");
+    let hosts: Vec<&String> = site.hosts.iter().filter(|host| address::is_pattern(host)).collect();
+    if !hosts.is_empty() {
+        let _ = writeln!(out, "host = {}", list(&hosts));
+    }
+    if site.path != "/" {
+        let _ = writeln!(out, "path = {}", quoted(&site.path));
+    }
+    let _ = writeln!(out, "{answer}");
+}
+
+/// A text of TOML.
+pub(super) fn quoted(text: &str) -> String {
+    let mut out = String::from("\"");
+    for c in text.chars() {
+        match c {
+            '"' | '\\' => {
+                out.push('\\');
+                out.push(c);
+            }
+            c if c.is_control() => {
+                let _ = write!(out, "\\u{:04X}", u32::from(c));
+            }
+            c => out.push(c),
+        }
+    }
+    out.push('"');
+    out
+}
+
+fn quoted_key(name: &str) -> String {
+    let bare =
+        !name.is_empty() && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_".contains(&byte));
+    if bare { name.to_owned() } else { quoted(name) }
+}
+
+fn list(texts: &[&String]) -> String {
+    format!("[{}]", texts.iter().map(|text| quoted(text)).collect::<Vec<_>>().join(", "))
+}
+
+/// A server's address; without a port it is 80.
+pub(super) fn server_address(text: &str) -> String {
+    let plain = ["http://", "https://", "ws://", "wss://"]
+        .iter()
+        .find_map(|scheme| text.strip_prefix(scheme))
+        .unwrap_or(text);
+    let plain = plain.trim_end_matches('/');
+    if plain.starts_with("unix:")
+        || plain.rsplit_once(':').is_some_and(|(_, port)| port.parse::<u16>().is_ok())
+    {
+        return plain.to_owned();
+    }
+    format!("{plain}:80")
+}
+
+/// An address to listen on.
+pub(super) fn listen_address(text: &str) -> String {
+    match text.parse::<u16>() {
+        Ok(port) => format!(":{port}"),
+        Err(_) => text.replace("*:", ":"),
+    }
+}

@@ -1,4 +1,4 @@
-//! Times as balancers write them.
+//! Times as balancers write them, and the one they are held against.
 
 /// Seconds of `60s`, `1h`, `500ms`, `2m`, `1d`; a number alone counts in `unit` seconds. `None` where it is none of these.
 pub(super) fn seconds(text: &str, unit: f64) -> Option<f64> {
@@ -16,6 +16,9 @@ pub(super) fn seconds(text: &str, unit: f64) -> Option<f64> {
     };
     Some(number * unit)
 }
+
+/// pingInterval + pingTimeout of a server as it comes.
+pub(super) const HEARTBEAT_SECONDS: f64 = 45.0;
 
 #[cfg(test)]
 mod tests {

@@ -1,7 +1,6 @@
 //! HAProxy: sections of lines, and what is wrong in them.
 
-use super::HEARTBEAT_SECONDS;
-use super::duration::seconds;
+use super::duration::{HEARTBEAT_SECONDS, seconds};
 use crate::report::Finding;
 use crate::rule;
 

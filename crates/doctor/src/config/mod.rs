@@ -81,8 +81,6 @@ fn kind_of(name: &str, text: &str) -> Option<Kind> {
 
 /// A file that people write is far shorter.
 const FILE_BYTES_MAX: usize = 4 << 20;
-/// pingInterval + pingTimeout of a server as it comes.
-const HEARTBEAT_SECONDS: f64 = 45.0;
 
 #[cfg(test)]
 mod tests;

@@ -1,7 +1,6 @@
 //! nginx: a tree of directives, and what is wrong in it.
 
-use super::HEARTBEAT_SECONDS;
-use super::duration::seconds;
+use super::duration::{HEARTBEAT_SECONDS, seconds};
 use crate::report::Finding;
 use crate::rule;
 

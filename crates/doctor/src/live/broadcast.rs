@@ -1,7 +1,7 @@
 //! Several clients, each says something in its turn: who hears of it?
 
 use super::facts::Heard;
-use super::{Broadcast, Options};
+use super::options::{Broadcast, Options};
 use sockeye_client::{Client, Config, Excess, Incoming, Limits, Socket, Transport};
 use std::time::Duration;
 use tokio::task::JoinSet;

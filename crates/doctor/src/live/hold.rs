@@ -1,7 +1,7 @@
 //! Idle connections, held as long as somebody has time for: who cuts them?
 
-use super::Options;
 use super::facts::{Facts, Hold};
+use super::options::Options;
 use sockeye_client::{Client, Config, ConnectError, Phase, Transport};
 use std::time::{Duration, Instant};
 use tokio::time::timeout;

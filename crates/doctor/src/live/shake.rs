@@ -1,7 +1,7 @@
 //! Single requests, each on a connection of its own, as far from one client as requests can be.
 
-use super::Unreachable;
 use super::facts::{Dialed, Greeting, Hello};
+use super::options::Unreachable;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use bytes::Bytes;

@@ -46,6 +46,8 @@ mod status;
 mod tls;
 mod websocket;
 
+#[doc(hidden)]
+pub mod fuzz;
 pub mod http;
 
 pub use address::Address;

@@ -3,6 +3,8 @@
 //! The same functions are called by the targets in `fuzz/` and, with its corpus, by `tests/fuzz_corpus.rs`. They panic when
 //! a property does not hold.
 
+pub use sockeye_client::fuzz::{cookie as client_cookie, session as client_session};
+
 pub mod cluster;
 pub mod deflate;
 pub mod dialects;
@@ -24,7 +26,7 @@ use sockeye_proto::{ProxyHeader, Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 25] = [
+pub const TARGETS: [Target; 27] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -50,6 +52,8 @@ pub const TARGETS: [Target; 25] = [
     ("plain_link", link::plain),
     ("proxy_header", proxy_header),
     ("mesh_word", cluster::mesh_word),
+    ("client_session", client_session),
+    ("client_cookie", client_cookie),
 ];
 
 /// What a PROXY header says is written, in both versions, as what reads the same; and it is said only once it is whole.

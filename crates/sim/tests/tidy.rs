@@ -67,6 +67,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-relay",
             "sockeye-link",
             "sockeye-files",
+            "sockeye-client",
             "sockeye-proto",
         ],
     ),

@@ -280,6 +280,8 @@ impl Engine {
 
     /// The namespaces above cannot make sense of what the server says.
     pub(super) fn misbehaved(&mut self, what: &str) {
+        // What came with it, in the same answer to a poll, is not told any more.
+        self.outputs.retain(|output| !matches!(output, Output::Received(_)));
         self.end(Cause::ParseError, what);
     }
 

@@ -9,12 +9,17 @@
 //! command line's).
 
 mod asking;
+pub mod clock;
 mod command;
 mod config;
+mod cron;
 mod event;
 mod fleet;
+mod launch;
 mod lines;
+pub mod log;
 pub mod preload;
+pub mod proc;
 mod process;
 mod readiness;
 mod runtime_dir;
@@ -22,12 +27,15 @@ mod slot;
 mod spec;
 mod supervisor;
 pub mod tether;
+pub mod watch;
 mod worker;
 
 pub use asking::Asking;
 pub use config::{Config, Policy, Ports, Timing, random_tag};
+pub use cron::Cron;
 pub use event::{Event, StartError, Stats, WorkerView};
 pub use fleet::{Busy, Fleet, FleetOutput};
+pub use launch::{Launch, LaunchError, PROFILE_VARIABLE, Program, name_of};
 pub use lines::{Line, Stream};
 pub use runtime_dir::RuntimeDir;
 pub use spec::{

@@ -1,0 +1,340 @@
+//! What is run in the end: what a person says of an app and the shell in which it was said become a configuration. Pure, but for looking which files exist.
+//!
+//! Absent: the number of cores, the user's account (both are told), anything about a process that runs.
+
+use std::collections::BTreeMap;
+use std::ffi::OsString;
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::config::{Config, Policy, Timing};
+use crate::spec::{AppSpec, ReadyBy};
+
+/// An app as it is to run: what is said of it, and where it was said.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Launch {
+    /// Its name.
+    pub name: String,
+    /// What is said of it.
+    pub spec: AppSpec,
+    /// The directory in which it was said; `spec.cwd` counts from here.
+    pub cwd: PathBuf,
+    /// The variables of the shell in which it was said.
+    pub env: BTreeMap<String, String>,
+}
+
+/// The program of an app and its arguments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Program {
+    /// What is executed.
+    pub program: PathBuf,
+    /// With these.
+    pub args: Vec<String>,
+    /// Whether it is Node.js, which can talk to its parent.
+    pub is_node: bool,
+}
+
+/// Why an app cannot be run as it is said.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum LaunchError {
+    /// Nothing to run.
+    #[error("command: expected a script or a program, got nothing")]
+    Nothing,
+    /// It is not there.
+    #[error("command: there is no {0}, neither as a file nor as a program of PATH")]
+    Missing(String),
+    /// A word of the specification is wrong.
+    #[error("{field}: {error}")]
+    Field {
+        /// Which one.
+        field: &'static str,
+        /// What is expected.
+        error: String,
+    },
+}
+
+impl Launch {
+    /// Where it runs.
+    #[must_use]
+    pub fn directory(&self) -> PathBuf {
+        match &self.spec.cwd {
+            Some(cwd) => self.cwd.join(cwd),
+            None => self.cwd.clone(),
+        }
+    }
+
+    /// Whether it is several behind one public port.
+    #[must_use]
+    pub fn is_cluster(&self) -> bool {
+        self.spec.instances.is_some()
+    }
+
+    /// How many workers it has on a machine with that many cores.
+    #[must_use]
+    pub fn instances(&self, cores: NonZeroUsize) -> NonZeroU32 {
+        self.spec.instances.map_or(NonZeroU32::MIN, |instances| instances.on(cores))
+    }
+
+    /// Every variable of its environment: what it says itself wins over the shell's.
+    #[must_use]
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let mut all = self.env.clone();
+        all.extend(self.spec.env.clone());
+        if let Some(profile) = all.get(PROFILE_VARIABLE).and_then(|profile| self.spec.profile.get(profile)) {
+            all.extend(profile.clone());
+        }
+        all
+    }
+
+    /// The public port that somebody named: the app's own is not known here.
+    #[must_use]
+    pub fn port(&self) -> Option<u16> {
+        let named = || self.environment().get("PORT").and_then(|port| port.parse().ok());
+        self.spec.port.or_else(named)
+    }
+
+    /// The program that is executed.
+    ///
+    /// # Errors
+    /// When there is none.
+    pub fn program(&self) -> Result<Program, LaunchError> {
+        program(self, &|path| path.is_file())
+    }
+
+    /// Everything that a supervisor needs to know, on a machine with that many cores.
+    ///
+    /// # Errors
+    /// When the program is not there, or a field makes no sense.
+    pub fn settle(&self, cores: NonZeroUsize) -> Result<Config, LaunchError> {
+        let Program { program, args, is_node } = self.program()?;
+        let spec = &self.spec;
+        if let Some(cron) = &spec.cron {
+            cron.parse::<crate::cron::Cron>().map_err(|error| LaunchError::Field { field: "cron", error })?;
+        }
+        let mut config = Config::new(program);
+        config.arguments = args.into_iter().map(OsString::from).collect();
+        let mut environment = self.environment();
+        // Output is to be in the log when it is written.
+        environment.entry("PYTHONUNBUFFERED".to_owned()).or_insert_with(|| "1".to_owned());
+        config.environment =
+            environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
+        config.inherit = false;
+        config.directory = Some(self.directory());
+        config.instances = self.instances(cores);
+        config.linked = self.is_cluster();
+        config.private_ports = self.is_cluster();
+        config.ipc = is_node;
+        config.ready = spec.ready.clone();
+        config.probe_port = self.port();
+        if self.is_cluster() {
+            let share = cores.get() / config.instances.get() as usize;
+            config.threads = spec.threads.or(NonZeroUsize::new(share)).or(Some(NonZeroUsize::MIN));
+        }
+        if matches!(spec.ready, ReadyBy::Ipc) && !is_node {
+            let error = "ipc is for Node.js: choose notify, port or http:/PATH".to_owned();
+            return Err(LaunchError::Field { field: "ready", error });
+        }
+        config.stop_signal = spec.stop_signal;
+        config.shutdown_with_message = spec.shutdown_with_message;
+        config.timing = Timing {
+            ready_timeout: spec.ready_timeout.duration(),
+            kill_timeout: spec.kill_timeout.duration(),
+            restart_delay_min: spec.backoff.duration(),
+            restart_delay_max: spec.backoff_max.max(spec.backoff).duration(),
+            ..Timing::default()
+        };
+        config.policy = Policy {
+            autorestart: spec.autorestart,
+            restart_delay: spec.restart_delay.map(crate::spec::Span::duration),
+            min_uptime: spec.min_uptime.duration(),
+            max_restarts: Some(spec.max_restarts),
+            stop_exit_codes: spec.stop_exit_codes.clone(),
+        };
+        Ok(config)
+    }
+}
+
+/// What `--env PROFILE` sets.
+pub const PROFILE_VARIABLE: &str = "SOCKEYE_PROFILE_NAME";
+
+/// The name of an app that has none: that of its script without its ending.
+#[must_use]
+pub fn name_of(command: &str) -> String {
+    let path = Path::new(command);
+    path.file_stem().map_or_else(|| command.to_owned(), |stem| stem.to_string_lossy().into_owned())
+}
+
+fn program(launch: &Launch, exists: &dyn Fn(&Path) -> bool) -> Result<Program, LaunchError> {
+    let spec = &launch.spec;
+    if spec.command.is_empty() {
+        return Err(LaunchError::Nothing);
+    }
+    let directory = launch.directory();
+    let environment = launch.environment();
+    let path = environment.get("PATH").map(String::as_str).unwrap_or_default();
+    let find = |name: &str| {
+        if name.contains('/') {
+            return Some(directory.join(name)).filter(|path| exists(path));
+        }
+        path.split(':').map(|directory| Path::new(directory).join(name)).find(|path| exists(path))
+    };
+    let script = Some(directory.join(&spec.command)).filter(|path| exists(path));
+    let ending = Path::new(&spec.command).extension().and_then(|ending| ending.to_str()).unwrap_or_default();
+    let by_ending = match ending {
+        _ if script.is_none() => None,
+        "js" | "mjs" | "cjs" => Some("node".to_owned()),
+        "ts" | "mts" | "cts" | "tsx" => Some(tsx(&directory, exists, &find)),
+        "py" => Some("python3".to_owned()),
+        "sh" => Some("sh".to_owned()),
+        _ => None,
+    };
+    let interpreter = match spec.interpreter.as_deref() {
+        Some("none") => None,
+        Some(named) => Some(named.to_owned()),
+        None => by_ending,
+    };
+    let Some(interpreter) = interpreter else {
+        let program = script
+            .or_else(|| find(&spec.command))
+            .ok_or_else(|| LaunchError::Missing(spec.command.clone()))?;
+        return Ok(Program { is_node: is_node(&spec.command), program, args: spec.args.clone() });
+    };
+    let script = script.ok_or_else(|| LaunchError::Missing(spec.command.clone()))?;
+    let program = find(&interpreter).ok_or_else(|| LaunchError::Field {
+        field: "interpreter",
+        error: format!("there is no {interpreter}, neither as a file nor as a program of PATH"),
+    })?;
+    let mut args = spec.interpreter_args.clone();
+    args.push(script.to_string_lossy().into_owned());
+    args.extend(spec.args.iter().cloned());
+    Ok(Program { is_node: is_node(&interpreter), program, args })
+}
+
+/// TypeScript is run by the app's own tsx, else by that of the machine, else by Node.js, which can since 22.18.
+fn tsx(directory: &Path, exists: &dyn Fn(&Path) -> bool, find: &dyn Fn(&str) -> Option<PathBuf>) -> String {
+    let own = directory.ancestors().map(|up| up.join("node_modules/.bin/tsx")).find(|path| exists(path));
+    match own {
+        Some(own) => own.to_string_lossy().into_owned(),
+        None => if find("tsx").is_some() { "tsx" } else { "node" }.to_owned(),
+    }
+}
+
+fn is_node(program: &str) -> bool {
+    let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    matches!(name, "node" | "nodejs" | "tsx")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::Instances;
+
+    #[test]
+    fn a_script_is_run_by_what_its_ending_says() {
+        for (command, expected) in [
+            ("app.js", "/bin/node /srv/app.js a"),
+            ("app.mjs", "/bin/node /srv/app.mjs a"),
+            ("app.py", "/bin/python3 /srv/app.py a"),
+            ("app.sh", "/bin/sh /srv/app.sh a"),
+            ("app.ts", "/srv/node_modules/.bin/tsx /srv/app.ts a"),
+            ("/opt/own.js", "/bin/node /opt/own.js a"),
+            ("server", "/srv/server a"),
+            ("node", "/bin/node a"),
+        ] {
+            let Program { program, args, .. } = find(&launch(command)).unwrap();
+            assert_eq!(format!("{} {}", program.display(), args.join(" ")), expected, "{command}");
+        }
+    }
+
+    #[test]
+    fn an_interpreter_that_is_named_wins() {
+        let mut launch = launch("app.js");
+        launch.spec.interpreter = Some("none".to_owned());
+        assert_eq!(find(&launch).unwrap().program, Path::new("/srv/app.js"));
+        launch.spec.interpreter = Some("python3".to_owned());
+        launch.spec.interpreter_args = vec!["-u".to_owned()];
+        let program = find(&launch).unwrap();
+        assert_eq!(program.args, ["-u", "/srv/app.js", "a"]);
+        assert!(!program.is_node);
+        launch.spec.interpreter = Some("bun".to_owned());
+        let error = find(&launch).unwrap_err().to_string();
+        assert_eq!(error, "interpreter: there is no bun, neither as a file nor as a program of PATH");
+    }
+
+    #[test]
+    fn what_is_not_there_is_said() {
+        for (command, expected) in [
+            ("", "command: expected a script or a program, got nothing"),
+            ("gone.js", "command: there is no gone.js, neither as a file nor as a program of PATH"),
+            ("./sh", "command: there is no ./sh, neither as a file nor as a program of PATH"),
+        ] {
+            assert_eq!(find(&launch(command)).unwrap_err().to_string(), expected);
+        }
+    }
+
+    #[test]
+    fn what_an_app_says_wins_over_the_shell_and_its_profile_over_both() {
+        let mut launch = launch("app.js");
+        launch.env.insert("PORT".to_owned(), "4000".to_owned());
+        launch.env.insert("A".to_owned(), "shell".to_owned());
+        assert_eq!(launch.port(), Some(4000));
+        launch.spec.env.insert("A".to_owned(), "app".to_owned());
+        launch.spec.profile.insert("production".to_owned(), [("A".to_owned(), "profile".to_owned())].into());
+        assert_eq!(launch.environment()["A"], "app");
+        launch.env.insert(PROFILE_VARIABLE.to_owned(), "production".to_owned());
+        assert_eq!(launch.environment()["A"], "profile");
+        launch.spec.port = Some(5000);
+        assert_eq!(launch.port(), Some(5000));
+    }
+
+    #[test]
+    fn only_who_is_asked_for_several_times_gets_a_link_and_a_port() {
+        let cores = NonZeroUsize::new(4).unwrap();
+        let mut launch = launch("/bin/true");
+        launch.spec.interpreter = Some("none".to_owned());
+        let config = launch.settle(cores).unwrap();
+        assert_eq!((config.linked, config.private_ports, config.instances.get()), (false, false, 1));
+        launch.spec.instances = Some(Instances::Max);
+        let config = launch.settle(cores).unwrap();
+        assert_eq!((config.linked, config.private_ports, config.instances.get()), (true, true, 4));
+        launch.spec.cron = Some("soon".to_owned());
+        let error = launch.settle(cores).unwrap_err().to_string();
+        assert_eq!(error, "cron: expected five fields of cron such as 0 3 * * *, got soon");
+    }
+
+    #[test]
+    fn a_name_is_that_of_the_script() {
+        for (command, name) in
+            [("app.js", "app"), ("./dist/server.mjs", "server"), ("/usr/bin/python3", "python3")]
+        {
+            assert_eq!(name_of(command), name);
+        }
+    }
+
+    fn launch(command: &str) -> Launch {
+        let mut spec = AppSpec::new(command);
+        spec.args = vec!["a".to_owned()];
+        let env = [("PATH".to_owned(), "/usr/bin:/bin".to_owned())].into();
+        Launch { name: "app".to_owned(), spec, cwd: "/srv".into(), env }
+    }
+
+    fn find(launch: &Launch) -> Result<Program, LaunchError> {
+        const FILES: [&str; 12] = [
+            "/srv/app.js",
+            "/srv/app.mjs",
+            "/srv/app.py",
+            "/srv/app.sh",
+            "/srv/app.ts",
+            "/opt/own.js",
+            "/srv/server",
+            "/srv/node_modules/.bin/tsx",
+            "/bin/node",
+            "/bin/python3",
+            "/bin/sh",
+            "/bin/tsx",
+        ];
+        program(launch, &|path| FILES.iter().any(|file| Path::new(file) == path))
+    }
+}

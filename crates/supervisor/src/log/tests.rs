@@ -1,0 +1,100 @@
+//! Log files in a directory of their own: what is written can be read, whatever was put away meanwhile.
+
+use super::*;
+use crate::spec::{Size, Span};
+use flate2::read::GzDecoder;
+use std::fs::{self, File};
+use std::io::Read;
+use std::time::Duration;
+
+#[test]
+fn every_line_is_there_once_through_many_rotations() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = LogSpec { max_size: Size::from_bytes(10_000), keep: 1000, ..LogSpec::default() };
+    let logs = Logs::open("app", spec, directory.path().to_owned()).unwrap();
+    for number in 0..20_000 {
+        say(&logs, &format!("line {number}"), number % 10 != 9);
+    }
+    let path = logs.path(0, Stream::Out);
+    let text = whole(&path, None);
+    let expected: String = (0..20_000).map(|number| format!("line {number}\n")).collect();
+    assert!(text == expected, "{} bytes of {}", text.len(), expected.len());
+}
+
+#[test]
+fn a_file_is_put_away_when_it_is_old_and_only_so_many_are_kept() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = LogSpec { max_age: Span::from_millis(0), keep: 2, ..LogSpec::default() };
+    let logs = Logs::open("app", spec, directory.path().to_owned()).unwrap();
+    for number in 0..20 {
+        say(&logs, &number.to_string(), false);
+        // The thread is let catch up: it is asked at each rotation.
+        let path = logs.path(0, Stream::Out);
+        while past(&path).len() > 2 {
+            std::thread::yield_now();
+        }
+    }
+    let path = logs.path(0, Stream::Out);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "19\n");
+    assert_eq!(whole(&path, Some(2)), "17\n18\n19\n");
+}
+
+#[test]
+fn lines_have_their_time_or_are_json_on_demand() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = LogSpec { time: true, error: Some("own-INSTANCE.txt".into()), ..LogSpec::default() };
+    let logs = Logs::open("a/b", spec, directory.path().to_owned()).unwrap();
+    say(&logs, "hello", false);
+    let text = fs::read_to_string(directory.path().join("a-b-out-0.log")).unwrap();
+    assert!(text.ends_with("Z hello\n") && text.len() == 31, "{text}");
+    assert_eq!(logs.path(3, Stream::Error), directory.path().join("own-3.txt"));
+
+    let spec = LogSpec { json: true, ..LogSpec::default() };
+    let logs = Logs::open("app", spec, directory.path().to_owned()).unwrap();
+    say(&logs, "a \"quote\"", false);
+    let text = fs::read_to_string(logs.path(0, Stream::Out)).unwrap();
+    let value: serde_json::Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(value["line"], "a \"quote\"");
+    assert_eq!(
+        (&value["app"], &value["instance"], &value["stream"]),
+        (&"app".into(), &0.into(), &"out".into())
+    );
+}
+
+#[test]
+fn a_flush_leaves_an_empty_file_that_goes_on() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = LogSpec { max_size: Size::from_bytes(4), compress: false, ..LogSpec::default() };
+    let logs = Logs::open("app", spec, directory.path().to_owned()).unwrap();
+    say(&logs, "one", false);
+    say(&logs, "two", false);
+    let path = logs.path(0, Stream::Out);
+    assert_eq!(past(&path).len(), 1);
+    logs.flush();
+    assert_eq!((past(&path).len(), fs::read_to_string(&path).unwrap().as_str()), (0, ""));
+    say(&logs, "three", false);
+    assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+}
+
+fn say(logs: &Logs, text: &str, more: bool) {
+    logs.handle_line(&Line { instance: 0, place: 0, stream: Stream::Out, text, more });
+}
+
+/// All that was ever written and is kept, once the thread that compresses has come to rest.
+fn whole(path: &std::path::Path, kept: Option<usize>) -> String {
+    let is_packed = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "gz");
+    let deadline = std::time::Instant::now() + Duration::from_secs(20);
+    let old = loop {
+        let old = past(path);
+        if old.iter().all(is_packed) && kept.is_none_or(|kept| old.len() == kept) {
+            break old;
+        }
+        assert!(std::time::Instant::now() < deadline, "{old:?}");
+        std::thread::yield_now();
+    };
+    let mut text = String::new();
+    for old in old {
+        GzDecoder::new(File::open(&old).unwrap()).read_to_string(&mut text).unwrap();
+    }
+    text + &fs::read_to_string(path).unwrap()
+}

@@ -4,21 +4,30 @@
 
 mod apply;
 mod cert;
+mod change;
 mod check;
+mod completion;
+mod daemon;
+mod describe;
+mod desk;
 mod doctor;
 mod emit;
 mod import;
+mod list;
+mod logs;
 mod ports;
+mod start;
+mod startup;
 mod tether;
 mod up;
 mod worker;
 
 use std::process::ExitCode;
 
-use clap::{Parser, Subcommand};
+use clap::{CommandFactory, Parser, Subcommand};
 
-use crate::exit;
 use crate::flags::UpFlags;
+use crate::{exit, keeper};
 
 /// Socket.IO at any scale: one public port before as many workers as there are cores.
 #[derive(Debug, Parser)]
@@ -38,6 +47,53 @@ enum Command {
     /// Run a file of settings, or without one the bundled chat behind one port, in the foreground. The default
     #[command(after_help = exit::CODES)]
     Up(up::Flags),
+    /// Run scripts, programs or a process file in the background, and keep them running
+    #[command(after_help = exit::CODES)]
+    Start(Box<start::Flags>),
+    /// End apps, and leave them in the list
+    Stop(change::Plain),
+    /// End apps, and start them anew at once
+    Restart(change::Again),
+    /// Replace the instances of apps one after the other, without a gap
+    Reload(change::Again),
+    /// End apps, and forget them
+    #[command(visible_alias = "del")]
+    Delete(change::Plain),
+    /// Change how many instances an app has: 4, +1 or -1
+    Scale(change::Scale),
+    /// List all instances
+    #[command(visible_aliases = ["ls", "ps", "status"])]
+    List(list::Flags),
+    /// Say all that is known of apps
+    #[command(visible_aliases = ["show", "info"])]
+    Describe(describe::Flags),
+    /// Show the log files of apps, and go on with what comes
+    Logs(logs::Flags),
+    /// Empty the log files of apps
+    Flush(change::Flush),
+    /// Show the variables that apps run with, without secrets
+    Env(describe::Flags),
+    /// Send a signal to apps
+    Signal(change::SignalFlags),
+    /// Write down what runs, for resurrect and for the next boot
+    Save(desk::Flags),
+    /// Start what was saved and does not run
+    Resurrect(desk::Flags),
+    /// Bring the saved list back at each boot, by systemd
+    Startup(startup::Flags),
+    /// Undo startup
+    Unstartup(startup::Flags),
+    /// Say whether the daemon runs
+    Ping(desk::Flags),
+    /// End all apps and the daemon
+    Kill(desk::Flags),
+    /// Write what a shell needs to complete this command
+    Completion(completion::Flags),
+    /// Be the registry of the user's apps; started by start
+    Daemon(daemon::Flags),
+    /// Keep one app; started by the daemon
+    #[command(hide = true)]
+    Keep,
     /// Say what is wrong with a file of settings, or what it holds
     Check(check::Flags),
     /// Give a changed file to the `up` that runs it; no connection is closed
@@ -76,6 +132,27 @@ impl Command {
     fn run(self) -> ExitCode {
         match self {
             Self::Up(flags) => up::run(&flags),
+            Self::Start(flags) => exit::end(start::run(&flags)),
+            Self::Stop(flags) => exit::end(change::stop(flags)),
+            Self::Restart(flags) => exit::end(change::restart(flags)),
+            Self::Reload(flags) => exit::end(change::reload(flags)),
+            Self::Delete(flags) => exit::end(change::delete(flags)),
+            Self::Scale(flags) => exit::end(change::scale(flags)),
+            Self::List(flags) => exit::end(list::run(&flags)),
+            Self::Describe(flags) => exit::end(describe::describe(&flags)),
+            Self::Logs(flags) => exit::end(logs::run(&flags)),
+            Self::Flush(flags) => exit::end(change::flush(flags)),
+            Self::Env(flags) => exit::end(describe::env(&flags)),
+            Self::Signal(flags) => exit::end(change::signal(flags)),
+            Self::Save(flags) => exit::end(desk::save(&flags)),
+            Self::Resurrect(flags) => exit::end(desk::resurrect(&flags)),
+            Self::Startup(flags) => exit::end(startup::startup(&flags)),
+            Self::Unstartup(flags) => exit::end(startup::unstartup(&flags)),
+            Self::Ping(flags) => exit::end(desk::ping(&flags)),
+            Self::Kill(flags) => exit::end(desk::kill(&flags)),
+            Self::Completion(flags) => completion::run(&flags, &mut Flags::command()),
+            Self::Daemon(flags) => exit::conclude(daemon::run(&flags)),
+            Self::Keep => exit::conclude(keeper::run()),
             Self::Check(flags) => check::run(&flags),
             Self::Apply(flags) => apply::run(&flags),
             Self::Import(flags) => import::run(&flags),

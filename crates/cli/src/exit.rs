@@ -51,3 +51,8 @@ pub(crate) fn conclude(result: anyhow::Result<()>) -> ExitCode {
         Err(error) => complain(FAILED, &format!("{error:#}")),
     }
 }
+
+/// The code that a command chose, or a line that says why it could not be done.
+pub(crate) fn end(result: anyhow::Result<ExitCode>) -> ExitCode {
+    result.unwrap_or_else(|error| complain(FAILED, &format!("{error:#}")))
+}

@@ -1,20 +1,27 @@
 //! The command `sockeye`: reads what was typed, settles it, runs it, and says in one line why not.
 
 mod admin;
+mod apps;
 mod cluster;
 mod commands;
 mod crew;
+mod daemon;
 mod exit;
 mod flags;
 mod gate;
 mod house;
+mod keeper;
 mod log;
+mod notify;
+mod places;
 mod plan;
 mod ports;
+mod processes;
 mod runtime;
 mod screen;
 mod settings;
 mod standing;
+mod talk;
 mod unsupported;
 
 use std::process::ExitCode;

@@ -116,6 +116,9 @@ impl Launch {
         let mut config = Config::new(program);
         config.arguments = args.into_iter().map(OsString::from).collect();
         let mut environment = self.environment();
+        if let (Some(port), false) = (spec.port, self.is_cluster()) {
+            environment.insert("PORT".to_owned(), port.to_string());
+        }
         // Output is to be in the log when it is written.
         environment.entry("PYTHONUNBUFFERED".to_owned()).or_insert_with(|| "1".to_owned());
         config.environment =
@@ -124,7 +127,7 @@ impl Launch {
         config.directory = Some(self.directory());
         config.instances = self.instances(cores);
         config.linked = self.is_cluster();
-        config.private_ports = self.is_cluster();
+        config.private_ports = self.is_cluster() && self.port().is_some();
         config.ipc = is_node;
         config.ready = spec.ready.clone();
         config.probe_port = self.port();
@@ -298,7 +301,9 @@ mod tests {
         assert_eq!((config.linked, config.private_ports, config.instances.get()), (false, false, 1));
         launch.spec.instances = Some(Instances::Max);
         let config = launch.settle(cores).unwrap();
-        assert_eq!((config.linked, config.private_ports, config.instances.get()), (true, true, 4));
+        assert_eq!((config.linked, config.private_ports, config.instances.get()), (true, false, 4));
+        launch.spec.port = Some(3000);
+        assert!(launch.settle(cores).unwrap().private_ports);
         launch.spec.cron = Some("soon".to_owned());
         let error = launch.settle(cores).unwrap_err().to_string();
         assert_eq!(error, "cron: expected five fields of cron such as 0 3 * * *, got soon");

@@ -9,7 +9,7 @@ use serde::ser::{Serialize, Serializer};
 /// What says that a process serves.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum ReadyBy {
-    /// Without instances: that it runs. With them, the first of: our link, the plain link, its `PORT` takes connections.
+    /// Without instances: that it runs. With them, the first of: our link, the plain link, its `PORT` takes connections; where it has none, `ready_timeout` is nearly over.
     Auto,
     /// That it runs.
     Started,

@@ -4,7 +4,7 @@ use std::io;
 use std::net::Ipv4Addr;
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::process::Command;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use tokio::net::{UnixDatagram, UnixStream};
 
@@ -16,6 +16,9 @@ use crate::process::Process;
 use crate::readiness;
 use crate::slot::remove;
 use crate::spec::ReadyBy;
+
+/// So long before a process is counted as failed it is taken to serve, where nothing but a link could have said so.
+const PATIENCE_MARGIN: Duration = Duration::from_millis(100);
 
 impl Supervisor {
     pub(super) fn spawn(&mut self, instance: u32) {
@@ -123,7 +126,7 @@ impl Supervisor {
             ReadyBy::Auto if !self.config.linked => (None, None),
             ReadyBy::Auto => match slot.port {
                 Some(port) => (Some(port), None),
-                None => return,
+                None => return self.await_patience(instance, generation),
             },
             ReadyBy::Port(asked) => (asked.or(private), None),
             ReadyBy::Http(path) => (private, Some(path.clone())),
@@ -138,6 +141,17 @@ impl Supervisor {
                 None => readiness::port(port).await,
                 Some(path) => readiness::http(port, &path).await,
             }
+            let _ = sender.send(Input::Serves(instance, generation)).await;
+        }));
+    }
+
+    /// Nothing but a link can say that it serves. Whoever has none, and lives, is taken to serve in the end: it may be no server at all.
+    fn await_patience(&mut self, instance: u32, generation: u64) {
+        let patience = self.config.timing.ready_timeout.saturating_sub(PATIENCE_MARGIN);
+        let sender = self.sender.clone();
+        let Some(slot) = self.slots.get_mut(&instance) else { return };
+        slot.tasks.push(self.tasks.spawn(async move {
+            tokio::time::sleep(patience).await;
             let _ = sender.send(Input::Serves(instance, generation)).await;
         }));
     }

@@ -1,0 +1,160 @@
+//! What the commands about apps share: asking the daemon (and starting it, where one may), what a shell says of its environment, and how an outcome is shown.
+
+pub(crate) mod mask;
+pub(crate) mod rows;
+pub(crate) mod table;
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+use std::process::{Command, ExitCode, Stdio};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use serde::Serialize;
+
+use crate::daemon::words::{Done, Question};
+use crate::exit;
+use crate::places::{KEEPER_VARIABLE, Places};
+use crate::talk;
+
+/// How long a fresh daemon may take to answer: it takes on the keepers of the last one first.
+const DAEMON_TIMEOUT: Duration = Duration::from_secs(20);
+
+/// How long whatever is asked may take.
+const DO_TIMEOUT: Duration = Duration::from_secs(24 * 3600);
+
+/// The flag of every command that shows something.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Shape {
+    /// Write JSON; its keys are in docs/commands.md
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+/// Which apps.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Targets {
+    /// Names, ids, namespaces, or `all`
+    #[arg(value_name = "APP", required = true)]
+    pub(crate) targets: Vec<String>,
+}
+
+/// Asks the daemon; one that does not run is started, with the list as it was.
+pub(crate) fn ask(places: &Places, question: &Question) -> anyhow::Result<Done> {
+    wake(places)?;
+    talk::ask(&places.daemon(), question, DO_TIMEOUT)
+}
+
+/// Whether a daemon answers.
+pub(crate) fn is_awake(places: &Places) -> bool {
+    talk::ask::<_, Done>(&places.daemon(), &Question::Ping, DAEMON_TIMEOUT).is_ok()
+}
+
+fn wake(places: &Places) -> anyhow::Result<()> {
+    if is_awake(places) {
+        return Ok(());
+    }
+    places.make()?;
+    let log = std::fs::OpenOptions::new().append(true).create(true).open(places.own_log())?;
+    let mut command = Command::new("/proc/self/exe");
+    command.arg("daemon").env_remove(KEEPER_VARIABLE).env_remove("NOTIFY_SOCKET");
+    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    let mut child = command.spawn().context("cannot start the daemon")?;
+    let deadline = Instant::now() + DAEMON_TIMEOUT;
+    while Instant::now() < deadline {
+        if is_awake(places) {
+            return Ok(());
+        }
+        // Another may have been started at the same time: then ours ends, and that one answers.
+        if child.try_wait()?.is_some_and(|status| !status.success()) && !is_awake(places) {
+            std::thread::sleep(Duration::from_millis(50));
+            if is_awake(places) {
+                return Ok(());
+            }
+            bail!("the daemon ended: see {}", places.own_log().display());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Err(anyhow!("the daemon does not answer: see {}", places.own_log().display()))
+}
+
+/// Variables that say something of one process, not of the apps that it starts.
+const PRIVATE: [&str; 14] = [
+    KEEPER_VARIABLE,
+    "SOCKEYE_LINK",
+    "SOCKEYE_PLAIN_LINK",
+    "SOCKEYE_WORKER",
+    "SOCKEYE_THREADS",
+    "NODE_APP_INSTANCE",
+    "NODE_CHANNEL_FD",
+    "NODE_CHANNEL_SERIALIZATION_MODE",
+    "NOTIFY_SOCKET",
+    "OLDPWD",
+    "PWD",
+    "SHLVL",
+    "_",
+    sockeye_supervisor::PROFILE_VARIABLE,
+];
+
+/// The variables of this shell. One that is no text is left out.
+pub(crate) fn environment() -> BTreeMap<String, String> {
+    let text = std::env::vars_os()
+        .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
+    text.filter(|(name, _)| !PRIVATE.contains(&name.as_str())).collect()
+}
+
+/// Shows what was done, and the code to end with: 1 if anything was not.
+pub(crate) fn conclude(places: &Places, shape: Shape, outcome: anyhow::Result<Done>) -> ExitCode {
+    let done = match outcome {
+        Ok(done) => done,
+        Err(error) => return exit::complain(exit::FAILED, &format!("{error:#}")),
+    };
+    let mut failed = false;
+    for app in &done.apps {
+        if let Some(error) = &app.error {
+            failed = true;
+            exit::complain(exit::FAILED, &format!("{}: {error}", app.name));
+        }
+        let workers = app.status.iter().flat_map(|status| &status.workers);
+        let ill: Vec<_> = workers
+            .filter(|worker| matches!(worker.status.as_str(), "errored" | "waiting restart"))
+            .collect();
+        if let Some(worker) = ill.first() {
+            failed = true;
+            let how = worker.exit.as_deref().unwrap_or("it could not be started");
+            exit::complain(
+                exit::FAILED,
+                &format!(
+                    "{}: instance {} is {}, {how}: see sockeye logs {0}",
+                    app.name, worker.place, worker.status
+                ),
+            );
+        }
+        if let Some(trouble) = app.status.as_ref().and_then(|status| status.trouble.as_ref()) {
+            exit::complain(exit::FAILED, &format!("{}: {trouble}", app.name));
+        }
+        if !app.env.is_empty() && !shape.json {
+            say(&format!("{}: environment {}", app.name, app.env.join(" ")));
+        }
+    }
+    if shape.json {
+        say_json(&done.apps);
+    } else {
+        match rows::rows(places) {
+            Ok(rows) => say(&table::list(&rows)),
+            Err(error) => return exit::complain(exit::FAILED, &format!("{error:#}")),
+        }
+    }
+    ExitCode::from(if failed { exit::FAILED } else { exit::OK })
+}
+
+/// Writes a text; whoever closed the pipe does not want it.
+pub(crate) fn say(text: &str) {
+    let _ = writeln!(io::stdout(), "{text}");
+}
+
+/// Writes a value as JSON, in one line.
+pub(crate) fn say_json(value: &impl Serialize) {
+    say(&serde_json::to_string(value).expect("plain structs become JSON"));
+}

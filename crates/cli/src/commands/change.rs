@@ -1,0 +1,119 @@
+//! The commands that change apps of the list: `stop`, `restart`, `reload`, `delete`, `scale`, `signal`, `flush`.
+
+use std::process::ExitCode;
+
+use anyhow::bail;
+use clap::Args;
+use sockeye_supervisor::{PROFILE_VARIABLE, StopSignal};
+
+use crate::apps::{self, Shape, Targets};
+use crate::daemon::words::Question;
+use crate::places::Places;
+
+/// Which apps, and nothing more.
+#[derive(Debug, Args)]
+pub(crate) struct Plain {
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// For `restart` and `reload`.
+#[derive(Debug, Args)]
+pub(crate) struct Again {
+    #[command(flatten)]
+    targets: Targets,
+    /// Use the variables of this profile of the process file
+    #[arg(long, value_name = "PROFILE")]
+    env: Option<String>,
+    /// Keep the environment as it was; else that of this shell is taken
+    #[arg(long)]
+    keep_env: bool,
+    /// What happens anyway; there for scripts of pm2
+    #[arg(long, hide = true)]
+    update_env: bool,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// For `scale`.
+#[derive(Debug, Args)]
+pub(crate) struct Scale {
+    /// A name
+    #[arg(value_name = "APP")]
+    app: String,
+    /// How many: 4, +1 or -1
+    #[arg(value_name = "N", allow_hyphen_values = true)]
+    number: String,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// For `signal`.
+#[derive(Debug, Args)]
+pub(crate) struct SignalFlags {
+    /// Such as SIGUSR2, usr2 or 12
+    signal: StopSignal,
+    #[command(flatten)]
+    targets: Targets,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+/// For `flush`: all where none is named.
+#[derive(Debug, Args)]
+pub(crate) struct Flush {
+    /// Names, ids, namespaces [default: all]
+    #[arg(value_name = "APP")]
+    targets: Vec<String>,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+pub(crate) fn stop(flags: Plain) -> anyhow::Result<ExitCode> {
+    ask(flags.shape, &Question::Stop { targets: flags.targets.targets })
+}
+
+pub(crate) fn delete(flags: Plain) -> anyhow::Result<ExitCode> {
+    ask(flags.shape, &Question::Delete { targets: flags.targets.targets })
+}
+
+pub(crate) fn restart(flags: Again) -> anyhow::Result<ExitCode> {
+    again(flags, false)
+}
+
+pub(crate) fn reload(flags: Again) -> anyhow::Result<ExitCode> {
+    again(flags, true)
+}
+
+pub(crate) fn scale(flags: Scale) -> anyhow::Result<ExitCode> {
+    ask(flags.shape, &Question::Scale { target: flags.app, number: flags.number })
+}
+
+pub(crate) fn signal(flags: SignalFlags) -> anyhow::Result<ExitCode> {
+    ask(flags.shape, &Question::Signal { targets: flags.targets.targets, signal: flags.signal })
+}
+
+pub(crate) fn flush(flags: Flush) -> anyhow::Result<ExitCode> {
+    let targets = if flags.targets.is_empty() { vec!["all".to_owned()] } else { flags.targets };
+    ask(flags.shape, &Question::Flush { targets })
+}
+
+fn again(flags: Again, reload: bool) -> anyhow::Result<ExitCode> {
+    if flags.keep_env && flags.env.is_some() {
+        bail!("--keep-env and --env PROFILE contradict each other: leave one out");
+    }
+    let mut env = apps::environment();
+    if let Some(profile) = flags.env {
+        env.insert(PROFILE_VARIABLE.to_owned(), profile);
+    }
+    let env = (!flags.keep_env).then_some(env);
+    ask(flags.shape, &Question::Restart { targets: flags.targets.targets, reload, env })
+}
+
+fn ask(shape: Shape, question: &Question) -> anyhow::Result<ExitCode> {
+    let places = Places::of_environment()?;
+    let outcome = apps::ask(&places, question);
+    Ok(apps::conclude(&places, shape, outcome))
+}

@@ -1,0 +1,25 @@
+//! `sockeye list`: all instances. It needs no daemon and starts none.
+
+use std::process::ExitCode;
+
+use clap::Args;
+
+use crate::apps::{Shape, rows, say, say_json, table};
+use crate::exit;
+use crate::places::Places;
+
+/// What was typed.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    #[command(flatten)]
+    shape: Shape,
+}
+
+pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let rows = rows::rows(&Places::of_environment()?)?;
+    match flags.shape.json {
+        true => say_json(&rows),
+        false => say(&table::list(&rows)),
+    }
+    Ok(ExitCode::from(exit::OK))
+}

@@ -1,0 +1,113 @@
+//! `sockeye startup` and `sockeye unstartup`: a unit of systemd that brings the saved list back at each boot. For a user, or with root's rights for the system.
+
+use std::path::PathBuf;
+use std::process::{Command, ExitCode};
+
+use anyhow::{Context, anyhow, bail};
+use clap::Args;
+use rustix::process::geteuid;
+use serde_json::json;
+
+use crate::apps::{Shape, rows, say, say_json};
+use crate::exit;
+
+/// What was typed.
+#[derive(Debug, Args)]
+pub(crate) struct Flags {
+    /// Write the unit to standard output alone, and change nothing
+    #[arg(long)]
+    print: bool,
+    #[command(flatten)]
+    shape: Shape,
+}
+
+const NAME: &str = "sockeye.service";
+
+pub(crate) fn startup(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let unit = unit()?;
+    if flags.print {
+        say(unit.trim_end());
+        return Ok(ExitCode::from(exit::OK));
+    }
+    let path = path()?;
+    if let Some(directory) = path.parent() {
+        std::fs::create_dir_all(directory).with_context(|| format!("cannot make {}", directory.display()))?;
+    }
+    std::fs::write(&path, unit).with_context(|| format!("cannot write {}", path.display()))?;
+    let enabled = systemctl(&["daemon-reload"]).and_then(|()| systemctl(&["enable", NAME]));
+    tell(flags, &path, "written", enabled.err().map(|error| error.to_string()));
+    Ok(ExitCode::from(exit::OK))
+}
+
+pub(crate) fn unstartup(flags: &Flags) -> anyhow::Result<ExitCode> {
+    let path = path()?;
+    if !path.exists() {
+        bail!("there is no {}: sockeye startup writes it", path.display());
+    }
+    let disabled = systemctl(&["disable", NAME]);
+    std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
+    let _ = systemctl(&["daemon-reload"]);
+    tell(flags, &path, "removed", disabled.err().map(|error| error.to_string()));
+    Ok(ExitCode::from(exit::OK))
+}
+
+fn tell(flags: &Flags, path: &std::path::Path, what: &str, trouble: Option<String>) {
+    if flags.shape.json {
+        return say_json(&json!({ "unit": path, "done": what, "trouble": trouble }));
+    }
+    say(&format!("{what} {}", path.display()));
+    match trouble {
+        Some(trouble) => say(&format!("systemd was not told: {trouble}")),
+        None if what == "written" && !geteuid().is_root() => {
+            say("at each log-in; for each boot: loginctl enable-linger\nthen: sockeye save");
+        }
+        None if what == "written" => say("at each boot; then: sockeye save"),
+        None => {}
+    }
+}
+
+/// Keepers stay when the daemon is stopped or updated; `KillMode=process` says so.
+fn unit() -> anyhow::Result<String> {
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
+    let variable = |name: &str| std::env::var(name).ok().map(|value| format!("Environment={name}={value}\n"));
+    let variables: String =
+        ["PATH", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"].iter().filter_map(|name| variable(name)).collect();
+    let root = if geteuid().is_root() {
+        format!(
+            "User={}\nEnvironment=HOME={}\n",
+            rows::user(),
+            std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())
+        )
+    } else {
+        String::new()
+    };
+    let wanted = if geteuid().is_root() { "multi-user.target" } else { "default.target" };
+    Ok(format!(
+        "[Unit]\nDescription=Sockeye: the apps that sockeye save wrote down\nAfter=network.target\n\n\
+         [Service]\nType=notify\nNotifyAccess=main\n{root}{variables}ExecStart={0} daemon --resurrect\nExecStop={0} kill\n\
+         KillMode=process\nRestart=always\nRestartSec=1\nLimitNOFILE=infinity\n\n[Install]\nWantedBy={wanted}\n",
+        program.display()
+    ))
+}
+
+fn path() -> anyhow::Result<PathBuf> {
+    if geteuid().is_root() {
+        return Ok(PathBuf::from("/etc/systemd/system").join(NAME));
+    }
+    let config = std::env::var_os("XDG_CONFIG_HOME").map(PathBuf::from);
+    let home = || std::env::var_os("HOME").map(|home| PathBuf::from(home).join(".config"));
+    let config = config.or_else(home).ok_or_else(|| anyhow!("HOME is not set"))?;
+    Ok(config.join("systemd/user").join(NAME))
+}
+
+fn systemctl(words: &[&str]) -> anyhow::Result<()> {
+    let mut command = Command::new("systemctl");
+    if !geteuid().is_root() {
+        command.arg("--user");
+    }
+    let output = command.args(words).output().context("cannot run systemctl")?;
+    if !output.status.success() {
+        bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
+    }
+    Ok(())
+}

@@ -1,0 +1,96 @@
+//! What the daemon is asked, and what it answers.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+use sockeye_supervisor::{Launch, StopSignal};
+
+use crate::keeper::words::Status;
+
+/// What the daemon is asked.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(tag = "do", rename_all = "snake_case")]
+pub(crate) enum Question {
+    /// Are you there?
+    Ping,
+    /// Run these, in this order; each waits for those it names in `after`.
+    Start {
+        /// What to run.
+        launches: Vec<Launch>,
+    },
+    /// Run apps that are in the list.
+    Resume {
+        /// Which.
+        targets: Vec<String>,
+        /// The variables of the shell; absent: as before.
+        env: Option<BTreeMap<String, String>>,
+    },
+    /// End apps, and leave them in the list.
+    Stop {
+        /// Which.
+        targets: Vec<String>,
+    },
+    /// End apps, and forget them.
+    Delete {
+        /// Which.
+        targets: Vec<String>,
+    },
+    /// Fresh processes: at once, or one after the other.
+    Restart {
+        /// Which.
+        targets: Vec<String>,
+        /// One after the other.
+        reload: bool,
+        /// The variables of the shell; absent: as before.
+        env: Option<BTreeMap<String, String>>,
+    },
+    /// Another number of instances.
+    Scale {
+        /// Which.
+        target: String,
+        /// `4`, `+1` or `-1`.
+        number: String,
+    },
+    /// A signal to processes.
+    Signal {
+        /// Which.
+        targets: Vec<String>,
+        /// Which signal.
+        signal: StopSignal,
+    },
+    /// Empty log files.
+    Flush {
+        /// Which.
+        targets: Vec<String>,
+    },
+    /// End all apps and yourself.
+    Kill,
+}
+
+/// What was done, app by app.
+#[derive(Debug, Clone, Default, Serialize, Deserialize)]
+pub(crate) struct Done {
+    /// Each app.
+    pub(crate) apps: Vec<AppDone>,
+}
+
+/// What was done to an app.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+pub(crate) struct AppDone {
+    /// Its name.
+    pub(crate) name: String,
+    /// How it is.
+    pub(crate) status: Option<Status>,
+    /// What did not work.
+    pub(crate) error: Option<String>,
+    /// How its environment differs from before: `+NAME`, `-NAME`, `~NAME`.
+    pub(crate) env: Vec<String>,
+    /// How many processes heard a signal.
+    pub(crate) heard: Option<usize>,
+}
+
+impl AppDone {
+    pub(crate) fn new(name: &str) -> Self {
+        Self { name: name.to_owned(), status: None, error: None, env: Vec::new(), heard: None }
+    }
+}

@@ -5,6 +5,7 @@ use crate::spec::{Size, Span};
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::Read;
+use std::path::Path;
 use std::time::Duration;
 
 #[test]
@@ -81,8 +82,8 @@ fn say(logs: &Logs, text: &str, more: bool) {
 }
 
 /// All that was ever written and is kept, once the thread that compresses has come to rest.
-fn whole(path: &std::path::Path, kept: Option<usize>) -> String {
-    let is_packed = |path: &std::path::PathBuf| path.extension().is_some_and(|ending| ending == "gz");
+fn whole(path: &Path, kept: Option<usize>) -> String {
+    let is_packed = |path: &PathBuf| path.extension().is_some_and(|ending| ending == "gz");
     let deadline = std::time::Instant::now() + Duration::from_secs(20);
     let old = loop {
         let old = past(path);

@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
 use clap::Args;
+use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use crate::daemon::words::{Done, Question};
@@ -49,6 +50,19 @@ pub(crate) fn ask(places: &Places, question: &Question) -> anyhow::Result<Done> 
 /// Whether a daemon answers.
 pub(crate) fn is_awake(places: &Places) -> bool {
     talk::ask::<_, Done>(&places.daemon(), &Question::Ping, DAEMON_TIMEOUT).is_ok()
+}
+
+/// Waits until the daemon, which was told to end, has ended: the kernel lets go of its lock then.
+pub(crate) fn await_end(places: &Places) -> anyhow::Result<()> {
+    let lock = std::fs::File::open(places.lock()).context("cannot see whether the daemon ended")?;
+    let deadline = Instant::now() + DAEMON_TIMEOUT;
+    while flock(&lock, FlockOperation::NonBlockingLockShared).is_err() {
+        if Instant::now() > deadline {
+            bail!("the daemon does not end: see {}", places.own_log().display());
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    Ok(())
 }
 
 fn wake(places: &Places) -> anyhow::Result<()> {

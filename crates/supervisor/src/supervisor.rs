@@ -155,7 +155,7 @@ impl Supervisor {
             tokio::select! {
                 Some(input) = self.inputs.recv() => self.hear(input),
                 () = sleep_until(due) => self.fleet.handle_timeout(Instant::now()),
-                Some(ended) = self.tasks.join_next() => if let Err(panic) = ended {
+                Some(ended) = self.tasks.join_next() => if let Err(panic) = ended && panic.is_panic() {
                     error!(%panic, "a task of the supervisor failed");
                 },
             }

@@ -42,6 +42,9 @@ pub(crate) fn kill(flags: &Flags) -> anyhow::Result<ExitCode> {
         return Ok(apps::conclude(&places, flags.shape, Ok(Done::default())));
     }
     let outcome = apps::ask(&places, &Question::Kill);
+    if outcome.is_ok() {
+        apps::await_end(&places)?;
+    }
     Ok(apps::conclude(&places, flags.shape, outcome))
 }
 

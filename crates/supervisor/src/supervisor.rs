@@ -41,6 +41,9 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// group can hold the pipe open for ever.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
+/// How long what is under way at a worker without sessions may take once nobody new comes to it.
+const DRAIN_GRACE: Duration = Duration::from_millis(500);
+
 /// The stack of a thread that reads lines.
 const READER_STACK_BYTES: usize = 128 << 10;
 
@@ -84,6 +87,8 @@ enum Input {
     Serves(u32, u64),
     Called(plain::Arrival),
     Said(u32, u64, u64, Option<plain::Event>),
+    /// For a moment nobody new has come to one that drains.
+    Aside(u32, u64),
 }
 
 impl Supervisor {
@@ -277,6 +282,11 @@ impl Supervisor {
                 if slot.handover.is_none() {
                     // Over our link it says so itself.
                     self.events.push_back(Event::Draining { instance });
+                    let (generation, sender) = (slot.generation, self.sender.clone());
+                    slot.tasks.push(self.tasks.spawn(async move {
+                        tokio::time::sleep(DRAIN_GRACE).await;
+                        let _ = sender.send(Input::Aside(instance, generation)).await;
+                    }));
                 }
             }
             Output::Ready => self.ready(instance),
@@ -323,6 +333,13 @@ impl Supervisor {
             Input::Serves(instance, generation) => {
                 if self.current(instance, generation).is_some() {
                     self.fleet.handle_worker(instance, now, |worker| worker.handle_ready(now));
+                }
+            }
+            Input::Aside(instance, generation) => {
+                // Who has no session need not wait for their end; who never said how many has them or not.
+                let is_empty = |slot: &mut Slot| !slot.talks.is_empty() && slot.sessions == 0;
+                if self.current(instance, generation).is_some_and(is_empty) {
+                    self.fleet.handle_worker(instance, now, |worker| worker.handle_load(0, now));
                 }
             }
             Input::Called(arrival) => self.called(arrival),

@@ -79,8 +79,15 @@ impl Named {
             chain.extend(certificates(rest)?);
         }
         let key = key(&files.key)?;
-        let names = names(&chain[0])
-            .map_err(|reason| TlsError::NotUsable { path: files.certificate.clone(), reason })?;
+        let (names, is_old) = match names(&chain[0]) {
+            Ok(names) => (names, false),
+            // What `openssl x509 -req -signkey` makes, as old instructions print it: a server may show one.
+            Err(webpki::Error::UnsupportedCertVersion) => (Vec::new(), true),
+            Err(error) => {
+                let reason = error.to_string();
+                return Err(TlsError::NotUsable { path: files.certificate.clone(), reason });
+            }
+        };
         if names.is_empty() {
             warn!(certificate = %files.certificate.display(), "certificate without a DNS name: no client finds it by one");
         }
@@ -93,6 +100,7 @@ impl Named {
             Ok(()) | Err(rustls::Error::InconsistentKeys(rustls::InconsistentKeys::Unknown)) => {
                 Ok(Self { names, key: Arc::new(key) })
             }
+            Err(_) if is_old && holds_the_key(&key) => Ok(Self { names, key: Arc::new(key) }),
             Err(_) => {
                 Err(TlsError::Mismatch { certificate: files.certificate.clone(), key: files.key.clone() })
             }
@@ -100,8 +108,14 @@ impl Named {
     }
 }
 
-fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, String> {
-    let parsed = webpki::EndEntityCert::try_from(certificate).map_err(|error| error.to_string())?;
+/// Whether a certificate that cannot be parsed here has the public half of its key in it.
+fn holds_the_key(key: &CertifiedKey) -> bool {
+    let Some(public) = key.key.public_key() else { return true };
+    key.cert.first().is_some_and(|own| own.windows(public.len()).any(|part| part == &public[..]))
+}
+
+fn names(certificate: &CertificateDer<'_>) -> Result<Vec<String>, webpki::Error> {
+    let parsed = webpki::EndEntityCert::try_from(certificate)?;
     Ok(parsed.valid_dns_names().map(str::to_owned).collect())
 }
 

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write;
 
-use super::{Imported, Note};
+use super::imported::{Imported, Note};
 use crate::address;
 use crate::upstream::is_name;
 

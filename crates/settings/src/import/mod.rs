@@ -5,9 +5,10 @@
 mod apache;
 mod draft;
 mod haproxy;
+mod imported;
 mod nginx;
 
-use std::fmt;
+pub use imported::{Imported, Note};
 
 /// Whose configuration it is.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -18,30 +19,6 @@ pub enum Kind {
     HaProxy,
     /// Apache httpd.
     Apache,
-}
-
-/// What became of a configuration.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Imported {
-    /// A file of ours.
-    pub text: String,
-    /// What could not be taken over, or is not needed, in the order of the lines.
-    pub notes: Vec<Note>,
-}
-
-/// A word on one line.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Note {
-    /// The line, counted from one.
-    pub line: usize,
-    /// What to know about it.
-    pub text: String,
-}
-
-impl fmt::Display for Note {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "line {}: {}", self.line, self.text)
-    }
 }
 
 impl Kind {

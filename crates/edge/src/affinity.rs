@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use crate::config::{Affinity, Cidr, Cookie};
 use crate::cookie;
+use crate::forwarded;
 use crate::hash;
 use crate::pool::Key;
 
@@ -53,63 +54,15 @@ impl<'a> Asker<'_, 'a> {
         cookie::named(cookie, (self.header)("cookie").into_iter())
     }
 
-    /// The client's address: the right-most of `X-Forwarded-For` that is no trusted proxy's, if the peer is one. What stands further left was written by whoever
-    /// wanted to.
-    pub(crate) fn client(&self) -> IpAddr {
-        let mut client = self.peer;
-        let values = (self.header)("x-forwarded-for");
-        let mut chain =
-            values.iter().rev().flat_map(|value| value.rsplit(|byte| *byte == b',')).map(<[u8]>::trim_ascii);
-        while self.trust.iter().any(|range| range.contains(client)) {
-            let Some(before) = chain.next().and_then(address) else { break };
-            client = before;
-        }
-        client
+    /// The client's address, behind proxies that are believed.
+    fn client(&self) -> IpAddr {
+        forwarded::client(self.trust, self.peer, (self.header)("x-forwarded-for").into_iter())
     }
-}
-
-/// An address as proxies write it: bare, with a port, or in brackets.
-fn address(text: &[u8]) -> Option<IpAddr> {
-    let text = std::str::from_utf8(text).ok()?;
-    if let Ok(address) = text.parse() {
-        return Some(address);
-    }
-    if let Ok(socket) = text.parse::<std::net::SocketAddr>() {
-        return Some(socket.ip());
-    }
-    text.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_client_is_the_right_most_address_that_is_no_trusted_proxys() {
-        for (peer, chain, expected) in [
-            ("203.0.113.9", &["1.1.1.1"][..], "203.0.113.9"),
-            ("10.0.0.1", &["1.1.1.1"], "1.1.1.1"),
-            ("10.0.0.1", &["6.6.6.6, 1.1.1.1"], "1.1.1.1"),
-            ("10.0.0.1", &["6.6.6.6, 1.1.1.1, 10.0.0.2"], "1.1.1.1"),
-            ("10.0.0.1", &["6.6.6.6", "1.1.1.1", "10.0.0.2, 10.0.0.3"], "1.1.1.1"),
-            ("10.0.0.1", &["10.0.0.9"], "10.0.0.9"),
-            ("10.0.0.1", &[], "10.0.0.1"),
-            ("10.0.0.1", &["nonsense"], "10.0.0.1"),
-            ("10.0.0.1", &["1.1.1.1, nonsense, 10.0.0.2"], "10.0.0.2"),
-            ("10.0.0.1", &["1.1.1.1:5000"], "1.1.1.1"),
-            ("10.0.0.1", &["[fd00::1]"], "fd00::1"),
-            ("10.0.0.1", &["[fd00::1]:80"], "fd00::1"),
-        ] {
-            let values: Vec<&[u8]> = chain.iter().map(|value| value.as_bytes()).collect();
-            let header = |name: &str| if name == "x-forwarded-for" { values.clone() } else { Vec::new() };
-            let asker = Asker {
-                peer: peer.parse().unwrap(),
-                trust: &["10.0.0.0/8".parse().unwrap()],
-                header: &header,
-            };
-            assert_eq!(asker.client().to_string(), expected, "{peer} {chain:?}");
-        }
-    }
 
     #[test]
     fn rules_say_what_the_rows_say() {

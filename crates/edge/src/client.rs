@@ -14,7 +14,7 @@ use sockeye_link::Connection;
 use sockeye_proto::ProxyHeader;
 use sockeye_proto::engine::Refusal;
 use sockeye_proto::http::{Head, Status, ends_head};
-use sockeye_relay::{Rewind, Socket};
+use sockeye_relay::{Origin, Rewind, Socket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
@@ -32,6 +32,7 @@ use crate::reply::raw;
 use crate::route::Route;
 use crate::servers::{Intent, Suggestion};
 use crate::shared::Shared;
+use crate::swift::{self, Swift};
 
 /// A client's connection and what was read from it.
 pub(crate) struct Client {
@@ -101,7 +102,29 @@ impl Client {
                     Err(error) => debug!(%error, "connection lost before its hand-over"),
                 }
             }
-            (First::Upgrade(..) | First::Requests, socket) => self.serve_requests(socket, read).await,
+            (First::Upgrade(..), socket) => self.serve_requests(socket, read).await,
+            (First::Requests, socket) => self.serve_swiftly(socket, read).await,
+        }
+    }
+
+    /// Serves usual requests without an HTTP library, and what comes after an unusual one with it.
+    async fn serve_swiftly(self, socket: Socket, read: Bytes) {
+        let layout = self.shared.layout();
+        let trusted = is_trusted(&layout.config.trust, self.peer.ip());
+        if !swift::is_open(&layout, &self.terms, trusted) {
+            drop(layout);
+            return self.serve_requests(socket, read).await;
+        }
+        drop(layout);
+        let mut origin = Origin::new(self.peer).relayed_by("edge").disbelieved();
+        if let Some(port) = self.port {
+            origin = origin.port(port);
+        }
+        let swift =
+            Swift::new(Arc::clone(&self.shared), Arc::clone(&self.terms), &origin, self.draining.clone());
+        if let Some((socket, read)) = swift.serve(socket, read).await {
+            drop(swift);
+            self.serve_requests(socket, read).await;
         }
     }
 

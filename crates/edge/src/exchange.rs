@@ -200,7 +200,7 @@ impl Call<'_> {
                 let carried = self.carry(door, request, TunnelOf::Neither, None);
                 tokio::select! {
                     carried = carried => (carried, under_way),
-                    () = self.moved(door, &sid) => return self.refuse(),
+                    () = self.group.servers.moved(door, &sid) => return self.refuse(),
                 }
             }
             None => (self.carry(door, request, TunnelOf::Session, None).await, None),
@@ -228,33 +228,9 @@ impl Call<'_> {
             }
             Err(error @ RelayError::Broken(Breach::Ended(_))) => {
                 // The connection broke off before we were told that its server is dead: ask there.
-                if self.is_dead(door).await { self.refuse() } else { lost(&error) }
+                if self.group.servers.is_dead(door).await { self.refuse() } else { lost(&error) }
             }
             Err(error @ (RelayError::Broken(Breach::Silent(_)) | RelayError::Switched)) => lost(&error),
-        }
-    }
-
-    /// Whether a server that broke a connection off is gone.
-    async fn is_dead(&self, door: &Door) -> bool {
-        let forgotten = door.tag.is_some_and(|tag| self.group.servers.owner(tag).is_none());
-        if forgotten {
-            return true;
-        }
-        let dead = !door.upstream.is_listening().await;
-        if dead {
-            self.group.servers.handle_refused(door.id);
-        }
-        dead
-    }
-
-    /// Waits until a session is let go by its server.
-    async fn moved(&self, door: &Door, sid: &str) {
-        loop {
-            let moved = door.moved.notified();
-            if !self.group.servers.holds(sid) {
-                return;
-            }
-            moved.await;
         }
     }
 
@@ -286,7 +262,7 @@ impl Call<'_> {
                 }
                 Err(error @ RelayError::Broken(Breach::Ended(_))) => match spare.take() {
                     Some(head) => {
-                        self.is_dead(&door).await;
+                        self.group.servers.is_dead(&door).await;
                         Request::from_parts(head, Body::empty())
                     }
                     None => {

@@ -41,6 +41,7 @@ mod servers;
 mod shared;
 mod shedding;
 mod stats;
+mod swift;
 mod tls;
 
 pub use config::{BindError, Config, ConfigError, Group, Limits};

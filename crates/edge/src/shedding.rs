@@ -65,7 +65,8 @@ impl Shedding {
             let begun = self.begun.entry(load.id).or_insert(load.sessions);
             *begun = (*begun).max(load.sessions);
         }
-        let since = self.looked.replace(now);
+        // What was not to be done before is not made up for.
+        let since = self.looked.replace(now).filter(|_| self.at_work);
         let mut excess = self.excess(loads);
         self.at_work = self.pace > 0 && excess.iter().any(|(_, sessions)| *sessions > 0);
         if !self.at_work {

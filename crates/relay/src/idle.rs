@@ -11,6 +11,7 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::config::Config;
 use crate::lane::Lane;
+use crate::wire::Wire;
 
 /// The idle connections of all addresses, and the task that closes the old ones.
 pub(crate) struct Idle {
@@ -24,6 +25,7 @@ pub(crate) struct Slot {
     pub(crate) address: Address,
     idle: Weak<Idle>,
     resting: Mutex<VecDeque<(Instant, Box<Lane>)>>,
+    wires: Mutex<VecDeque<(Instant, Wire)>>,
 }
 
 #[derive(Clone, Copy)]
@@ -49,6 +51,7 @@ impl Idle {
             address: address.clone(),
             idle: Arc::downgrade(self),
             resting: Mutex::default(),
+            wires: Mutex::default(),
         });
         slots.insert(address.clone(), Arc::clone(&slot));
         slot
@@ -59,6 +62,7 @@ impl Idle {
         let mut slots = self.slots.lock();
         if let Some(slot) = slots.get(address) {
             slot.resting.lock().clear();
+            slot.wires.lock().clear();
             if Arc::strong_count(slot) == 1 {
                 slots.remove(address);
             }
@@ -67,7 +71,7 @@ impl Idle {
 
     /// How many connections rest.
     pub(crate) fn count(&self) -> usize {
-        self.slots.lock().values().map(|slot| slot.resting.lock().len()).sum()
+        self.slots.lock().values().map(|slot| slot.resting.lock().len() + slot.wires.lock().len()).sum()
     }
 
     /// Starts the sweeper unless it runs. It ends by itself once nothing rests, or the relay is gone.
@@ -101,9 +105,14 @@ impl Idle {
             while resting.front().is_some_and(|(since, _)| now - *since >= self.limits.lifetime) {
                 resting.pop_front();
             }
-            !resting.is_empty() || Arc::strong_count(slot) > 1
+            let mut wires = slot.wires.lock();
+            while wires.front().is_some_and(|(since, _)| now - *since >= self.limits.lifetime) {
+                wires.pop_front();
+            }
+            !resting.is_empty() || !wires.is_empty() || Arc::strong_count(slot) > 1
         });
-        *sweeping = slots.values().any(|slot| !slot.resting.lock().is_empty());
+        *sweeping =
+            slots.values().any(|slot| !slot.resting.lock().is_empty() || !slot.wires.lock().is_empty());
         !*sweeping
     }
 }
@@ -117,6 +126,29 @@ impl Slot {
                 return Some(lane);
             }
         }
+    }
+
+    /// The same, of those that the caller frames itself.
+    pub(crate) fn wake_wire(&self) -> Option<Wire> {
+        loop {
+            let (_, mut wire) = self.wires.lock().pop_back()?;
+            if wire.is_idle() {
+                return Some(wire);
+            }
+        }
+    }
+
+    /// Keeps one of them.
+    pub(crate) fn rest_wire(&self, mut wire: Wire) {
+        let Some(idle) = self.idle.upgrade() else { return };
+        wire.handle_rest();
+        let surplus = {
+            let mut wires = self.wires.lock();
+            wires.push_back((Instant::now(), wire));
+            if wires.len() > idle.limits.per_address { wires.pop_front() } else { None }
+        };
+        drop(surplus);
+        idle.sweep_later();
     }
 
     /// Keeps a connection whose request is done, unless it cannot be used again; the oldest is closed where there are too many.

@@ -30,6 +30,7 @@ mod relay;
 mod secret;
 mod socket;
 mod tunnel;
+mod wire;
 
 pub use address::Address;
 pub use body::{Body, BoxError};
@@ -42,3 +43,4 @@ pub use origin::Origin;
 pub use relay::{Relay, Stats, Upstream};
 pub use secret::{NoSecret, SECRET_BYTES_MIN, Secret};
 pub use socket::{Rewind, Socket};
+pub use wire::Wire;

@@ -38,6 +38,25 @@ impl Origin {
         }
     }
 
+    /// The lines that tell an upstream of a client that is not believed, all but the one with the host that it asked for.
+    #[must_use]
+    pub fn lines(&self) -> Vec<u8> {
+        let fields = [
+            ("X-Forwarded-For", Some(&self.ip)),
+            ("X-Forwarded-Proto", Some(&self.scheme)),
+            ("X-Forwarded-Port", self.port.as_ref()),
+            ("X-Sockeye-Peer", self.relayed_by.as_ref().map(|_| &self.peer)),
+            ("X-Sockeye-Relayed", self.relayed_by.as_ref()),
+        ];
+        let mut lines = Vec::new();
+        for (name, value) in fields.into_iter().filter_map(|(name, value)| Some((name, value?))) {
+            for part in [name.as_bytes(), b": ", value.as_bytes(), b"\r\n"] {
+                lines.extend_from_slice(part);
+            }
+        }
+        lines
+    }
+
     /// The client's end of the connection.
     #[must_use]
     pub const fn address(&self) -> SocketAddr {

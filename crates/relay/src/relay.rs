@@ -20,6 +20,7 @@ use crate::idle::{Idle, Slot};
 use crate::lane::{Lane, Unanswered};
 use crate::origin::Origin;
 use crate::tunnel::Tunnels;
+use crate::wire::Wire;
 
 /// Relays requests to any address over kept-alive connections. Clones share connections, tunnels and counters; when the last one is dropped
 /// its tunnels end.
@@ -303,6 +304,45 @@ impl Upstream {
             Ok(_) => true,
             Err(refusal) => !crate::error::is_nobody(&refusal),
         }
+    }
+
+    /// A connection whose bytes the caller frames, kept from before if there is one, and one more request of this relay's count.
+    ///
+    /// # Errors
+    ///
+    /// Why there is none: nothing was sent.
+    pub async fn wire(&self) -> std::io::Result<Wire> {
+        self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
+        match self.slot.wake_wire() {
+            Some(wire) => Ok(wire),
+            None => self.fresh_wire().await,
+        }
+    }
+
+    /// The same, and none that was used before.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::wire`].
+    pub async fn fresh_wire(&self) -> std::io::Result<Wire> {
+        self.shared.counters.connects.fetch_add(1, Ordering::Relaxed);
+        let config = &self.shared.config;
+        let connected = self.slot.address.connect(config.connect_time_max, config.node_secret.as_ref()).await;
+        if connected.is_err() {
+            self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
+        }
+        connected.map(Wire::new)
+    }
+
+    /// Keeps a connection for another request: the answer on it was read to its end, and says that it may be kept.
+    pub fn rest(&self, wire: Wire) {
+        self.slot.rest_wire(wire);
+    }
+
+    /// The limits towards upstreams.
+    #[must_use]
+    pub fn config(&self) -> &Config {
+        &self.shared.config
     }
 
     /// Whether a connection can be had.

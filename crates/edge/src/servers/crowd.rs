@@ -188,9 +188,32 @@ impl Servers {
         self.state.lock().only()
     }
 
-    /// Whether a session is still where it was.
-    pub(crate) fn holds(&self, sid: &str) -> bool {
-        self.state.lock().learnt.holds(sid).is_some()
+    /// Waits until a session is let go by its server.
+    pub(crate) async fn moved(&self, door: &Door, sid: &str) {
+        loop {
+            let moved = door.moved.notified();
+            if self.state.lock().learnt.holds(sid).is_none() {
+                return;
+            }
+            moved.await;
+        }
+    }
+
+    /// Whether a server that broke a connection off is gone; others hear of it.
+    pub(crate) async fn is_dead(&self, door: &Door) -> bool {
+        if door.tag.is_some_and(|tag| self.owner(tag).is_none()) {
+            return true;
+        }
+        let dead = !door.upstream.is_listening().await;
+        if dead {
+            self.handle_refused(door.id);
+        }
+        dead
+    }
+
+    /// A session is over.
+    pub(crate) fn handle_over(&self, sid: &str) {
+        self.state.lock().handle_over(sid);
     }
 
     /// A server's answer to a handshake opened a session, or did not.

@@ -1,0 +1,304 @@
+//! An upstream's answer as it goes back to a client: its head written anew, and how its end is found. Pure.
+
+use httparse::{Response, Status};
+
+/// How the end of an answer's body is found: RFC 9112 §6.3.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Rest {
+    /// So many bytes.
+    Known(u64),
+    /// Chunks, which are carried as they are.
+    Chunked(Chunks),
+    /// Whatever comes before the connection ends.
+    UntilEnd,
+}
+
+/// The head of an answer.
+#[derive(Debug)]
+pub(crate) struct Answer {
+    pub(crate) status: u16,
+    /// As it goes to the client.
+    pub(crate) head: Vec<u8>,
+    pub(crate) rest: Rest,
+    /// Whether the upstream keeps its connection.
+    pub(crate) keeps_alive: bool,
+    /// Whether the client was told that its own ends.
+    pub(crate) closes: bool,
+    /// How many bytes its head took.
+    pub(crate) taken: usize,
+}
+
+/// Why an answer cannot be carried.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct NoAnswer;
+
+impl Answer {
+    /// Reads the head at the front of `bytes`; nothing while it is not whole. `closes`: the client is told that its connection ends.
+    pub(crate) fn read(bytes: &[u8], is_head: bool, closes: bool) -> Result<Option<Self>, NoAnswer> {
+        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+        let mut response = Response::new(&mut fields);
+        let taken = match response.parse(bytes) {
+            Ok(Status::Complete(taken)) => taken,
+            Ok(Status::Partial) => return Ok(None),
+            Err(_) => return Err(NoAnswer),
+        };
+        let status = response.code.ok_or(NoAnswer)?;
+        if (100..200).contains(&status) {
+            if status == 101 {
+                return Err(NoAnswer);
+            }
+            // RFC 9110 §15.2: nobody asked for it, and the answer follows.
+            let rest = Self::read(&bytes[taken..], is_head, closes)?;
+            return Ok(rest.map(|answer| Self { taken: answer.taken + taken, ..answer }));
+        }
+        let mut head = Vec::with_capacity(taken + 32);
+        head.extend_from_slice(b"HTTP/1.1 ");
+        head.extend_from_slice(status.to_string().as_bytes());
+        head.push(b' ');
+        head.extend_from_slice(response.reason.unwrap_or("").as_bytes());
+        head.extend_from_slice(b"\r\n");
+        let mut framing = Framing { keeps_alive: response.version == Some(1), ..Framing::default() };
+        for field in response.headers.iter() {
+            if framing.handle_field(field.name, field.value)? {
+                for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
+                    head.extend_from_slice(part);
+                }
+            }
+        }
+        let rest = match (is_head || status == 204 || status == 304, framing.chunked, framing.length) {
+            (_, true, Some(_)) => return Err(NoAnswer),
+            (true, ..) => Rest::Known(0),
+            (false, true, None) => Rest::Chunked(Chunks::default()),
+            (false, false, Some(length)) => Rest::Known(length),
+            (false, false, None) => Rest::UntilEnd,
+        };
+        let closes = closes || rest == Rest::UntilEnd;
+        if closes {
+            head.extend_from_slice(b"Connection: close\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        let keeps_alive = framing.keeps_alive && rest != Rest::UntilEnd;
+        Ok(Some(Self { status, head, rest, keeps_alive, closes, taken }))
+    }
+}
+
+/// What the fields of a head say of how its body ends.
+#[derive(Default)]
+struct Framing {
+    length: Option<u64>,
+    chunked: bool,
+    keeps_alive: bool,
+}
+
+impl Framing {
+    /// Looks at a field, and tells whether it goes on.
+    fn handle_field(&mut self, name: &str, value: &[u8]) -> Result<bool, NoAnswer> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other);
+        if is("connection") {
+            let mut words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
+            if words.clone().any(|word| word.eq_ignore_ascii_case(b"close")) {
+                self.keeps_alive = false;
+            } else if !words.all(|word| word.eq_ignore_ascii_case(b"keep-alive")) {
+                // It names fields that are not to go on.
+                return Err(NoAnswer);
+            }
+            return Ok(false);
+        }
+        if is("content-length") {
+            let told = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+            if told.is_none() || self.length.is_some_and(|before| Some(before) != told) {
+                return Err(NoAnswer);
+            }
+            self.length = told;
+        }
+        if is("transfer-encoding") {
+            if !value.eq_ignore_ascii_case(b"chunked") {
+                return Err(NoAnswer);
+            }
+            self.chunked = true;
+        }
+        let stays =
+            ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "upgrade"];
+        Ok(!stays.iter().any(|name| is(name)))
+    }
+}
+
+impl Rest {
+    /// Some of a body came. Tells how much of it belongs to the body, and whether that is its end.
+    pub(crate) fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(usize, bool), NoAnswer> {
+        match self {
+            Self::Known(left) => {
+                let taken = bytes.len().min(usize::try_from(*left).unwrap_or(usize::MAX));
+                *left -= taken as u64;
+                Ok((taken, *left == 0))
+            }
+            Self::Chunked(chunks) => chunks.handle_bytes(bytes),
+            Self::UntilEnd => Ok((bytes.len(), false)),
+        }
+    }
+}
+
+/// Where in a chunked body one is: RFC 9112 §7.1. Bytes are looked at, never changed.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) struct Chunks {
+    at: At,
+    /// The size of a chunk while it is read, then what is left of it; the length of a line elsewhere.
+    left: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum At {
+    #[default]
+    Size,
+    /// The rest of the line behind the size.
+    Extension,
+    Data,
+    /// The line break behind the data.
+    DataEnd,
+    /// A line of the trailer.
+    Trailer,
+    Done,
+}
+
+impl Chunks {
+    fn handle_bytes(&mut self, bytes: &[u8]) -> Result<(usize, bool), NoAnswer> {
+        let mut taken = 0;
+        while taken < bytes.len() && self.at != At::Done {
+            if self.at == At::Data {
+                let piece = (bytes.len() - taken).min(usize::try_from(self.left).unwrap_or(usize::MAX));
+                self.left -= piece as u64;
+                taken += piece;
+                if self.left == 0 {
+                    self.at = At::DataEnd;
+                }
+                continue;
+            }
+            self.handle_byte(bytes[taken])?;
+            taken += 1;
+        }
+        Ok((taken, self.at == At::Done))
+    }
+
+    fn handle_byte(&mut self, byte: u8) -> Result<(), NoAnswer> {
+        match (self.at, byte) {
+            (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+                let digit = u64::from((byte as char).to_digit(16).ok_or(NoAnswer)?);
+                self.left = self.left.checked_mul(16).ok_or(NoAnswer)?.checked_add(digit).ok_or(NoAnswer)?;
+            }
+            (At::Size, b'\r' | b';' | b' ' | b'\t') => self.at = At::Extension,
+            (At::Size | At::Extension, b'\n') => {
+                self.at = if self.left == 0 { At::Trailer } else { At::Data };
+            }
+            (At::Extension, _) | (At::DataEnd, b'\r') | (At::Trailer, b'\r') => {}
+            (At::DataEnd, b'\n') => (self.at, self.left) = (At::Size, 0),
+            (At::Trailer, b'\n') if self.left == 0 => self.at = At::Done,
+            (At::Trailer, b'\n') => self.left = 0,
+            (At::Trailer, _) => self.left += 1,
+            (At::Size | At::DataEnd | At::Data | At::Done, _) => return Err(NoAnswer),
+        }
+        Ok(())
+    }
+}
+
+/// The most fields an answer may have.
+const FIELDS_MAX: usize = 100;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn heads_are_written_as_the_rows_say() {
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: keep-alive\r\nKeep-Alive: timeout=5\r\n\r\nabc",
+            false,
+            Ok(("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", Rest::Known(3), true)),
+        );
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n",
+            false,
+            Ok(("HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", Rest::Known(3), false)),
+        );
+        check(
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n",
+            true,
+            Ok(("HTTP/1.1 200 OK\r\nContent-Length: 3\r\nConnection: close\r\n\r\n", Rest::Known(3), true)),
+        );
+        check(
+            "HTTP/1.1 204 No Content\r\nX: y\r\n\r\n",
+            false,
+            Ok(("HTTP/1.1 204 No Content\r\nX: y\r\n\r\n", Rest::Known(0), true)),
+        );
+        check(
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+            false,
+            Ok((
+                "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
+                Rest::Chunked(Chunks::default()),
+                true,
+            )),
+        );
+        check(
+            "HTTP/1.0 200 OK\r\n\r\nabc",
+            false,
+            Ok(("HTTP/1.1 200 OK\r\nConnection: close\r\n\r\n", Rest::UntilEnd, false)),
+        );
+        check(
+            "HTTP/1.1 103 Early Hints\r\nLink: a\r\n\r\nHTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n",
+            false,
+            Ok(("HTTP/1.1 304 Not Modified\r\nContent-Length: 9\r\n\r\n", Rest::Known(0), true)),
+        );
+        for bad in [
+            "nonsense\r\n\r\n",
+            "HTTP/1.1 101 Switching Protocols\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nConnection: x-secret\r\n\r\n",
+        ] {
+            check(bad, false, Err(NoAnswer));
+        }
+        assert!(matches!(Answer::read(b"HTTP/1.1 200 OK\r\nConte", false, false), Ok(None)));
+        assert!(matches!(Answer::read(b"HTTP/1.1 100 Continue\r\n\r\n", false, false), Ok(None)));
+        let head =
+            Answer::read(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", true, false).unwrap().unwrap();
+        assert_eq!(head.rest, Rest::Known(0));
+    }
+
+    #[test]
+    fn the_end_of_chunks_is_found_however_they_are_cut() {
+        for (body, end) in [
+            ("0\r\n\r\n", 5),
+            ("3\r\nabc\r\n0\r\n\r\nHTTP", 13),
+            ("A;x=y\r\n0123456789\r\n0\r\nX: y\r\nZ: w\r\n\r\n", 36),
+            ("3\nabc\n0\n\n", 9),
+        ] {
+            for cut in 1..body.len() {
+                let mut rest = Rest::Chunked(Chunks::default());
+                let (mut taken, mut done) = (0, false);
+                for piece in body.as_bytes().chunks(cut) {
+                    if !done {
+                        let (more, ended) = rest.handle_bytes(piece).unwrap();
+                        (taken, done) = (taken + more, ended);
+                    }
+                }
+                assert_eq!((taken, done), (end, true), "{body:?} cut at {cut}");
+            }
+        }
+        for bad in ["x\r\n", "3\r\nabcd", "fffffffffffffffff\r\n"] {
+            assert_eq!(
+                Rest::Chunked(Chunks::default()).handle_bytes(bad.as_bytes()),
+                Err(NoAnswer),
+                "{bad:?}"
+            );
+        }
+    }
+
+    fn check(bytes: &str, closes: bool, expected: Result<(&str, Rest, bool), NoAnswer>) {
+        let got = Answer::read(bytes.as_bytes(), false, closes);
+        let got = got.map(|answer| answer.unwrap());
+        let got = got.as_ref().map(|a| (std::str::from_utf8(&a.head).unwrap(), a.rest, a.keeps_alive));
+        assert_eq!(got.map_err(|error| *error), expected, "{bytes:?}");
+    }
+}

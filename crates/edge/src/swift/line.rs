@@ -1,0 +1,194 @@
+//! A client's connection while its requests are carried swiftly: it holds no buffer but for bytes that nobody has taken.
+
+use std::cell::RefCell;
+use std::future::{Future, poll_fn};
+use std::io;
+use std::pin::{Pin, pin};
+use std::task::{Context, Poll, ready};
+use std::time::Duration;
+
+use bytes::{Buf, Bytes, BytesMut};
+use sockeye_relay::Socket;
+use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::time::{Instant, Sleep};
+
+/// A client's connection.
+pub(super) struct Line {
+    socket: Socket,
+    /// What was read and belongs to nobody yet.
+    unread: BytesMut,
+    /// Rings at some deadline, perhaps one that was lifted since: to set it anew for each request would cost more.
+    timer: Pin<Box<Sleep>>,
+    deadline: Instant,
+}
+
+/// Why there is nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Nothing {
+    /// The client went away.
+    Gone,
+    /// It took too long.
+    Late,
+    /// It is too long.
+    TooLong,
+}
+
+impl Line {
+    pub(super) fn new(socket: Socket, read: Bytes) -> Self {
+        let deadline = Instant::now();
+        Self {
+            socket,
+            unread: BytesMut::from(read),
+            timer: Box::pin(tokio::time::sleep_until(deadline)),
+            deadline,
+        }
+    }
+
+    pub(super) fn into_parts(self) -> (Socket, Bytes) {
+        (self.socket, self.unread.freeze())
+    }
+
+    /// How long the next step may take; it may be up to twice as long, where the timer was set for longer.
+    pub(super) fn allow(&mut self, time: Duration) {
+        let now = Instant::now();
+        self.deadline = now + time;
+        if self.timer.deadline() > self.deadline + time {
+            self.timer.as_mut().reset(self.deadline);
+        }
+    }
+
+    /// Whether the time is over.
+    pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            ready!(self.timer.as_mut().poll(cx));
+            if Instant::now() >= self.deadline {
+                return Poll::Ready(());
+            }
+            self.timer.as_mut().reset(self.deadline);
+        }
+    }
+
+    /// Reads until `look` finds a whole head at the front; it tells how many bytes it took. `stop` ends the wait while nothing has come.
+    pub(super) async fn head<T>(
+        &mut self,
+        max: usize,
+        stop: impl Future<Output = ()>,
+        mut look: impl FnMut(&[u8]) -> Option<(T, usize)>,
+    ) -> Result<T, Nothing> {
+        let mut stop = pin!(stop);
+        if !self.unread.is_empty()
+            && let Some((found, taken)) = look(&self.unread)
+        {
+            self.take(taken);
+            return Ok(found);
+        }
+        loop {
+            if self.unread.len() >= max {
+                return Err(Nothing::TooLong);
+            }
+            let found = poll_fn(|cx| {
+                if self.unread.is_empty() && stop.as_mut().poll(cx).is_ready() {
+                    return Poll::Ready(Err(Nothing::Gone));
+                }
+                let read = with_scratch(|scratch| {
+                    let mut piece = ReadBuf::new(scratch);
+                    if let Err(_gone) = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut piece)) {
+                        return Poll::Ready(Err(Nothing::Gone));
+                    }
+                    let piece = piece.filled();
+                    if piece.is_empty() {
+                        return Poll::Ready(Err(Nothing::Gone));
+                    }
+                    if self.unread.is_empty()
+                        && let Some((found, taken)) = look(piece)
+                    {
+                        self.unread.extend_from_slice(&piece[taken..]);
+                        return Poll::Ready(Ok(Some(found)));
+                    }
+                    self.unread.extend_from_slice(piece);
+                    Poll::Ready(Ok(None))
+                });
+                match read {
+                    Poll::Pending => self.poll_late(cx).map(|()| Err(Nothing::Late)),
+                    Poll::Ready(found) => Poll::Ready(found),
+                }
+            })
+            .await?;
+            if let Some(found) = found {
+                return Ok(found);
+            }
+            if let Some((found, taken)) = look(&self.unread) {
+                self.take(taken);
+                return Ok(found);
+            }
+        }
+    }
+
+    /// Some bytes of a body, at most so many.
+    pub(super) async fn some(&mut self, most: usize) -> Result<BytesMut, Nothing> {
+        if self.unread.is_empty() {
+            self.more().await?;
+        }
+        let some = self.unread.split_to(most.min(self.unread.len()));
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+        Ok(some)
+    }
+
+    /// Whether the client went away; what it says meanwhile is kept, up to a bound.
+    pub(super) fn poll_gone(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        while self.unread.len() < AHEAD_BYTES_MAX {
+            if ready!(self.poll_more(cx)).is_err() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
+    pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
+        self.socket.write_all(bytes).await
+    }
+
+    async fn more(&mut self) -> Result<(), Nothing> {
+        poll_fn(|cx| match self.poll_more(cx) {
+            Poll::Ready(read) => Poll::Ready(read),
+            Poll::Pending => self.poll_late(cx).map(|()| Err(Nothing::Late)),
+        })
+        .await
+    }
+
+    fn poll_more(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Nothing>> {
+        with_scratch(|scratch| {
+            let room = scratch.len().min(AHEAD_BYTES_MAX);
+            let mut piece = ReadBuf::new(&mut scratch[..room]);
+            let read = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut piece));
+            if read.is_err() || piece.filled().is_empty() {
+                return Poll::Ready(Err(Nothing::Gone));
+            }
+            self.unread.extend_from_slice(piece.filled());
+            Poll::Ready(Ok(()))
+        })
+    }
+
+    fn take(&mut self, length: usize) {
+        self.unread.advance(length);
+        if self.unread.is_empty() {
+            self.unread = BytesMut::new();
+        }
+    }
+}
+
+/// The buffer that all reads of a thread share.
+pub(super) fn with_scratch<T>(read: impl FnOnce(&mut [u8]) -> T) -> T {
+    SCRATCH.with_borrow_mut(|scratch| read(scratch))
+}
+
+/// What one read takes at most.
+const SCRATCH_BYTES: usize = 64 * 1024;
+/// What is kept of a client that speaks on while its answer is awaited; further bytes wait in the kernel.
+const AHEAD_BYTES_MAX: usize = 16 * 1024;
+
+thread_local! {
+    static SCRATCH: RefCell<Box<[u8]>> = RefCell::new(vec![0; SCRATCH_BYTES].into_boxed_slice());
+}

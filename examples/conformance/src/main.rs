@@ -45,8 +45,8 @@ struct Flags {
     /// Serve what the tests of our client ask for; the timings are the official defaults, but for `--ping`.
     #[arg(long, conflicts_with = "engine")]
     for_client: bool,
-    /// With `--for-client`: ping every 300 ms, and wait 200 ms for the answer.
-    #[arg(long)]
+    /// With `--for-client`: ping every 300 ms, and wait 2 s for the answer.
+    #[arg(long, requires = "for_client")]
     ping: bool,
     /// Let clients whose connection broke go on where they were.
     #[arg(long)]
@@ -82,11 +82,11 @@ async fn main() -> anyhow::Result<()> {
 
 fn config(flags: &Flags) -> Config {
     let official = Config::default();
-    let (ping_interval, ping_timeout, connect_timeout) = if flags.control || (flags.for_client && !flags.ping)
+    let (ping_interval, ping_timeout, connect_timeout) = match (flags.control || flags.for_client, flags.ping)
     {
-        (official.ping_interval, official.ping_timeout, official.connect_timeout)
-    } else {
-        (Duration::from_millis(300), Duration::from_millis(200), Duration::from_secs(1))
+        (true, false) => (official.ping_interval, official.ping_timeout, official.connect_timeout),
+        (true, true) => (Duration::from_millis(300), Duration::from_secs(2), official.connect_timeout),
+        (false, _) => (Duration::from_millis(300), Duration::from_millis(200), Duration::from_secs(1)),
     };
     Config {
         ping_interval,

@@ -20,7 +20,7 @@ pub(crate) const PATIENCE: Duration = Duration::from_secs(30);
 pub(crate) struct Wishes {
     /// Whether it keeps what clients miss.
     pub(crate) recovery: bool,
-    /// Whether it pings every 300 ms and waits 200 ms.
+    /// Whether it pings every 300 ms and waits 2 s.
     pub(crate) ping: bool,
 }
 
@@ -82,7 +82,7 @@ async fn spawn(
 ) -> Option<Child> {
     match software {
         Software::Official => {
-            let ping = if wishes.ping { r#""pingInterval":300,"pingTimeout":200,"# } else { "" };
+            let ping = if wishes.ping { r#""pingInterval":300,"pingTimeout":2000,"# } else { "" };
             let recovery = if wishes.recovery { r#""connectionStateRecovery":{},"# } else { "" };
             node(&format!("{{{ping}{recovery}\"serveClient\":false}}"), port, variables).await
         }

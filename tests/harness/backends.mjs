@@ -4,7 +4,7 @@
 // stopped with the test's process, however it ends.
 
 import { spawn, spawnSync } from "node:child_process";
-import { chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { appendFileSync, chownSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
 import net from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
@@ -19,21 +19,26 @@ process.on("exit", () => {
   for (const server of running) server.abandon();
 });
 
-/** Each server's program, and its arguments on a port in a directory. */
+/** Each server's program, and its arguments on a port in a directory; with `open` it takes connections from other machines. */
 const SERVERS = {
   redis: {
     program: () => onPath("redis-server"),
-    command: (program, port, directory) => [program, "--port", port, "--bind", "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "no"],
+    command: (program, port, directory, open) => [
+      ...[program, "--port", port, "--bind", open ? "0.0.0.0" : "127.0.0.1", "--dir", directory, "--save", "", "--appendonly", "no"],
+      ...(open ? ["--protected-mode", "no"] : []),
+    ],
   },
   nats: {
     program: () => onPath("nats-server"),
-    command: (program, port, directory) => [program, "-a", "127.0.0.1", "-p", port, "-js", "-sd", directory],
+    command: (program, port, directory, open) => [program, "-a", open ? "0.0.0.0" : "127.0.0.1", "-p", port, "-js", "-sd", directory],
   },
   postgres: {
     program: () => postgres("postgres"),
     prepare: (directory) => run(asPostgres([postgres("initdb"), "-D", join(directory, "data"), "-U", "postgres", "-A", "trust", "--no-sync", "-E", "UTF8"])),
-    command: (program, port, directory) =>
-      asPostgres([program, "-D", join(directory, "data"), "-p", port, "-h", "127.0.0.1", "-k", directory, "-F"]),
+    command: (program, port, directory, open) => {
+      if (open) appendFileSync(join(directory, "data/pg_hba.conf"), "host all all 0.0.0.0/0 trust\n");
+      return asPostgres([program, "-D", join(directory, "data"), "-p", port, "-h", open ? "0.0.0.0" : "127.0.0.1", "-k", directory, "-F"]);
+    },
     owner: "postgres",
     stop: "SIGINT",
     ready: (port) => spawnSync(postgres("pg_isready"), ["-h", "127.0.0.1", "-p", port]).status === 0,
@@ -52,14 +57,15 @@ export function missing(name) {
 }
 
 /** Starts a backend and waits until it takes connections. */
-export async function backend(name) {
-  const server = new Backend(name, await freePort());
+export async function backend(name, { open = false } = {}) {
+  const server = new Backend(name, await freePort(), open);
   await server.start();
   return server;
 }
 
 class Backend {
-  constructor(name, port) {
+  constructor(name, port, open) {
+    this.open = open;
     this.kind = SERVERS[name];
     this.name = name;
     this.port = port;
@@ -70,7 +76,7 @@ class Backend {
 
   async start() {
     if (!this.kind.command) return;
-    const [program, ...args] = this.kind.command(this.kind.program(), String(this.port), this.directory);
+    const [program, ...args] = this.kind.command(this.kind.program(), String(this.port), this.directory, this.open);
     this.output = "";
     this.process = spawn(program, args, { stdio: ["ignore", "pipe", "pipe"], detached: true, cwd: this.directory });
     for (const stream of [this.process.stdout, this.process.stderr]) {

@@ -13,9 +13,10 @@ process.on("exit", () => {
   for (const node of running) node.kill();
 });
 
-/** Starts a Sockeye node. */
-export function sockeye(adapter, { args = [], env = {} } = {}) {
-  return Node.start(env, (port) => [binary("conformance"), "--control", "--port", port, "--adapter", adapter, ...args]);
+/** Starts a Sockeye node; behind `before` (`ip netns exec …`), where it is reached by another address. */
+export function sockeye(adapter, { args = [], env = {}, before = [], host = "127.0.0.1" } = {}) {
+  const command = (port) => [...before, binary("conformance"), "--control", "--host", host, "--port", port, "--adapter", adapter, ...args];
+  return Node.start(env, command, host);
 }
 
 /** Starts a Node.js node with the official packages. */
@@ -24,16 +25,16 @@ export function official(adapter, { args = [] } = {}) {
 }
 
 class Node {
-  static async start(env, command) {
-    const node = new Node(await freePort(), env, command);
+  static async start(env, command, host) {
+    const node = new Node(await freePort(), env, command, host);
     await node.up();
     return node;
   }
 
-  constructor(port, env, command) {
+  constructor(port, env, command, host = "127.0.0.1") {
     this.port = port;
     this.env = { ...process.env, ...env };
-    this.url = `http://127.0.0.1:${port}`;
+    this.url = `http://${host}:${port}`;
     this.command = command(String(port));
     this.clients = new Set();
   }

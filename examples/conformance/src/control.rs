@@ -6,8 +6,8 @@
 use crate::any::Any;
 use serde::{Deserialize, Serialize};
 use sockeye::{
-    Args, AskError, Broadcast, Definition, Event, HandlerError, Namespace, RemoteHandshake, RemoteSocket,
-    Server, ServerEvent,
+    Args, AskError, BackplaneEvent, Broadcast, Definition, Event, HandlerError, Namespace, RemoteHandshake,
+    RemoteSocket, Server, ServerEvent,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -68,10 +68,27 @@ pub(crate) fn add(io: &mut Server, shown: &[&str]) -> Namespace {
     for name in shown {
         show_server_events(io.namespace(name), &control);
     }
+    let hearers = control.clone();
+    io.on_backplane(move |event| show_backplane(event, &hearers));
     let definition = io.namespace("/control");
     calls(definition, &known);
     questions(definition, &known);
     control
+}
+
+/// Shows what happens between this node and its backplane: `backplane`(what, nsp, whole or how many).
+fn show_backplane(event: &BackplaneEvent, control: &Namespace) {
+    let local = control.local();
+    let told = match event {
+        BackplaneEvent::Resumed { nsp, whole } => local.emit("backplane", ("resumed", nsp, whole)),
+        BackplaneEvent::Unpublished { nsp, messages } => {
+            local.emit("backplane", ("unpublished", nsp, messages))
+        }
+        BackplaneEvent::Malformed { nsp } => local.emit("backplane", ("malformed", nsp)),
+        _ => Ok(()),
+    };
+    // Names, numbers and booleans can be sent.
+    drop(told);
 }
 
 /// Shows what other servers say in a namespace, and answers with its first argument.

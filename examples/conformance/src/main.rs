@@ -51,6 +51,9 @@ struct Flags {
     /// Let clients whose connection broke go on where they were.
     #[arg(long)]
     recovery: bool,
+    /// Set the official cookie `io`, for balancers that want one.
+    #[arg(long)]
+    cookie: bool,
     /// Where the admin API listens; its token is what SOCKEYE_ADMIN_TOKEN says.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "engine")]
     admin: Option<SocketAddr>,
@@ -98,6 +101,7 @@ fn config(flags: &Flags) -> Config {
         per_message_deflate: flags
             .per_message_deflate
             .then(|| if flags.context_takeover { DeflateConfig::OFFICIAL } else { DeflateConfig::default() }),
+        cookie: flags.cookie.then(sockeye::Cookie::default),
         connection_state_recovery: flags.recovery.then(Recovery::default),
         parser: if flags.msgpack { sockeye::Parser::Msgpack } else { sockeye::Parser::Text },
         ..official

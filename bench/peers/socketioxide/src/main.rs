@@ -7,7 +7,10 @@ use axum::serve::ListenerExt as _;
 use clap::Parser;
 use serde_json::Value;
 use socketioxide::SocketIo;
+use socketioxide::adapter::Adapter;
 use socketioxide::extract::{AckSender, Data, SocketRef};
+use socketioxide::layer::SocketIoLayer;
+use socketioxide_redis::{RedisAdapter, RedisAdapterCtr};
 use tokio::net::TcpListener;
 
 #[global_allocator]
@@ -25,6 +28,9 @@ struct Flags {
     /// Threads to serve with.
     #[arg(long, default_value_t = 1)]
     threads: usize,
+    /// Redis, shared with other nodes.
+    #[arg(long, value_name = "URL")]
+    adapter: Option<String>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -36,12 +42,25 @@ fn main() -> anyhow::Result<()> {
     if flags.threads > 1 {
         builder.worker_threads(flags.threads);
     }
-    builder.enable_all().build()?.block_on(serve(SocketAddr::new(flags.host, flags.port)))
+    builder.enable_all().build()?.block_on(run(flags))
 }
 
-async fn serve(address: SocketAddr) -> anyhow::Result<()> {
-    let (layer, io) = SocketIo::new_layer();
-    io.ns("/", connected);
+async fn run(flags: Flags) -> anyhow::Result<()> {
+    let address = SocketAddr::new(flags.host, flags.port);
+    let Some(url) = flags.adapter else {
+        let (layer, io) = SocketIo::new_layer();
+        io.ns("/", connected);
+        return serve(address, layer).await;
+    };
+    // As its documentation says: by RESP3.
+    let client = redis::Client::open(format!("{url}?protocol=RESP3"))?;
+    let adapter = RedisAdapterCtr::new_with_redis(&client).await?;
+    let (layer, io) = SocketIo::builder().with_adapter::<RedisAdapter<_>>(adapter).build_layer();
+    io.ns("/", connected).await?;
+    serve(address, layer).await
+}
+
+async fn serve<A: Adapter>(address: SocketAddr, layer: SocketIoLayer<A>) -> anyhow::Result<()> {
     let app = axum::Router::new().route("/health", get(|| async { "ok" })).layer(layer);
     let listener = TcpListener::bind(address).await?.tap_io(|stream| {
         // Without it the second of two small frames waits for the first one's acknowledgement.
@@ -52,21 +71,21 @@ async fn serve(address: SocketAddr) -> anyhow::Result<()> {
     Ok(())
 }
 
-async fn connected(socket: SocketRef) {
-    socket.on("echo", async |socket: SocketRef, Data::<Value>(x)| {
+async fn connected<A: Adapter>(socket: SocketRef<A>) {
+    socket.on("echo", async |socket: SocketRef<A>, Data::<Value>(x)| {
         let _ = socket.emit("echo", &x);
     });
-    socket.on("echo-ack", async |Data::<Value>(x), ack: AckSender| {
+    socket.on("echo-ack", async |Data::<Value>(x), ack: AckSender<A>| {
         let _ = ack.send(&x);
     });
-    socket.on("join", async |socket: SocketRef, Data::<String>(room), ack: AckSender| {
+    socket.on("join", async |socket: SocketRef<A>, Data::<String>(room), ack: AckSender<A>| {
         socket.join(room);
         let _ = ack.send(&());
     });
-    socket.on("room", async |io: SocketIo, Data::<(String, Value)>((room, x))| {
+    socket.on("room", async |io: SocketIo<A>, Data::<(String, Value)>((room, x))| {
         let _ = io.to(room).emit("room", &x).await;
     });
-    socket.on("broadcast", async |io: SocketIo, Data::<Value>(x)| {
+    socket.on("broadcast", async |io: SocketIo<A>, Data::<Value>(x)| {
         let _ = io.emit("broadcast", &x).await;
     });
 }

@@ -53,7 +53,7 @@ async fn run(flags: Flags) -> anyhow::Result<()> {
         return serve(address, layer).await;
     };
     // As its documentation says: by RESP3.
-    let client = redis::Client::open(format!("{url}?protocol=RESP3"))?;
+    let client = redis::Client::open(format!("{url}?protocol=resp3"))?;
     let adapter = RedisAdapterCtr::new_with_redis(&client).await?;
     let (layer, io) = SocketIo::builder().with_adapter::<RedisAdapter<_>>(adapter).build_layer();
     io.ns("/", connected).await?;

@@ -3,7 +3,7 @@
 use sockeye_doctor::{Rule, Weight};
 
 /// The faults of the recipes as they are commonly printed: each is found by a rule, or by several.
-const RECIPES: [&str; 21] = [
+const RECIPES: [&str; 22] = [
     "HAProxy: no `mode http`",
     "HAProxy: no timeouts",
     "HAProxy: v4 servers set no `io` cookie",
@@ -25,6 +25,7 @@ const RECIPES: [&str; 21] = [
     "Node cluster: burst imbalance",
     "pm2: one port, all apps mixed",
     "Sails on Elastic Beanstalk: port appended to `location.host`",
+    "Sails on Elastic Beanstalk: 1111 (means 11111)",
 ];
 
 #[test]

@@ -58,6 +58,7 @@ mod orders;
 mod outgoing;
 mod payload;
 mod posting;
+mod private;
 mod profile;
 mod reach;
 mod realms;

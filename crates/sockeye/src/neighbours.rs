@@ -2,7 +2,8 @@
 
 use crate::listen::Listening;
 use crate::node_socket::is_ours;
-use crate::worker::{accept_private, bind_private, join_mesh};
+use crate::private::{accept_private, bind_private};
+use crate::worker::join_mesh;
 use std::fs::DirBuilder;
 use std::io;
 use std::os::unix::fs::DirBuilderExt;

@@ -5,7 +5,7 @@
 
 use crate::listen::Listening;
 use crate::node_sockets::NodeSockets;
-use crate::worker::{accept_private, bind_private};
+use crate::private::{accept_private, bind_private};
 use std::fs::{self, DirBuilder};
 use std::io;
 use std::os::unix::fs::{DirBuilderExt, MetadataExt};

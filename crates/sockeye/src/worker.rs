@@ -3,31 +3,27 @@
 #[cfg(test)]
 mod tests;
 
-use crate::accepting::pause_after;
 use crate::caller::{Caller, Way};
 use crate::cluster::Cluster;
 use crate::core::Core;
 use crate::delivery::of_nobody;
 use crate::linked;
-use crate::listen::{BACKLOG, Listening, bind};
+use crate::listen::{Listening, bind};
 use crate::mesh::{Kept, Mesh};
 use crate::orders;
+use crate::private::{accept_private, bind_private};
 use crate::server_events;
-use bytes::Bytes;
 use sockeye_cluster::mesh::{Spoken, Word};
 use sockeye_cluster::node::{Output, Question};
 use sockeye_cluster::recovery::Config as Store;
 use sockeye_cluster::{Nsp, Packet};
 use sockeye_link::{Assign, Event, Parent, Ready};
 use sockeye_proto::sid::Tag;
-use sockeye_relay::Socket;
-use std::fs::Permissions;
 use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
-use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::sync::{Arc, Weak};
-use tokio::net::{TcpListener, TcpStream, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
 
 /// Serves in the place that `assign` names, until the parent says stop or is gone.
@@ -100,27 +96,6 @@ async fn accept_port(listening: &Listening, port: Option<&TcpListener>, connecti
     }
 }
 
-/// Accepts the edge and other nodes. Who can open the socket's file is trusted: its directory is this user's alone.
-pub(crate) async fn accept_private(
-    listening: &Listening,
-    private: &UnixListener,
-    connections: &mut JoinSet<()>,
-) {
-    let nobody = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 0));
-    loop {
-        tokio::select! {
-            accepted = private.accept() => match accepted {
-                Ok((stream, _)) => {
-                    let caller = Caller { peer: nobody, way: Way::Private };
-                    listening.spawn(connections, Socket::Unix(stream), Bytes::new(), caller);
-                }
-                Err(error) => pause_after(error, "relayed requests").await,
-            },
-            Some(_) = connections.join_next() => {}
-        }
-    }
-}
-
 /// Takes connections that the edge hands over, until the parent wants this worker to end.
 async fn take_handovers(listening: &Listening, parent: &mut Parent, connections: &mut JoinSet<()>) {
     loop {
@@ -147,15 +122,6 @@ async fn take_handovers(listening: &Listening, parent: &mut Parent, connections:
             Event::Stop | Event::Gone => return,
         }
     }
-}
-
-/// Binds the private socket, with room for a burst of requests.
-pub(crate) fn bind_private(path: &Path) -> io::Result<UnixListener> {
-    let socket = UnixSocket::new_stream()?;
-    socket.bind(path)?;
-    // Whoever can write to it is believed about the client's address.
-    std::fs::set_permissions(path, Permissions::from_mode(0o600))?;
-    socket.listen(BACKLOG)
 }
 
 /// Joins the mesh of a directory. `http` is the private socket, on which others find this server; without one it is a guest.

@@ -193,7 +193,7 @@ mod tests {
     fn a_change_is_heard_in_directories_made_later_too() {
         let root = tempfile::tempdir().unwrap();
         std::fs::create_dir(root.path().join("node_modules")).unwrap();
-        let (sender, heard) = mpsc::channel();
+        let (sender, heard) = mpsc::sync_channel(1024);
         let ignore = Ignore::new(&["node_modules".to_owned()]);
         watch(root.path().to_owned(), &[".".into()], ignore, move |path| {
             sender.send(path.to_owned()).is_ok()

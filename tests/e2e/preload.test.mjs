@@ -1,4 +1,5 @@
-// Unmodified Node.js apps (tests/apps) as four copies behind one address: with the preload, they are one server.
+// Unmodified Node.js apps (tests/apps) as several copies behind one address: with the preload, they are one server. Every version of socket.io, and
+// what a parent must see and can do; the test plays the parent. The same by `sockeye start` is in start-node.test.mjs.
 
 import assert from "node:assert/strict";
 import { existsSync, mkdtempSync, rmSync } from "node:fs";
@@ -6,13 +7,13 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import v2 from "socket.io-client-v2";
-import { ask, closeAll, collect, connect, connected, connectMany, next, open, TRANSPORTS, untroubled, whereabouts, within } from "../harness/clients.mjs";
+import { ask, closeAll, collect, connect, connected, connectMany, next, TRANSPORTS, untroubled, whereabouts, within } from "../harness/clients.mjs";
 import { freePort, LONG, ROOT } from "../harness/target.mjs";
+import { BYTES, reaches, spans } from "../harness/copies.mjs";
 import { PlainParent } from "../harness/plain-parent.mjs";
 
 const APPS = join(ROOT, "tests/apps");
 const SKIP = existsSync(join(APPS, "node_modules")) ? false : "tests/apps is not installed (npm ci)";
-const BYTES = Buffer.from([0, 1, 2, 255]);
 const node = (app, program = process.execPath) => [program, app];
 const tsx = (app) => [process.execPath, "node_modules/tsx/dist/cli.mjs", app];
 
@@ -26,10 +27,6 @@ const VERSIONS = {
   3.1: { name: "socket.io-3.1", binary: true },
   2.5: { name: "socket.io-2.5", routing: true },
 };
-
-describe("the promise: 200 clients of each kind on four copies", { skip: SKIP }, () => {
-  for (const app of ["express.cjs", "esm.mjs", "http.cjs"]) cell(app, node(app), VERSIONS.latest, { clients: 200, instances: 4 });
-});
 
 describe("every version of socket.io", { skip: SKIP }, () => {
   for (const [version, can] of Object.entries(VERSIONS).slice(1)) cell(`socket.io ${version}`, node("http.cjs"), can);
@@ -49,6 +46,7 @@ if (LONG) {
 }
 
 describe("every kind of program", { skip: SKIP }, () => {
+  for (const app of ["express.cjs", "esm.mjs"]) cell(app, node(app), VERSIONS.latest, { instances: 4 });
   cell("tsx", tsx("server.ts"), VERSIONS.latest);
   cell("fastify", node("fastify.cjs"), VERSIONS.latest);
   cell("Sails", node("sails.cjs"), VERSIONS.latest);
@@ -342,82 +340,8 @@ function cell(name, command, can, { clients = 20, instances = 2 } = {}) {
       });
     }
 
-    test("what spans copies", { skip: can.routing && "socket.io 2 is routed only" }, () => spans(app, can));
+    test("what spans copies", { skip: can.routing && "socket.io 2 is routed only" }, () => spans(app.url, can, instances));
   });
-}
-
-async function reaches(sockets, ...args) {
-  const heard = collect(sockets, "said");
-  sockets[0].emit("say", ...args);
-  for (const box of await heard.reach(1)) assert.deepEqual(box, [args]);
-}
-
-async function spans(app, can) {
-  const kinds = Object.keys(TRANSPORTS);
-  const sockets = await Promise.all(Array.from({ length: 12 }, (_, i) => connect(app.url, kinds[i % 3])));
-  const [first] = sockets;
-  const half = sockets.filter((_, i) => i % 2);
-  const counts = (member) => sockets.map((socket) => (member(socket) ? 1 : 0));
-  try {
-    for (const socket of half) await ask(socket, "join", "half");
-    let heard = collect(sockets, "said");
-    first.emit("to", "half", "to half");
-    await heard.reach(counts((socket) => half.includes(socket)));
-    heard = collect(sockets, "said");
-    first.emit("others", "not me");
-    await heard.reach(counts((socket) => socket !== first));
-    heard = collect(sockets, "said");
-    first.emit("to", sockets[5].id, "to one");
-    await heard.reach(counts((socket) => socket === sockets[5]));
-    assert.deepEqual(new Set(await ask(first, "all")), new Set(sockets.map(({ id }) => id)));
-    if (can.sockets) await remoteSockets(sockets, half, counts);
-    if (can.acks) {
-      // Stock parsers take 10 binary parts a packet.
-      sockets.forEach((socket, i) => socket.on("question", (ack) => ack(i < 4 ? { i, BYTES } : { i })));
-      const { error, answers } = await ask(first, "count");
-      assert.equal(error, undefined);
-      assert.deepEqual(answers.map(({ i }) => i).sort((a, b) => a - b), sockets.map((_, i) => i));
-      assert.deepEqual(answers.map(({ BYTES }) => BYTES).filter(Boolean), Array(4).fill(BYTES));
-    }
-    if (can.servers) {
-      const { error, answers } = await ask(first, "servers", BYTES);
-      assert.equal(error, undefined);
-      assert.deepEqual([answers.length, answers[0].x], [app.instances - 1, BYTES]);
-    }
-  } finally {
-    closeAll(sockets);
-  }
-}
-
-async function remoteSockets(sockets, half, counts) {
-  const [first] = sockets;
-  const data = { name: "ü", BYTES };
-  await ask(sockets[3], "data", data);
-  const found = await ask(first, "fetch", "half");
-  assert.deepEqual(new Set(found.map(({ id }) => id)), new Set(half.map(({ id }) => id)));
-  const one = found.find(({ id }) => id === sockets[3].id);
-  assert.deepEqual({ ...one, rooms: one.rooms.sort() }, { id: sockets[3].id, rooms: [sockets[3].id, "half"].sort(), data: one.data, address: "127.0.0.1" });
-  // socket.data is there since 4.0, and shown by fetchSockets with it.
-  assert.deepEqual(one.data, data);
-
-  first.emit("gather", "half", "more");
-  await untilFetched(first, "more", 6);
-  const heard = collect(sockets, "said");
-  first.emit("to", "more", "to more");
-  await heard.reach(counts((socket) => half.includes(socket)));
-  first.emit("scatter", "more");
-  await untilFetched(first, "more", 0);
-
-  const last = sockets.at(-1);
-  const gone = next(last, "disconnect");
-  first.emit("kick", last.id);
-  await gone;
-  last.off("disconnect").connect();
-  await connected(last);
-}
-
-async function untilFetched(socket, room, count) {
-  for (let tries = 0; (await ask(socket, "fetch", room)).length !== count; tries += 1) assert.ok(tries < 1000, `${room} never has ${count}`);
 }
 
 async function prepare(command, { instances = 2, env = {} } = {}) {

@@ -88,11 +88,17 @@ impl Launch {
         all
     }
 
-    /// The public port that somebody named: the app's own is not known here.
+    /// Whether it is a Node.js app of several copies, which ask for the public address by the preload.
+    #[must_use]
+    pub fn is_preloaded(&self) -> bool {
+        self.is_cluster() && self.program().is_ok_and(|program| program.is_node)
+    }
+
+    /// The public port that somebody named: the app's own is not known here. A preloaded app hears `PORT` as it was said, and asks for what it makes of it.
     #[must_use]
     pub fn port(&self) -> Option<u16> {
         let named = || self.environment().get("PORT").and_then(|port| port.parse().ok());
-        self.spec.port.or_else(named)
+        self.spec.port.or_else(|| if self.is_preloaded() { None } else { named() })
     }
 
     /// The program that is executed.
@@ -116,7 +122,8 @@ impl Launch {
         let mut config = Config::new(program);
         config.arguments = args.into_iter().map(OsString::from).collect();
         let mut environment = self.environment();
-        if let (Some(port), false) = (spec.port, self.is_cluster()) {
+        let preloaded = self.is_cluster() && is_node;
+        if let Some(port) = spec.port.filter(|_| preloaded || !self.is_cluster()) {
             environment.insert("PORT".to_owned(), port.to_string());
         }
         // Output is to be in the log when it is written.
@@ -127,7 +134,7 @@ impl Launch {
         config.directory = Some(self.directory());
         config.instances = self.instances(cores);
         config.linked = self.is_cluster();
-        config.private_ports = self.is_cluster() && self.port().is_some();
+        config.private_ports = self.is_cluster() && !preloaded && self.port().is_some();
         config.ipc = is_node;
         config.ready = spec.ready.clone();
         config.probe_port = self.port();
@@ -155,9 +162,15 @@ impl Launch {
             max_restarts: Some(spec.max_restarts),
             stop_exit_codes: spec.stop_exit_codes.clone(),
         };
+        if preloaded {
+            config.policy.stop_exit_codes.push(EXIT_UNFIT);
+        }
         Ok(config)
     }
 }
+
+/// How a copy of a Node.js app ends that cannot be one of several (`preload/listen.cjs`).
+const EXIT_UNFIT: i32 = 78;
 
 /// What `--env PROFILE` sets.
 pub const PROFILE_VARIABLE: &str = "SOCKEYE_PROFILE_NAME";

@@ -38,6 +38,7 @@ pub use fleet::{Busy, Fleet, FleetOutput};
 pub use launch::{Launch, LaunchError, PROFILE_VARIABLE, Program, name_of};
 pub use lines::{Line, Stream};
 pub use runtime_dir::RuntimeDir;
+pub use sockeye_link::plain::Protocol;
 pub use spec::{
     AppSpec, DEFAULT_NAMESPACE, INSTANCES_MAX, Instances, LogSpec, ReadyBy, Size, Span, StopSignal, WatchSpec,
 };

@@ -2,16 +2,19 @@
 //!
 //! The public address is what a person named, else what the app asks for: our library over its link, others over the plain link. Absent: routing (the edge's).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
+use std::path::Path;
 use std::time::Duration;
 
 use anyhow::anyhow;
-use sockeye_edge::config::{Config, ConfigError, Endpoint, Group, Listener, Members, Server, ServerState};
+use sockeye_edge::config::{
+    BindError, Config, ConfigError, Endpoint, Group, Listener, Members, Server, ServerState, Site,
+};
 use sockeye_edge::{Control, Proxy};
 use sockeye_proto::Tag;
-use sockeye_supervisor::{Asking, Event, Launch};
+use sockeye_supervisor::{Asking, Event, Launch, Protocol};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::warn;
@@ -28,13 +31,24 @@ pub(super) struct Front {
     /// The address that a person named.
     named: Option<SocketAddr>,
     host: Option<IpAddr>,
+    /// Whether the app is a Node.js app that asks for its addresses itself.
+    preloaded: bool,
     listening: Vec<SocketAddr>,
+    /// Public ports that somebody has asked for.
+    ports: BTreeSet<u16>,
     /// Workers that take connections.
     tags: BTreeMap<u32, Tag>,
     /// Workers that take requests alone, by the names of their servers.
-    plain: BTreeMap<String, (u32, Server)>,
-    /// Private ports, by worker.
+    plain: BTreeMap<String, Plain>,
     config: Config,
+}
+
+/// One place where a worker takes requests.
+struct Plain {
+    instance: u32,
+    /// The public port that it asked for; absent where it was given a private one.
+    port: Option<u16>,
+    server: Server,
 }
 
 impl Front {
@@ -54,7 +68,9 @@ impl Front {
             close,
             named: None,
             host: launch.spec.host,
+            preloaded: false,
             listening: Vec::new(),
+            ports: BTreeSet::new(),
             tags: BTreeMap::new(),
             plain: BTreeMap::new(),
             config,
@@ -67,6 +83,7 @@ impl Front {
     /// Another address may be named from here on: it is opened before the last one is closed.
     pub(super) fn change(&mut self, launch: &Launch) -> anyhow::Result<()> {
         self.host = launch.spec.host;
+        self.preloaded = launch.is_preloaded();
         let host = launch.spec.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let named = launch.port().map(|port| SocketAddr::new(host, port));
         if named == self.named {
@@ -96,17 +113,16 @@ impl Front {
             }
             Event::Serving { instance, port: Some(port) } if self.named.is_some() => {
                 // Who has told us of its sockets is reached there.
-                if !self.plain.values().any(|(owner, _)| *owner == instance) {
-                    self.add(
-                        instance,
-                        format!("w{instance}"),
-                        Endpoint::Tcp((Ipv4Addr::LOCALHOST, port).into()),
-                    );
+                if !self.plain.values().any(|plain| plain.instance == instance) {
+                    let at = Endpoint::Tcp((Ipv4Addr::LOCALHOST, port).into());
+                    self.add(instance, None, format!("w{instance}"), at);
                 }
             }
             Event::Asks { asking, .. } => return self.answer(asking),
-            Event::PlainReady { instance, tag, path, .. } => self.add(instance, tag, Endpoint::Unix(path)),
-            Event::PlainGone { tag, .. } => self.remove(&tag),
+            Event::PlainReady { instance, port, path, .. } => {
+                self.add(instance, Some(port), name_of(&path), Endpoint::Unix(path));
+            }
+            Event::PlainGone { path, .. } => self.remove(&name_of(&path)),
             Event::Load { instance, load } => {
                 if let Some(tag) = self.tags.get(&instance) {
                     self.control.load(*tag, load.sessions, load.arrived);
@@ -167,8 +183,14 @@ impl Front {
     }
 
     fn answer(&mut self, asking: Asking) -> Option<String> {
-        // The only port that an app can know where a person named one is its own, by which it means the public one.
-        if self.named.is_some() {
+        let port = asking.port;
+        if asking.protocol == Protocol::Tcp {
+            let why = "only HTTP can be shared among several copies of an app";
+            asking.refuse(Some("ENOTSUP"), why);
+            return Some(format!("the app asks for port {port} to speak something else than HTTP: {why}"));
+        }
+        // A person named the address for this port, or for the one that a foreign program was given.
+        if self.named.is_some_and(|named| named.port() == asking.port || !self.preloaded) {
             asking.accept();
             return None;
         }
@@ -185,7 +207,12 @@ impl Front {
             }
             Err(error) => {
                 let why = error.to_string();
-                asking.refuse(Some("EADDRINUSE"), &why);
+                let code = match &error {
+                    ConfigError::Bind(BindError::Denied(_)) => Some("EACCES"),
+                    ConfigError::Bind(BindError::NoSuchAddress(_)) => Some("EADDRNOTAVAIL"),
+                    _ => Some("EADDRINUSE"),
+                };
+                asking.refuse(code, &why);
                 Some(format!("the app asks for a public address: {why}"))
             }
         }
@@ -202,7 +229,7 @@ impl Front {
         Ok(())
     }
 
-    fn add(&mut self, instance: u32, name: String, at: Endpoint) {
+    fn add(&mut self, instance: u32, port: Option<u16>, name: String, at: Endpoint) {
         let server = Server {
             name: name.clone(),
             at,
@@ -210,7 +237,7 @@ impl Front {
             sessions_max: None,
             state: ServerState::Up,
         };
-        self.plain.insert(name, (instance, server));
+        self.plain.insert(name, Plain { instance, port, server });
         self.apply();
     }
 
@@ -225,9 +252,8 @@ impl Front {
             self.control.drain(*tag);
         }
         let mut changed = false;
-        for (owner, server) in self.plain.values_mut().filter(|(owner, _)| *owner == instance) {
-            debug_assert_eq!(*owner, instance);
-            server.state = ServerState::Drain;
+        for plain in self.plain.values_mut().filter(|plain| plain.instance == instance) {
+            plain.server.state = ServerState::Drain;
             changed = true;
         }
         if changed {
@@ -235,11 +261,47 @@ impl Front {
         }
     }
 
+    /// Tells the edge who serves at which address: each public port has a group of its own, and what nobody asked for goes to the rest.
     fn apply(&mut self) {
-        let servers = self.plain.values().map(|(_, server)| server.clone()).collect();
-        self.config.groups = vec![Group::new(Group::WORKERS, Members::Static(servers))];
+        let mut ports: BTreeMap<u16, Vec<Server>> =
+            self.ports.iter().map(|port| (*port, Vec::new())).collect();
+        let mut rest = Vec::new();
+        for Plain { port, server, .. } in self.plain.values() {
+            match port {
+                Some(port) => ports.entry(*port).or_default().push(server.clone()),
+                None => rest.push(server.clone()),
+            }
+        }
+        // A port stays known: its workers may be about to come back.
+        self.ports = ports.keys().copied().collect();
+        let mut groups = vec![match self.tags.is_empty() {
+            true => group(Group::WORKERS, rest),
+            false => Group::workers(),
+        }];
+        let mut sites = Vec::new();
+        for address in &self.listening {
+            // The address that a person named, for an app that has asked for another port, is the first one's.
+            let named = (self.named == Some(*address)).then(|| self.ports.first()).flatten();
+            if let Some(port) = self.ports.get(&address.port()).or(named) {
+                let everything = Site::everything(&port.to_string());
+                sites.push(Site { listeners: vec![address.to_string()], ..everything });
+            }
+        }
+        sites.push(Site::everything(Group::WORKERS));
+        groups.extend(ports.into_iter().map(|(port, servers)| group(&port.to_string(), servers)));
+        (self.config.groups, self.config.sites) = (groups, sites);
         if let Err(error) = self.control.apply(self.config.clone()) {
             warn!(%error, "the edge does not know of its workers");
         }
     }
+}
+
+/// Programs that are not ours choose their path of Socket.IO themselves.
+fn group(name: &str, servers: Vec<Server>) -> Group {
+    Group { engine_path: String::new(), ..Group::new(name, Members::Static(servers)) }
+}
+
+/// A server's name is that of its socket: `Ab3dE_-1.sock`.
+fn name_of(path: &Path) -> String {
+    path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
 }

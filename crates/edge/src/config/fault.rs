@@ -66,7 +66,8 @@ impl Group {
         if self.health.check != Check::Off && self.health.interval < INTERVAL_MIN {
             return Err(GroupFault::Interval(self.health.interval));
         }
-        if !self.engine_path.starts_with('/') || !self.engine_path.ends_with('/') {
+        let path = &self.engine_path;
+        if !path.is_empty() && !(path.starts_with('/') && path.ends_with('/')) {
             return Err(GroupFault::EnginePath(self.engine_path.clone()));
         }
         for rule in &self.affinity {
@@ -150,7 +151,8 @@ mod tests {
             Some(slow),
         );
         check(|group| group.health.interval = Duration::ZERO, Some(GroupFault::Interval(Duration::ZERO)));
-        for path in ["socket.io/", "/socket.io", ""] {
+        check(|group| group.engine_path.clear(), None);
+        for path in ["socket.io/", "/socket.io", "x"] {
             check(
                 |group| path.clone_into(&mut group.engine_path),
                 Some(GroupFault::EnginePath(path.to_owned())),

@@ -86,7 +86,13 @@ impl Supervisor {
                     self.events.push_back(Event::PlainGone { tag: talk.tag.clone(), path: heard.path });
                 }
             }
-            Some(plain::Event::Unfit { reason }) => self.events.push_back(Event::Unfit { instance, reason }),
+            Some(plain::Event::Unfit { reason }) => {
+                self.events.push_back(Event::Unfit { instance, reason });
+                // It goes on by itself, and says nothing more, or ends.
+                if slot.generation == generation {
+                    self.fleet.handle_worker(instance, now, |worker| worker.handle_ready(now));
+                }
+            }
             Some(plain::Event::Hello(_)) => {}
             None => {
                 let talk = slot.talks.remove(&number).expect("it is there");

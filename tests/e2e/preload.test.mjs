@@ -169,8 +169,8 @@ describe("what cannot be several says so", { skip: SKIP }, () => {
     });
   }
 
-  test("an app that forks its own cluster goes on as one copy", async () => {
-    const app = await prepare(node("forks.cjs"), { instances: 2 });
+  for (const first of ["fork", "listen"]) test(`an app that forks its own cluster goes on as one copy: first ${first}`, async () => {
+    const app = await prepare(node("forks.cjs"), { instances: 2, env: { FIRST: first } });
     try {
       await app.start(undefined);
       const second = await within(app.copies[1].closed, "the end of the second copy");

@@ -49,10 +49,10 @@ function portOf(value) {
 function ownCluster() {
   const cluster = require("cluster");
   if (cluster.isWorker) return "worker";
-  const signs = Object.keys(cluster.workers).length + Object.keys(cluster.settings).length + cluster.eventNames().length;
-  if (signs > 0) return "primary";
+  // Listeners of `cluster` say nothing: loggers have them too.
+  if (Object.keys(cluster.workers).length + Object.keys(cluster.settings).length > 0) return "primary";
   if (!cluster.fork.sockeye) {
-    // It may fork later, when we have its address already: too late to leave it alone.
+    // `listen` and then `fork`, as with @socket.io/sticky: `bind` looks for it.
     const { fork } = cluster;
     cluster.fork = (...args) => (unfit(), Reflect.apply(fork, cluster, args));
     cluster.fork.sockeye = true;
@@ -102,8 +102,11 @@ async function bind(server, place, listen) {
     shall = await link.assigned();
   } catch (error) {
     complain(`nobody listens at SOCKEYE_PLAIN_LINK (${error.code}): the app listens by itself`);
+  }
+  if (!shall || said) {
     hide(server, place);
-    return void (place.closed || Reflect.apply(listen, server, [{ port, host: wanted.host, backlog, signal }]));
+    const alone = !place.closed && (!said || unfit());
+    return void (alone && Reflect.apply(listen, server, [{ port, host: wanted.host, backlog, signal }]));
   }
   engines.serve(shall.tag);
   await servers.serve(shall);

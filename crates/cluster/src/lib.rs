@@ -2,7 +2,7 @@
 //! number, no backend.
 //!
 //! [`Node`] is one server's part in the cluster. [`mesh::Mesh`] finds the other processes of a machine and keeps a
-//! connection to each (`docs/mesh.md`). [`directory::Directory`] knows who owns which sids on other machines. [`recovery::Store`] keeps what clients miss while they are away. [`wire`] holds
+//! connection to each (`docs/mesh.md`). [`directory::Directory`] knows who owns which sids on other machines. [`recovery::Store`] keeps what clients miss while they are away. [`roster::Roster`] knows who is in which room. [`wire`] holds
 //! the official formats byte by byte. [`adapter`] is the contract of whatever carries messages between machines.
 
 pub mod adapter;
@@ -17,6 +17,7 @@ mod places;
 pub mod recovery;
 mod request;
 mod requests;
+pub mod roster;
 mod seen;
 mod selector;
 mod to;

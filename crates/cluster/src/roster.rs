@@ -34,56 +34,22 @@
 //! assert_eq!(there.members("kitchen").count(), 1);
 //! ```
 
+mod config;
 mod others;
 mod say;
+mod seat;
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
-pub use self::say::{Kind, Say, Seat};
+pub use self::config::{ANSWER_PAUSE, ASK_PAUSE, BYTES_A_SAY, Config, SEATS_A_SAY, SERVERS_MAX};
+pub use self::say::{Kind, Say};
+pub use self::seat::Seat;
 
 use self::others::{Heard, Others};
+use self::seat::{Data, Key};
 use crate::name::{Room, Uid};
-
-/// How many sockets one message names at most.
-pub const SEATS_A_SAY: usize = 500;
-
-/// How many bytes of names and data one message has, about.
-pub const BYTES_A_SAY: usize = 64 << 10;
-
-/// How long questions are waited for before one answer goes to all.
-pub const ANSWER_PAUSE: Duration = Duration::from_millis(20);
-
-/// How long a server that was asked is waited for before it is asked again.
-pub const ASK_PAUSE: Duration = Duration::from_secs(1);
-
-/// How many other servers are known; of more nothing is shown, and they are counted.
-pub const SERVERS_MAX: usize = 1024;
-
-/// How a list is kept.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Config {
-    /// How often a server says that it is there. Default 3 s.
-    pub interval: Duration,
-    /// How long what another server said holds. Default 10 s: two words may be lost.
-    pub timeout: Duration,
-    /// How many stays (a socket in a room) one server may have; more are not shown, and counted. Default 100,000.
-    pub members_max: usize,
-    /// Bytes of what is shown of a socket; of more nothing is shown but its id. Default 4096.
-    pub data_bytes_max: usize,
-}
-
-impl Default for Config {
-    fn default() -> Self {
-        Self {
-            interval: Duration::from_secs(3),
-            timeout: Duration::from_secs(10),
-            members_max: 100_000,
-            data_bytes_max: 4096,
-        }
-    }
-}
 
 /// Something that has changed, on whichever server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -120,11 +86,8 @@ pub struct Stats {
     pub asked: u64,
 }
 
-/// A socket in a room.
-pub(crate) type Key = (Room, Arc<str>);
-
-/// What is shown of it: JSON.
-pub(crate) type Data = Option<Arc<str>>;
+/// What each server that has a socket shows of it.
+type ByServer = BTreeMap<Arc<str>, Data>;
 
 /// Who is in which room, as one server knows it.
 #[derive(Debug)]
@@ -139,7 +102,7 @@ pub struct Roster {
     unsaid: BTreeSet<Key>,
     others: Others,
     /// By room and socket, the servers that have it: more than one for a moment, when a session goes on elsewhere.
-    seats: BTreeMap<Room, BTreeMap<Arc<str>, BTreeMap<Arc<str>, Data>>>,
+    seats: BTreeMap<Room, BTreeMap<Arc<str>, ByServer>>,
     /// What was told of those that have changed.
     untold: BTreeMap<Key, Option<Data>>,
     asks: VecDeque<Arc<str>>,
@@ -147,6 +110,7 @@ pub struct Roster {
     answer: Option<Instant>,
     /// What is to be said beside changes.
     says: VecDeque<Kind>,
+    closed: bool,
     stats: Stats,
 }
 
@@ -167,6 +131,7 @@ impl Roster {
             beat: now,
             answer: None,
             says: VecDeque::new(),
+            closed: false,
             stats: Stats::default(),
         }
     }
@@ -261,7 +226,8 @@ impl Roster {
 
     /// Says goodbye, the last thing that is said.
     pub fn handle_close(&mut self) {
-        self.unsaid.clear();
+        self.closed = true;
+        self.asks.clear();
         self.says.clear();
         self.says.push_back(Kind::Gone);
     }
@@ -271,6 +237,11 @@ impl Roster {
         for name in self.others.silent(now) {
             self.stats.expired += 1;
             self.forget(&name);
+        }
+        if self.closed {
+            self.beat = now + self.config.interval;
+            self.answer = None;
+            return;
         }
         if self.answer.is_some_and(|due| due <= now) {
             self.answer = None;
@@ -299,6 +270,7 @@ impl Roster {
                 self.stats.asked += 1;
                 Kind::Ask { of }
             }
+            (None, None) if self.closed => return None,
             (None, None) => self.changes()?,
         };
         Some(Say { from: Arc::clone(&self.name), uid: self.uid.clone(), kind })

@@ -26,7 +26,7 @@ use sockeye_proto::{ProxyHeader, Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 27] = [
+pub const TARGETS: [Target; 28] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -49,6 +49,7 @@ pub const TARGETS: [Target; 27] = [
     ("cluster_msgpack", cluster::msgpack),
     ("mesh_frames", cluster::mesh_frames),
     ("mesh_hello", cluster::mesh_hello),
+    ("presence", cluster::presence),
     ("plain_link", link::plain),
     ("proxy_header", proxy_header),
     ("mesh_word", cluster::mesh_word),

@@ -7,6 +7,7 @@ use crate::event::Event;
 use crate::handler::{Handlers, Outcome, Refusal};
 use crate::namespace::Namespace;
 use crate::payload::Args;
+use crate::presence::{Presence, PresenceEvent};
 use crate::server_event::ServerEvent;
 use crate::socket::Socket;
 use sockeye_proto::socket::DisconnectReason;
@@ -243,6 +244,37 @@ impl Definition {
     /// it is logged. The last one set counts.
     pub fn on_error(&mut self, hook: impl Fn(&Socket, HandlerError) + Send + Sync + 'static) -> &mut Self {
         self.handlers.on_error = Some(Arc::new(hook));
+        self
+    }
+
+    /// Makes known who is in which room, on all servers: [`Namespace::presence`]. All of them have to track it.
+    ///
+    /// ```
+    /// use sockeye::{Config, Namespace, Presence, PresenceEvent, Server};
+    /// use serde_json::{Value, json};
+    ///
+    /// let mut io = Server::new(Config::default());
+    /// io.namespace("/")
+    ///     .track_presence(Presence::default().of_rooms(|room| room.starts_with("doc:")).showing(|data| data["name"].clone()))
+    ///     .on_presence(|namespace: &Namespace, event: &PresenceEvent| {
+    ///         let PresenceEvent::Joined { room, who } = event else { return };
+    ///         let name: Option<String> = who.data().unwrap_or_default();
+    ///         // Each server is told, and tells its own clients.
+    ///         drop(namespace.local().to(room.clone()).emit("here", name));
+    ///     });
+    /// ```
+    pub fn track_presence(&mut self, presence: Presence) -> &mut Self {
+        self.handlers.presence = Some(presence);
+        self
+    }
+
+    /// Sets who hears that somebody joined or left a room, on whichever server; needs [`track_presence`](Self::track_presence). It is called on
+    /// every server, by one task, so it has to be quick. The last one set counts.
+    pub fn on_presence(
+        &mut self,
+        hook: impl Fn(&Namespace, &PresenceEvent) + Send + Sync + 'static,
+    ) -> &mut Self {
+        self.handlers.on_presence = Some(Arc::new(hook));
         self
     }
 

@@ -7,6 +7,8 @@ use crate::delivery::OnRoom;
 use crate::emitted::OnEmit;
 use crate::error::HandlerError;
 use crate::event::Event;
+use crate::namespace::Namespace;
+use crate::presence::{Presence, PresenceEvent};
 use crate::server_event::ServerEvent;
 use crate::socket::Socket;
 use foldhash::fast::RandomState;
@@ -21,6 +23,9 @@ use std::future::Future;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::pin::Pin;
 use std::sync::Arc;
+
+/// Who hears of presence.
+pub(crate) type OnPresence = Arc<dyn Fn(&Namespace, &PresenceEvent) + Send + Sync>;
 
 /// A user's future, boxed.
 pub(crate) type Running<T> = Pin<Box<dyn Future<Output = T> + Send>>;
@@ -64,6 +69,10 @@ pub(crate) struct Handlers {
     pub(crate) on_any: Vec<OnAny>,
     pub(crate) on_emit: Vec<OnEmit>,
     pub(crate) on_room: Option<OnRoom>,
+    /// Whether it is known who is where on all servers, and how.
+    pub(crate) presence: Option<Presence>,
+    /// Who hears of that.
+    pub(crate) on_presence: Option<OnPresence>,
     fallback: Option<OnEvent>,
     /// Nobody but the application adds to it, so its hash needs no key against clients.
     events: HashMap<Arc<str>, OnEvent, RandomState>,

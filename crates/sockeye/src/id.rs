@@ -14,6 +14,10 @@ impl SocketId {
         Self(id)
     }
 
+    pub(crate) fn sid(self) -> Sid {
+        self.0
+    }
+
     /// The id as text.
     pub fn as_str(&self) -> &str {
         self.0.as_str()

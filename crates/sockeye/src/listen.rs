@@ -119,6 +119,7 @@ impl Listening {
         if let Some(realms) = self.realms() {
             let realms = realms.all();
             join_all(realms.iter().map(|realm| realm.hub.flush_sessions())).await;
+            realms.iter().for_each(|realm| realm.hub.end_presence());
             let branches = realms.iter().filter_map(|realm| realm.hub.branch());
             join_all(branches.map(|branch| branch.leave())).await;
         }

@@ -4,6 +4,7 @@ use crate::answers::{Answers, AskError, Gathered};
 use crate::broadcast::Broadcast;
 use crate::delivery::Hub;
 use crate::payload::{EmitError, FromArgs, Payload};
+use crate::presence::{PresenceStats, Present};
 use crate::remote_socket::RemoteSocket;
 use sockeye_cluster::{Request, Room, Selector};
 use std::fmt;
@@ -131,6 +132,27 @@ impl Namespace {
     /// As [`Broadcast::count`].
     pub async fn count(&self) -> Result<Gathered<u64>, AskError> {
         self.everybody().count().await
+    }
+
+    /// Who is in a room, on all servers, by what this one knows: nobody is asked. Empty where presence is not tracked
+    /// ([`Definition::track_presence`](crate::Definition::track_presence)).
+    pub fn presence(&self, room: &str) -> Vec<Present> {
+        self.0.attendance().map(|attendance| attendance.members(room)).unwrap_or_default()
+    }
+
+    /// How many are in a room, on all servers; as [`presence`](Self::presence).
+    pub fn presence_count(&self, room: &str) -> usize {
+        self.0.attendance().map_or(0, |attendance| attendance.count(room))
+    }
+
+    /// The rooms that somebody is in, on all servers; as [`presence`](Self::presence).
+    pub fn presence_rooms(&self) -> Vec<Room> {
+        self.0.attendance().map(|attendance| attendance.rooms()).unwrap_or_default()
+    }
+
+    /// What was counted of presence.
+    pub fn presence_stats(&self) -> PresenceStats {
+        self.0.attendance().map(|attendance| attendance.stats()).unwrap_or_default()
     }
 
     /// How many sockets of the namespace are on this node.

@@ -7,7 +7,7 @@ use crate::realms::Realm;
 use crate::server_events;
 use sockeye_cluster::adapter::Position;
 use sockeye_cluster::node::{Output, Question};
-use sockeye_cluster::{Flags, Packet, Room, Selector};
+use sockeye_cluster::{Flags, Packet, Room, Selector, Uid};
 use std::sync::{Arc, Weak};
 
 /// A namespace, as its backplane speaks to it.
@@ -35,9 +35,29 @@ pub(crate) fn obey(realm: &Realm, output: Output) {
         Output::Join { nsp: _, selector, rooms } => realm.hub.join_here(&selector, &rooms),
         Output::Leave { nsp: _, selector, rooms } => realm.hub.leave_here(&selector, &rooms),
         Output::Disconnect { nsp: _, selector, close } => realm.hub.disconnect_here(&selector, close),
-        Output::PeerJoined(peer) => tracing::debug!(?peer, "node joined"),
-        Output::PeerLeft(peer) => tracing::debug!(?peer, "node left"),
+        Output::PeerJoined(peer) => {
+            tracing::debug!(?peer, "node joined");
+            meet(realm);
+        }
+        Output::PeerLeft(peer) => {
+            tracing::debug!(?peer, "node left");
+            miss(realm, &peer.uid);
+        }
         Output::Send { .. } | Output::Publish(_) => {}
+    }
+}
+
+/// A server came: it is to know who is here.
+pub(crate) fn meet(realm: &Realm) {
+    if let Some(attendance) = realm.hub.attendance() {
+        attendance.meet();
+    }
+}
+
+/// A server is gone, and so are its sockets.
+pub(crate) fn miss(realm: &Realm, uid: &Uid) {
+    if let Some(attendance) = realm.hub.attendance() {
+        attendance.miss(uid);
     }
 }
 

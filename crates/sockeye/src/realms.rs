@@ -8,6 +8,7 @@ use crate::delivery::{Hub, OnRoom, RoomEvent, Watch};
 use crate::handler::{Handlers, Running, unharmed};
 use crate::handshake::Handshake;
 use crate::namespace::Namespace;
+use crate::presence::PresenceEvent;
 use parking_lot::RwLock;
 use sockeye_cluster::Nsp;
 use std::collections::HashMap;
@@ -104,6 +105,16 @@ impl Realm {
     /// Settles a namespace.
     pub(crate) fn new(hub: Arc<Hub>, handlers: Arc<Handlers>) -> Arc<Self> {
         hub.listen(handlers.on_emit.clone());
+        if let Some(presence) = &handlers.presence {
+            // Weak: it is kept by the hub's task.
+            let (weak, hook) = (Arc::downgrade(&hub), handlers.on_presence.clone());
+            let tell = hook.map(|hook| -> Box<dyn Fn(&PresenceEvent) + Send + Sync> {
+                Box::new(move |event| {
+                    weak.upgrade().into_iter().for_each(|hub| hook(&Namespace::new(hub), event));
+                })
+            });
+            hub.track(presence.clone(), tell);
+        }
         if let Some(listener) = listener_of_rooms(&hub, handlers.on_room.clone()) {
             hub.rooms().watch(Watch::new(listener));
         }
@@ -271,16 +282,24 @@ impl Drop for Stay {
 
 /// Who hears of rooms: the application, and the backplane where it selects rooms.
 fn listener_of_rooms(hub: &Arc<Hub>, listener: Option<OnRoom>) -> Option<OnRoom> {
-    if hub.interest().is_none() {
+    if hub.interest().is_none() && hub.attendance().is_none() {
         return listener;
     }
     // Weak: it is kept by the hub.
     let hub = Arc::downgrade(hub);
     Some(Arc::new(move |event| {
-        if let (RoomEvent::Created(room) | RoomEvent::Deleted(room), Some(hub)) = (event, hub.upgrade())
-            && let Some(interest) = hub.interest()
-        {
-            interest.changed(room);
+        let Some(hub) = hub.upgrade() else { return };
+        match event {
+            RoomEvent::Created(room) | RoomEvent::Deleted(room) => {
+                if let Some(interest) = hub.interest() {
+                    interest.changed(room);
+                }
+            }
+            RoomEvent::Joined(room, id) | RoomEvent::Left(room, id) => {
+                if let Some(attendance) = hub.attendance() {
+                    attendance.look(hub.rooms(), room, id.sid());
+                }
+            }
         }
         if let Some(listener) = &listener {
             listener(event);

@@ -271,6 +271,9 @@ impl Socket {
         let data = serde_json::value::to_raw_value(&data)?;
         *self.0.profile.data.lock() = Some(data);
         self.0.hub.session_changed(self.0.profile.pid.get());
+        if let Some(attendance) = self.0.hub.attendance() {
+            attendance.look_at_all(self.0.hub.rooms(), self.0.id);
+        }
         Ok(())
     }
 

@@ -218,10 +218,16 @@ fn obey(core: &Weak<Core>, output: Output) {
                 orders::obey(&realm, output);
             }
         }
-        Output::PeerJoined(peer) => tracing::debug!(?peer, "node joined"),
+        Output::PeerJoined(peer) => {
+            tracing::debug!(?peer, "node joined");
+            core.realms().iter().for_each(|realm| orders::meet(realm));
+        }
         Output::PeerLeft(peer) => {
             tracing::debug!(?peer, "node left");
-            core.realms().iter().for_each(|realm| realm.hub.holder_left(&peer.uid));
+            for realm in core.realms() {
+                realm.hub.holder_left(&peer.uid);
+                orders::miss(&realm, &peer.uid);
+            }
         }
         Output::Send { .. } | Output::Publish(_) => {}
     }

@@ -6,8 +6,8 @@
 use crate::any::Any;
 use serde::{Deserialize, Serialize};
 use sockeye::{
-    Args, AskError, BackplaneEvent, Broadcast, Definition, Event, HandlerError, Namespace, RemoteHandshake,
-    RemoteSocket, Server, ServerEvent,
+    Args, AskError, BackplaneEvent, Broadcast, Definition, Event, HandlerError, Namespace, Presence,
+    PresenceEvent, RemoteHandshake, RemoteSocket, Server, ServerEvent, Socket,
 };
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -104,6 +104,29 @@ pub(crate) fn show_server_events(definition: &mut Definition, control: &Namespac
     });
 }
 
+/// Tracks who is in which room, with what a client says of itself (`auth`), and shows what changes.
+pub(crate) fn show_presence(definition: &mut Definition, control: &Namespace, timeout: Duration) {
+    let control = control.clone();
+    definition
+        .guard(|socket: Socket| async move {
+            let auth: serde_json::Value = socket.handshake().auth()?;
+            Ok(socket.set_data(auth)?)
+        })
+        .track_presence(Presence::default().timeout(timeout))
+        .on_presence(move |namespace: &Namespace, event: &PresenceEvent| {
+            let (what, room, who) = match event {
+                PresenceEvent::Joined { room, who } => ("joined", room, who),
+                PresenceEvent::Left { room, who } => ("left", room, who),
+                PresenceEvent::Changed { room, who } => ("changed", room, who),
+                _ => return,
+            };
+            let shown = (namespace.name(), what, room.as_str(), who.id());
+            if let Err(error) = control.local().emit("presence-event", shown) {
+                tracing::warn!(%error, "a change of presence cannot be told");
+            }
+        });
+}
+
 /// What is said, and done at once.
 fn calls(definition: &mut Definition, known: &Known) {
     on(definition, known, "emit", |known, event| {
@@ -140,6 +163,7 @@ fn questions(definition: &mut Definition, known: &Known) {
     ask(definition, known, "server-side-emit-ack", server_side_emit_with_ack);
     ask(definition, known, "count", count);
     ask(definition, known, "rooms", rooms);
+    ask(definition, known, "presence", presence);
 }
 
 async fn emit_with_ack(known: Known, event: Arc<Event>) -> sockeye::Result {
@@ -175,6 +199,17 @@ async fn rooms(known: Known, event: Arc<Event>) -> sockeye::Result {
     let rooms = chosen(&known, &event)?.rooms().await?;
     let names: Vec<&str> = rooms.value.iter().map(|room| room.as_str()).collect();
     event.ack((late(rooms.missing.nodes), names))?;
+    Ok(())
+}
+
+/// Who is in a room, as this node knows it: ids, and what is shown of each.
+async fn presence(known: Known, event: Arc<Event>) -> sockeye::Result {
+    let (options, room): (Options, String) = event.data()?;
+    let mut told = Vec::new();
+    for who in namespace(&known, &options)?.presence(&room) {
+        told.push((who.id().to_owned(), who.data::<serde_json::Value>()?));
+    }
+    event.ack((None::<String>, told))?;
     Ok(())
 }
 

@@ -54,6 +54,9 @@ struct Flags {
     /// Set the official cookie `io`, for balancers that want one.
     #[arg(long)]
     cookie: bool,
+    /// With `--control`: track who is in which room, and think of a silent server as gone after so many milliseconds.
+    #[arg(long, value_name = "MILLISECONDS", requires = "control")]
+    presence: Option<u64>,
     /// Where the admin API listens; its token is what SOCKEYE_ADMIN_TOKEN says.
     #[arg(long, value_name = "ADDRESS", conflicts_with = "engine")]
     admin: Option<SocketAddr>,
@@ -125,6 +128,11 @@ fn socket_server(config: Config, flags: &Flags) -> Server {
         }
     }
     let control = flags.control.then(|| control::add(&mut io, &NAMESPACES));
+    if let (Some(control), Some(timeout)) = (&control, flags.presence) {
+        for name in NAMESPACES {
+            control::show_presence(io.namespace(name), control, Duration::from_millis(timeout));
+        }
+    }
     let dynamic = io.dynamic_namespace("/dynamic-*");
     echo(dynamic);
     if let Some(control) = control {

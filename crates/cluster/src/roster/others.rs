@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use super::{ASK_PAUSE, Key, Kind, SERVERS_MAX, Seat};
+use super::config::{ASK_PAUSE, SERVERS_MAX};
+use super::say::Kind;
+use super::seat::{Key, Seat};
 use crate::name::Uid;
 
 /// The other servers, by the name of their run.
@@ -71,10 +73,7 @@ impl Others {
         other.until = until;
         other.uid = uid.clone();
         let heard = other.take(kind, now);
-        match heard {
-            Heard::Missed if !known => Heard::New,
-            heard => heard,
-        }
+        if !known && matches!(heard, Heard::Missed) { Heard::New } else { heard }
     }
 
     /// Notes a seat of a server; `false`: it has too many.

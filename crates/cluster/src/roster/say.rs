@@ -7,7 +7,7 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
-use super::{Data, Key};
+use super::seat::{Data, Key, Seat};
 use crate::name::{Room, Uid};
 
 /// One thing that a server says.
@@ -58,17 +58,6 @@ pub enum Kind {
     },
     /// The server is gone.
     Gone,
-}
-
-/// A socket in a room.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Seat {
-    /// The room.
-    pub room: Room,
-    /// The socket.
-    pub id: Arc<str>,
-    /// What is shown of it: JSON.
-    pub data: Option<Arc<str>>,
 }
 
 impl Say {

@@ -5,8 +5,12 @@ use serde_json::Value;
 use sockeye_cluster::mesh::{
     FRAME_BYTES_MAX, FrameDecoder, HELLO_BYTES_MAX, Hello, Spoken, Word, frame_header,
 };
+use sockeye_cluster::roster::{self, Change, Roster, Say};
 use sockeye_cluster::wire::classic::{self, Asked, Place};
 use sockeye_cluster::{Envelope, Message, wire};
+use std::collections::BTreeSet;
+use std::sync::Arc;
+use std::time::Instant;
 
 /// An envelope that decodes encodes to one that decodes to the same.
 pub fn envelope(data: &[u8]) {
@@ -126,6 +130,36 @@ pub fn mesh_word(data: &[u8]) {
     let second = again(&first);
     assert_eq!((&second.uid, &second.nsp), (&first.uid, &first.nsp));
     assert_eq!(again(&second), second);
+}
+
+/// What is said of presence is read again as what was written, and a list that hears it stays of one mind.
+pub fn presence(data: &[u8]) {
+    let now = Instant::now();
+    let mut roster =
+        Roster::new("me".into(), roster::Config { members_max: 16, ..roster::Config::default() }, now);
+    // Each line is what somebody says.
+    for line in data.split(|byte| *byte == b'\n') {
+        let Some(say) = Say::read(line) else { continue };
+        let written = say.json();
+        assert_eq!(Say::read(written.as_bytes()), Some(say.clone()), "{written}");
+        roster.handle_say(say, now);
+    }
+    // Whoever is listed was told to have joined, once.
+    let mut joined = BTreeSet::new();
+    while let Some(event) = roster.poll_event() {
+        assert_eq!(event.change, Change::Joined);
+        assert!(joined.insert((event.room, event.id)));
+    }
+    let rooms: Vec<_> = roster.rooms().cloned().collect();
+    for room in &rooms {
+        for (id, _) in roster.members(room) {
+            assert!(joined.remove(&(room.clone(), Arc::clone(id))));
+        }
+    }
+    assert!(joined.is_empty());
+    // When everybody's time is over nobody is there.
+    roster.handle_timeout(now + roster::Config::default().timeout);
+    assert_eq!(roster.rooms().count(), 0);
 }
 
 fn again(envelope: &Envelope) -> Envelope {

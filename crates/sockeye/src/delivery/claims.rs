@@ -1,5 +1,6 @@
 //! How a client goes on with a session that its backplane keeps, on any server.
 
+use super::attendance::PRESENT;
 use super::kept::{NO_DATA, Taken};
 use super::lane::Entry;
 use super::{Claim, Control, Hub, Kept, Member};
@@ -162,8 +163,13 @@ impl Hub {
         true
     }
 
-    /// Hears that a session goes on elsewhere.
+    /// Hears who is where, or that a session goes on elsewhere.
     pub(crate) fn hear_reserved(&self, name: &str, args: &Args) {
+        if name == PRESENT
+            && let Some(attendance) = self.attendance()
+        {
+            attendance.hear(args.json());
+        }
         if name == MOVED
             && let (Some(kept), Ok(pid)) = (self.kept(), args.data::<String>())
             && let Some(former) = kept.moved(&Pid::new(&pid))

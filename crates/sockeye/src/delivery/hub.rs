@@ -1,6 +1,6 @@
 //! One namespace's point of delivery: to the sockets here, and to the other nodes.
 
-use super::{Control, Kept, Rooms, Sessions};
+use super::{Attendance, Control, Kept, Rooms, Sessions};
 use crate::backplane::{Branch, Interest, Published};
 use crate::cluster::{Alone, Cluster};
 use crate::draft::{Draft, protocol_packet};
@@ -11,7 +11,7 @@ use crate::outgoing::Outgoing;
 use crate::payload::{Args, EmitError, Payload};
 use parking_lot::RwLock;
 use sockeye_cluster::recovery::Config;
-use sockeye_cluster::{Flags, Message, Nsp, Packet, Pid, Room, Selector};
+use sockeye_cluster::{Flags, Message, Nsp, Packet, Pid, Room, Selector, Uid};
 use sockeye_proto::sid::Sid;
 use sockeye_proto::socket::packet::Kind;
 use sockeye_proto::socket::{Dialect, Event, Parser};
@@ -38,6 +38,8 @@ pub(crate) struct Hub {
     meshed: OnceLock<Arc<Kept>>,
     /// Listeners of everything that goes out, once the server starts.
     listeners: OnceLock<Vec<OnEmit>>,
+    /// Who is where on all servers, if that is tracked.
+    attendance: OnceLock<Arc<Attendance>>,
     /// The namespaces that this one stands for, if it stands for others.
     children: Option<RwLock<Vec<Arc<Self>>>>,
 }
@@ -69,6 +71,7 @@ impl Hub {
             kept: None,
             meshed: OnceLock::new(),
             listeners: OnceLock::new(),
+            attendance: OnceLock::new(),
             children: None,
         }
     }
@@ -125,6 +128,24 @@ impl Hub {
     /// What is kept here for clients whose connection broke.
     pub(crate) fn sessions(&self) -> Option<&Sessions> {
         self.sessions.as_ref().filter(|_| self.meshed.get().is_none())
+    }
+
+    /// Who is where on all servers, if that is tracked.
+    pub(crate) fn attendance(&self) -> Option<&Arc<Attendance>> {
+        self.attendance.get()
+    }
+
+    /// Tracks that from here on; the first one set counts.
+    pub(crate) fn attend(&self, attendance: Arc<Attendance>) {
+        drop(self.attendance.set(attendance));
+    }
+
+    /// How this server signs among the others, once it is among them.
+    pub(super) fn uid(&self) -> Option<Uid> {
+        match (self.branch(), self.mesh.get()) {
+            (Some(branch), _) => Some(branch.uid().clone()),
+            (None, mesh) => mesh.map(Mesh::uid),
+        }
     }
 
     /// Makes it one that stands for others: what is told it is told each of them.

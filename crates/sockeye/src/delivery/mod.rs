@@ -1,6 +1,8 @@
 //! How a message that is encoded already reaches its recipients: found by room ([`Rooms`]), posted to each
 //! connection's [`Mailbox`].
 
+mod attendance;
+mod attending;
 mod carrier;
 mod census;
 mod claims;
@@ -19,6 +21,7 @@ mod saver;
 mod sessions;
 mod watch;
 
+pub(crate) use attendance::Attendance;
 pub(crate) use carrier::Carriers;
 pub(crate) use census::{RESERVED, of_nobody};
 pub(crate) use hub::Hub;

@@ -138,6 +138,13 @@ impl Rooms {
         })
     }
 
+    /// What is known of a socket, if it is in a room.
+    pub(crate) fn seated(&self, id: Sid, room: &Room) -> Option<Arc<Profile>> {
+        let shard = self.shard(id).lock();
+        let seat = &shard.seats[*shard.by_id.get(&id)?];
+        seat.rooms.iter().any(|(joined, _)| joined == room).then(|| Arc::clone(&seat.member.profile))
+    }
+
     /// Lists the rooms of a socket, its own first.
     pub(crate) fn rooms_of(&self, id: Sid) -> Vec<Room> {
         let shard = self.shard(id).lock();

@@ -26,6 +26,7 @@ mod http_compression;
 mod limits;
 mod limits_table;
 mod node_link;
+mod presence;
 mod protocol_table;
 mod recovery;
 mod rooms;

@@ -7,32 +7,39 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use hyper::server::conn::http1;
+use http::StatusCode;
+use hyper::server::conn::{http1, http2};
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use sockeye_link::Connection;
 use sockeye_proto::ProxyHeader;
 use sockeye_proto::engine::Refusal;
 use sockeye_proto::http::{Head, Status, ends_head};
-use sockeye_relay::{Origin, Rewind, Socket};
+use sockeye_relay::{End, Origin, Rewind, Socket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
+use crate::access_line::{Line, shown};
+use crate::access_log::Entry;
 use crate::answer::Visit;
-use crate::config::{Cidr, Limits, Serves};
+use crate::config::{Limits, ProxyVersion, Serves};
+use crate::door::Door;
+use crate::engine::Engine;
 use crate::exchange;
 use crate::forwarded::{client_of, is_trusted, rewrite};
 use crate::group::Group;
-use crate::layout::{Answers, Asked};
+use crate::http2::Streams;
+use crate::layout::{Answers, Asked, Layout};
 use crate::place::Terms;
 use crate::reply::raw;
 use crate::route::Route;
 use crate::servers::{Intent, Suggestion};
 use crate::shared::Shared;
 use crate::swift::{self, Swift};
+use crate::tcp::Visitor;
 
 /// A client's connection and what was read from it.
 pub(crate) struct Client {
@@ -43,8 +50,8 @@ pub(crate) struct Client {
     pub(crate) terms: Arc<Terms>,
     /// The client, or the proxy that relays it; whom a PROXY header names.
     pub(crate) peer: SocketAddr,
-    /// The port that it reached.
-    pub(crate) port: Option<u16>,
+    /// The address that it reached, as a PROXY header says.
+    pub(crate) target: Option<SocketAddr>,
     /// Whether a worker gave it back.
     pub(crate) returned: bool,
 }
@@ -53,6 +60,8 @@ pub(crate) struct Client {
 enum First {
     /// An upgrade to a WebSocket of the engine's of this machine's workers: the connection goes to one of them.
     Upgrade(Arc<Group>, Route, Seen, Vec<Suggestion>),
+    /// Streams of HTTP/2, by prior knowledge.
+    Streams,
     /// Anything else: requests, each by its own route.
     Requests,
 }
@@ -60,8 +69,17 @@ enum First {
 /// What a worker is told with a connection.
 struct Seen {
     client: SocketAddr,
+    engine: Engine,
+    /// Its line in the access log, where there is one.
+    entry: Option<Box<Entry>>,
     /// The bytes read, where they differ from what came.
     read: Option<Bytes>,
+}
+
+/// What is noted of a connection that a worker took.
+struct Taken {
+    engine: Engine,
+    entry: Option<Box<Entry>>,
 }
 
 /// Why there is no first head.
@@ -83,8 +101,24 @@ impl Client {
                 return self.terms.counters.proxy_refused.add();
             }
         }
+        if self.target.is_none()
+            && let Socket::Tcp(stream) = &socket
+        {
+            self.target = stream.local_addr().ok();
+        }
         if self.terms.tls.is_some() && !self.returned {
             return Box::pin(self.serve_tls(socket, read, &limits, deadline)).await;
+        }
+        if let Serves::Tcp { group, send_proxy } = &self.terms.listener.serves {
+            let Some(visitor) = self.visitor(group, *send_proxy) else { return };
+            return match socket {
+                Socket::Tcp(stream) if visitor.group.is_local() => {
+                    visitor.hand_over(stream, read.freeze()).await
+                }
+                socket @ (Socket::Tcp(_) | Socket::Unix(_)) => {
+                    visitor.carry(End::Socket(socket), read.freeze()).await;
+                }
+            };
         }
         let Some(first) = self.hear(&mut socket, &mut read, &limits, deadline).await else {
             return;
@@ -98,10 +132,14 @@ impl Client {
             (First::Upgrade(group, route, seen, hints), Socket::Tcp(stream)) => {
                 let read = seen.read.unwrap_or(read);
                 match Connection::from_tokio(stream, seen.client, read) {
-                    Ok(connection) => self.hand_over(connection, &group, route, hints).await,
+                    Ok(connection) => {
+                        let taken = Taken { engine: seen.engine, entry: seen.entry };
+                        self.hand_over(connection, &group, route, hints, taken).await;
+                    }
                     Err(error) => debug!(%error, "connection lost before its hand-over"),
                 }
             }
+            (First::Streams, socket) => Box::pin(self.serve_streams(socket, read)).await,
             (First::Upgrade(..), socket) => self.serve_requests(socket, read).await,
             (First::Requests, socket) => self.serve_swiftly(socket, read).await,
         }
@@ -117,8 +155,8 @@ impl Client {
         }
         drop(layout);
         let mut origin = Origin::new(self.peer).relayed_by("edge").disbelieved();
-        if let Some(port) = self.port {
-            origin = origin.port(port);
+        if let Some(target) = self.target {
+            origin = origin.port(target.port());
         }
         let swift =
             Swift::new(Arc::clone(&self.shared), Arc::clone(&self.terms), &origin, self.draining.clone());
@@ -126,6 +164,13 @@ impl Client {
             drop(swift);
             self.serve_requests(socket, read).await;
         }
+    }
+
+    fn visitor(&self, group: &str, send_proxy: Option<ProxyVersion>) -> Option<Visitor> {
+        // A group that another configuration took away takes nobody.
+        let group = Arc::clone(self.shared.layout().groups.get(group)?);
+        let shared = Arc::clone(&self.shared);
+        Some(Visitor { shared, group, peer: self.peer, target: self.target, send_proxy })
     }
 
     /// Hears whom a proxy brings; none if it may not, or says it wrong. Nothing is answered: whoever it is, it is not meant to come here.
@@ -139,7 +184,7 @@ impl Client {
                 Ok(Some((header, length))) => {
                     if let ProxyHeader::Client { source, target } = header {
                         self.peer = source;
-                        self.port = Some(target.port());
+                        self.target = Some(target);
                     }
                     read.advance(length);
                     return Some(());
@@ -182,10 +227,17 @@ impl Client {
             }
             Err(_elapsed) => return failures.add(),
         };
+        if let Serves::Tcp { group, send_proxy } = &self.terms.listener.serves {
+            let Some(visitor) = self.visitor(group, *send_proxy) else { return };
+            return visitor.carry(End::Other(Box::new(stream)), Bytes::new()).await;
+        }
+        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+            return Box::pin(self.serve_streams(stream, Bytes::new())).await;
+        }
         let mut read = BytesMut::new();
         match self.hear(&mut stream, &mut read, limits, deadline).await {
             None => {}
-            Some(Ok(First::Upgrade(..) | First::Requests)) => {
+            Some(Ok(First::Upgrade(..) | First::Requests | First::Streams)) => {
                 self.serve_requests(stream, read.freeze()).await;
             }
             Some(Err(answer)) => Box::pin(self.reject(stream, answer)).await,
@@ -221,6 +273,9 @@ impl Client {
     ) -> Result<First, NoHead> {
         let mut seen = 0_usize;
         loop {
+            if read.starts_with(PREFACE) && self.terms.http().is_some_and(|http| http.http2) {
+                return Ok(First::Streams);
+            }
             // Parsed when there is something, and again only when an empty line has come: a slow client costs no more than a fast one.
             if !read.is_empty() && (seen == 0 || ends_head(&read[seen.saturating_sub(3)..])) {
                 match Head::parse(read) {
@@ -268,7 +323,7 @@ impl Client {
                 let route = Route::of(engine, head.method(), head.path(), head.query_string());
                 let header = |name: &str| head.values(name).collect();
                 let hints = exchange::hints(group, &layout.config.trust, self.peer.ip(), &header);
-                let seen = self.see(&layout.config.trust, head, length, read);
+                let seen = self.see(&layout, head, length, read);
                 First::Upgrade(Arc::clone(group), route, seen, hints)
             }
             Some(_) | None => First::Requests,
@@ -276,23 +331,44 @@ impl Client {
     }
 
     /// Who a worker is told that the client is. One that came back was seen before.
-    fn see(&self, trust: &[Cidr], head: &Head<'_>, length: usize, read: &[u8]) -> Seen {
-        if self.returned {
-            return Seen { client: self.peer, read: None };
-        }
-        let trusted = is_trusted(trust, self.peer.ip());
+    fn see(&self, layout: &Layout, head: &Head<'_>, length: usize, read: &[u8]) -> Seen {
+        let trust = &layout.config.trust;
+        let trusted = !self.returned && is_trusted(trust, self.peer.ip());
         let client = if trusted { client_of(trust, self.peer, head) } else { self.peer };
-        Seen { client, read: rewrite(head, length, read, trusted, self.peer.ip()) }
+        let engine = Engine::of(head.method(), head.query_string());
+        let read = if self.returned { None } else { rewrite(head, length, read, trusted, self.peer.ip()) };
+        let line = || Line {
+            peer: Some(self.peer.ip()),
+            client: Some(client.ip()),
+            method: head.method().to_owned(),
+            target: shown(head.path(), Some(head.query_string())),
+            version: "HTTP/1.1",
+            host: head.header("host").unwrap_or_default().to_owned(),
+            referer: head.header("referer").map(str::to_owned),
+            agent: head.header("user-agent").map(str::to_owned),
+            tag: engine.tag(),
+            transport: engine.transport(),
+            listener: self.terms.listener.name.clone(),
+            ..Line::default()
+        };
+        Seen { client, engine, entry: layout.log.as_ref().map(|log| Box::new(log.begin(line()))), read }
     }
 
     /// Passes the connection itself to a worker.
-    async fn hand_over(self, connection: Connection, group: &Group, route: Route, hints: Vec<Suggestion>) {
+    async fn hand_over(
+        self,
+        connection: Connection,
+        group: &Group,
+        route: Route,
+        hints: Vec<Suggestion>,
+        taken: Taken,
+    ) {
         let workers = &group.servers;
         let handshake = match route {
             Route::Owner(tag) => match workers.owner(tag) {
                 Some(door) => {
                     return match door.pass(connection) {
-                        Ok(()) => self.count_taken(),
+                        Ok(()) => self.note_taken(taken, &door),
                         // It lives, but drains, has its hands full or no descriptor left: relayed, the upgrade still reaches it.
                         Err(connection) => self.relay(connection).await,
                     };
@@ -313,7 +389,7 @@ impl Client {
         }
         while let Some(door) = search.next().await {
             connection = match door.pass(connection) {
-                Ok(()) => return self.count_taken(),
+                Ok(()) => return self.note_taken(taken, &door),
                 Err(connection) => connection,
             };
             search.refused(&door);
@@ -330,10 +406,15 @@ impl Client {
         }
     }
 
-    fn count_taken(&self) {
+    fn note_taken(&self, taken: Taken, door: &Door) {
         self.shared.counters.handed_over.add();
         self.terms.counters.upgrades_asked.add();
-        self.terms.counters.upgrades_taken.add();
+        taken.engine.count(&self.terms.counters, StatusCode::SWITCHING_PROTOCOLS);
+        if let Some(mut entry) = taken.entry {
+            // What the worker answers is not seen here.
+            entry.answered(StatusCode::SWITCHING_PROTOCOLS.as_u16(), Some(&door.name));
+            entry.end(0);
+        }
     }
 
     /// Serves a connection that no worker took as a whole.
@@ -358,14 +439,51 @@ impl Client {
         close(stream, answer).await;
     }
 
+    /// Serves streams of HTTP/2 until the client or the edge has had enough.
+    async fn serve_streams<S>(self, stream: S, read: Bytes)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        let websockets = self.terms.http().is_some_and(|http| http.websocket_over_http2);
+        let limits = self.shared.layout().config.limits.clone();
+        let Self { shared, mut draining, terms, peer, target, returned: _ } = self;
+        let visit = Arc::new(Visit::new(shared, terms, peer, target));
+        let service = service_fn(move |request| {
+            let visit = Arc::clone(&visit);
+            async move { Ok::<_, std::convert::Infallible>(visit.answer(request).await) }
+        });
+        let mut builder = http2::Builder::new(Streams::default());
+        builder
+            .timer(TokioTimer::new())
+            .keep_alive_interval(limits.idle_time_max)
+            .max_concurrent_streams(STREAMS_MAX)
+            .max_header_list_size(limits.head_bytes_max.get())
+            .max_send_buf_size(BUFFER_BYTES_MAX);
+        if websockets {
+            builder.enable_connect_protocol();
+        }
+        let connection = builder.serve_connection(TokioIo::new(Rewind::new(read, stream)), service);
+        let mut connection = pin!(connection);
+        let ended = tokio::select! {
+            ended = &mut connection => ended,
+            () = told(&mut draining) => {
+                connection.as_mut().graceful_shutdown();
+                connection.await
+            }
+        };
+        if let Err(error) = ended {
+            debug!(%peer, %error, "connection ended early");
+        }
+    }
+
     /// Serves requests until the client or the edge has had enough.
     async fn serve_requests<S>(self, stream: S, read: Bytes)
     where
         S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
     {
-        let Self { shared, mut draining, terms, peer, port, returned: _ } = self;
+        let Self { shared, mut draining, terms, peer, target, returned: _ } = self;
         let limits = shared.layout().config.limits.clone();
-        let visit = Arc::new(Visit::new(shared, terms, peer, port));
+        let visit = Arc::new(Visit::new(shared, terms, peer, target));
         let service = service_fn(move |request| {
             let visit = Arc::clone(&visit);
             async move { Ok::<_, std::convert::Infallible>(visit.answer(request).await) }
@@ -417,6 +535,10 @@ async fn close<S: AsyncRead + AsyncWrite + Unpin>(mut stream: S, answer: &[u8]) 
     let _ = tokio::time::timeout(LINGER_TIME_MAX, said).await;
 }
 
+/// RFC 9113 §3.4: how a client begins that knows that HTTP/2 is spoken; of it, the line.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n";
+/// How many streams a client may have open at once; one more is refused.
+const STREAMS_MAX: u32 = 128;
 /// What one read of a head asks for; most heads are smaller.
 const READ_BYTES: usize = 2048;
 /// The most of a request's body that is held at once on its way through.

@@ -322,8 +322,11 @@ impl Call<'_> {
         Ok(response)
     }
 
-    /// Puts the server's name into the answer, where a cookie is to hold it.
+    /// Puts the server's name into the answer, where it is noted, or a cookie is to hold it.
     fn finish(&self, door: &Door, mut response: Response<Body>) -> Response<Body> {
+        if self.shared.layout().log.is_some() {
+            response.extensions_mut().insert(reply::Via(door.name.clone()));
+        }
         let Some(cookie) = self.group.cookie() else { return response };
         let headers = response.headers_mut();
         match cookie.mode {

@@ -6,14 +6,17 @@ use std::sync::Arc;
 use sockeye_files::Files;
 use sockeye_relay::Relay;
 
-use crate::config::{Config, ConfigError, Does, Listener, Redirect, Serves, Site};
+use crate::access_log::Log;
+use crate::config::{self, Config, ConfigError, Does, Endpoint, Listener, Members, Redirect, Serves, Site};
 use crate::group::Group;
 use crate::servers::Servers;
+use crate::stats::Counter;
 
 /// One settled configuration. Requests take the one that is there when they begin.
 pub(crate) struct Layout {
     pub(crate) config: Config,
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
+    pub(crate) log: Option<Arc<Log>>,
     sites: Vec<(Site, Answers)>,
 }
 
@@ -44,6 +47,7 @@ impl Layout {
         local: &Arc<Servers>,
         relay: &Relay,
         others: &[String],
+        log_dropped: &Arc<Counter>,
     ) -> Result<Self, ConfigError> {
         let mut names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
         names.sort_unstable();
@@ -69,6 +73,7 @@ impl Layout {
                 }
             }
         }
+        let log = config.access_log.as_ref().map(|log| Log::open(log, log_dropped)).transpose()?;
         let groups: BTreeMap<String, Arc<Group>> = config
             .groups
             .iter()
@@ -91,7 +96,7 @@ impl Layout {
             (site.clone(), answers)
         });
         let sites = sites.collect();
-        Ok(Self { config, groups, sites })
+        Ok(Self { config, groups, log, sites })
     }
 
     /// Whether one more listener names what is there.
@@ -107,7 +112,16 @@ impl Layout {
 
 fn check(config: &Config, listener: &Listener) -> Result<(), ConfigError> {
     match &listener.serves {
-        Serves::Tcp { group, .. } => is_there(config, group, || format!("the listener {:?}", listener.name)),
+        Serves::Tcp { group, send_proxy } => {
+            is_there(config, group, || format!("the listener {:?}", listener.name))?;
+            let is_local = |there: &config::Group| matches!(there.members, Members::Workers { .. });
+            let local = config.groups.iter().any(|there| there.name == *group && is_local(there));
+            let whole = listener.tls.is_none() && send_proxy.is_none();
+            if local && !(whole && matches!(listener.at, Endpoint::Tcp(_))) {
+                return Err(ConfigError::TcpToWorkers(listener.name.clone()));
+            }
+            Ok(())
+        }
         Serves::Http(_) => Ok(()),
     }
 }

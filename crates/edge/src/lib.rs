@@ -9,6 +9,8 @@
 //! [`Control`] tells of workers, servers and other configurations. Absent: starting and stopping servers (the supervisor does), sessions and packets (the servers'
 //! own), and retries of requests that may have had an effect.
 
+mod access_line;
+mod access_log;
 mod admission;
 mod affinity;
 mod answer;
@@ -17,12 +19,14 @@ pub mod config;
 mod control;
 mod cookie;
 mod door;
+mod engine;
 mod exchange;
 mod file_limit;
 mod forwarded;
 mod group;
 mod hash;
 mod health;
+mod http2;
 mod layout;
 mod learnt;
 mod leases;
@@ -42,6 +46,7 @@ mod shared;
 mod shedding;
 mod stats;
 mod swift;
+mod tcp;
 mod tls;
 
 pub use config::{BindError, Config, ConfigError, Group, Limits};

@@ -12,7 +12,7 @@ use sockeye_relay::Socket;
 use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
 use tokio_rustls::TlsAcceptor;
 
-use crate::config::{BindError, ConfigError, Endpoint, Listener, Serves};
+use crate::config::{BindError, ConfigError, Endpoint, Http, Listener, Serves};
 use crate::stats::{ListenerCounters, ListenerStats};
 use crate::tls;
 
@@ -31,8 +31,6 @@ pub(crate) struct Terms {
     pub(crate) listener: Listener,
     /// Ends TLS, where it does.
     pub(crate) tls: Option<TlsAcceptor>,
-    /// The port that clients connected to, where there is one.
-    pub(crate) port: Option<u16>,
     pub(crate) counters: Arc<ListenerCounters>,
 }
 
@@ -63,7 +61,7 @@ impl Place {
                 (Listening::Unix { listener: socket, _removal: Removal(path.clone()) }, listener.at.clone())
             }
         };
-        let terms = Terms::new(listener, &at, Arc::default())?;
+        let terms = Terms::new(listener, Arc::default())?;
         Ok(Self { socket, at, beside, terms: ArcSwap::from_pointee(terms) })
     }
 
@@ -76,7 +74,7 @@ impl Place {
 
     /// Other terms for this place, certificates read anew.
     pub(crate) fn draft(&self, listener: Listener) -> Result<Terms, ConfigError> {
-        Terms::new(listener, &self.at, Arc::clone(&self.terms.load().counters))
+        Terms::new(listener, Arc::clone(&self.terms.load().counters))
     }
 
     /// From here on connections come under these terms.
@@ -113,18 +111,23 @@ impl Place {
 }
 
 impl Terms {
-    fn new(listener: Listener, at: &Endpoint, counters: Arc<ListenerCounters>) -> Result<Self, ConfigError> {
+    fn new(listener: Listener, counters: Arc<ListenerCounters>) -> Result<Self, ConfigError> {
         let protocols: &[&[u8]] = match &listener.serves {
+            Serves::Http(http) if http.http2 => &[b"h2", b"http/1.1"],
             Serves::Http(_) => &[b"http/1.1"],
             Serves::Tcp { .. } => &[],
         };
         let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, protocols)).transpose();
         let tls = tls.map_err(|source| ConfigError::Tls { listener: listener.name.clone(), source })?;
-        let port = match at {
-            Endpoint::Tcp(address) => Some(address.port()),
-            Endpoint::Unix(_) => None,
-        };
-        Ok(Self { listener, tls, port, counters })
+        Ok(Self { listener, tls, counters })
+    }
+
+    /// How HTTP is spoken, if it is.
+    pub(crate) const fn http(&self) -> Option<&Http> {
+        match &self.listener.serves {
+            Serves::Http(http) => Some(http),
+            Serves::Tcp { .. } => None,
+        }
     }
 
     pub(crate) fn stats(&self, at: &Endpoint) -> ListenerStats {

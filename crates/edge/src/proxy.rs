@@ -179,7 +179,7 @@ impl Clients {
         let client = Client {
             shared: Arc::clone(&self.shared),
             draining: self.draining.clone(),
-            port: terms.port,
+            target: None,
             terms,
             peer,
             returned,

@@ -7,6 +7,10 @@ use http::{HeaderValue, Response, StatusCode};
 use sockeye_proto::engine::Refusal;
 use sockeye_relay::Body;
 
+/// Lies in an answer's extensions and names the server that it came from.
+#[derive(Clone)]
+pub(crate) struct Via(pub(crate) String);
+
 /// A plain answer, one word of text.
 pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {
     let mut response = Response::new(Body::full(text));

@@ -39,7 +39,8 @@ impl Shared {
         let places = Places::default();
         let relay = Relay::new(config.relay.clone());
         let workers = servers::open(&Group::workers(), &relay);
-        let layout = Layout::settle(config, None, &workers, &relay, &[])?;
+        let counters = Counters::default();
+        let layout = Layout::settle(config, None, &workers, &relay, &[], &counters.log_dropped)?;
         places.adopt(places.prepare(&layout.config.listeners)?);
         let admission = Mutex::new(Admission::new(layout.config.limits.sessions_per_second));
         Ok(Self {
@@ -49,7 +50,7 @@ impl Shared {
             workers,
             admission,
             relay,
-            counters: Counters::default(),
+            counters,
             draining: AtomicBool::new(false),
         })
     }
@@ -60,8 +61,9 @@ impl Shared {
         let before = self.layout.load_full();
         // What can fail comes first.
         let change = self.places.prepare(&config.listeners)?;
-        let layout =
-            Layout::settle(config, Some(&before), &self.workers, &self.relay, &self.places.beside())?;
+        let beside = self.places.beside();
+        let dropped = &self.counters.log_dropped;
+        let layout = Layout::settle(config, Some(&before), &self.workers, &self.relay, &beside, dropped)?;
         self.admission.lock().handle_rate(layout.config.limits.sessions_per_second);
         self.layout.store(Arc::new(layout));
         self.places.adopt(change);
@@ -109,6 +111,7 @@ impl Shared {
             bad_heads: counters.bad_heads.value(),
             unknown_sids: counters.unknown_sids.value(),
             unavailable: counters.unavailable.value(),
+            log_dropped: counters.log_dropped.value(),
             relay: self.relay.stats(),
             held_off: counters.held_off.value(),
             workers: self.workers.worker_stats(),

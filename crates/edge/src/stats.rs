@@ -30,6 +30,8 @@ pub struct Stats {
     pub unavailable: u64,
     /// New sessions that were not let in because too many came at once.
     pub held_off: u64,
+    /// Lines of the access log that its writer could not take.
+    pub log_dropped: u64,
     /// Requests relayed, upgrades among them.
     pub relay: sockeye_relay::Stats,
     /// The workers.
@@ -61,6 +63,11 @@ pub struct ListenerStats {
     pub upgrades_asked: u64,
     /// Those that a server took: by a 101, or as a whole connection.
     pub upgrades_taken: u64,
+    /// Sessions that began by polling.
+    pub polling_sessions: u64,
+    /// Sessions that went on by a WebSocket. Where this stays far behind [`Self::polling_sessions`], something on the way loses `Upgrade`: the others go on by
+    /// polling, which works but is not realtime.
+    pub upgraded_sessions: u64,
 }
 
 /// One group of servers as the edge sees it.
@@ -138,6 +145,7 @@ pub(crate) struct Counters {
     pub(crate) unknown_sids: Counter,
     pub(crate) unavailable: Counter,
     pub(crate) held_off: Counter,
+    pub(crate) log_dropped: Arc<Counter>,
 }
 
 #[derive(Debug, Default)]
@@ -149,6 +157,8 @@ pub(crate) struct ListenerCounters {
     pub(crate) requests: Counter,
     pub(crate) upgrades_asked: Counter,
     pub(crate) upgrades_taken: Counter,
+    pub(crate) polling_sessions: Counter,
+    pub(crate) upgraded_sessions: Counter,
 }
 
 impl ListenerCounters {
@@ -163,6 +173,8 @@ impl ListenerCounters {
             requests: self.requests.value(),
             upgrades_asked: self.upgrades_asked.value(),
             upgrades_taken: self.upgrades_taken.value(),
+            polling_sessions: self.polling_sessions.value(),
+            upgraded_sessions: self.upgraded_sessions.value(),
         }
     }
 }

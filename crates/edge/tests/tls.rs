@@ -5,17 +5,13 @@
 mod world;
 
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 
-use rcgen::{CertifiedKey, generate_simple_self_signed};
-use rustls::ClientConfig;
+use rustls::pki_types::CertificateDer;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, ServerName};
 use sockeye_edge::config::{Certificate, Endpoint, Listener, Tls};
 use sockeye_edge::{Config, Proxy};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
-use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 use world::{SOCKET, World, get, read_answer, read_head, say, sid, upgrade};
 
@@ -183,25 +179,10 @@ fn listening(files: &[Certificate]) -> Config {
     })
 }
 
-/// Writes a certificate for these names, with its key.
-fn write(directory: &Path, name: &str, names: &[&str]) -> Certificate {
-    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-    let CertifiedKey { cert, signing_key } = generate_simple_self_signed(names).unwrap();
-    let (certificate, key) = (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")));
-    std::fs::write(&certificate, cert.pem()).unwrap();
-    std::fs::write(&key, signing_key.serialize_pem()).unwrap();
-    Certificate { certificate, chain: None, key }
+async fn connect(world: &World, name: &str) -> TlsStream<TcpStream> {
+    world::connect_tls(world.address, name, &[]).await
 }
 
-async fn connect(world: &World, name: &str) -> TlsStream<TcpStream> {
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = ClientConfig::builder_with_provider(Arc::clone(&provider))
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .dangerous()
-        .with_custom_certificate_verifier(Arc::new(world::Anybody(provider)))
-        .with_no_client_auth();
-    let connector = TlsConnector::from(Arc::new(config));
-    let name = ServerName::try_from(name.to_owned()).unwrap();
-    connector.connect(name, world.connect().await).await.unwrap()
+fn write(directory: &Path, name: &str, names: &[&str]) -> Certificate {
+    world::certificate(directory, name, names)
 }

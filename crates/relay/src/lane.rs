@@ -15,10 +15,10 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 use tokio::time::Instant;
 
-use crate::address::Address;
 use crate::body::Body;
 use crate::config::Config;
 use crate::error::Breach;
+use crate::socket::Socket;
 
 /// A connection to one upstream.
 pub(crate) struct Lane {
@@ -28,6 +28,8 @@ pub(crate) struct Lane {
     answer_time_max: Duration,
     /// Whether it has carried a request before.
     used: bool,
+    /// Whether it may carry another one after the first.
+    kept: bool,
 }
 
 /// Why there is no response.
@@ -39,9 +41,8 @@ pub(crate) enum Unanswered {
 }
 
 impl Lane {
-    /// Connects.
-    pub(crate) async fn connect(address: &Address, config: &Config) -> io::Result<Box<Self>> {
-        let socket = address.connect(config.connect_time_max, config.node_secret.as_ref()).await?;
+    /// Speaks HTTP on a connection. One that is not `kept` carries one request.
+    pub(crate) async fn open(socket: Socket, config: &Config, kept: bool) -> io::Result<Box<Self>> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(config.buffer_bytes_max.max(BUFFER_BYTES_MIN) as usize)
             .handshake(TokioIo::new(socket))
@@ -49,7 +50,7 @@ impl Lane {
             .map_err(io::Error::other)?;
         let connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection.with_upgrades());
         let answer_time_max = config.answer_time_max;
-        Ok(Box::new(Self { sender, connection: Some(connection), answer_time_max, used: false }))
+        Ok(Box::new(Self { sender, connection: Some(connection), answer_time_max, used: false, kept }))
     }
 
     /// Sends a request and waits for the head of its response.
@@ -114,7 +115,7 @@ impl Lane {
     pub(crate) fn is_idle(&mut self) -> bool {
         // Polling with a waker of nobody also lets go of the task that used the lane before.
         self.drive(&mut Context::from_waker(Waker::noop()));
-        self.connection.is_some() && self.sender.is_ready()
+        self.kept && self.connection.is_some() && self.sender.is_ready()
     }
 
     /// Whether the connection has carried a request before.
@@ -137,7 +138,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let path = dir.path().join("upstream.sock");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
-        let lane = Lane::connect(&Address::Unix(path), &Config::default()).await.unwrap();
+        let socket = tokio::net::UnixStream::connect(path).await.unwrap();
+        let lane = Lane::open(Socket::Unix(socket), &Config::default(), true).await.unwrap();
         let (mut upstream, _) = listener.accept().await.unwrap();
         // A connection that has carried a request ends without a word to the next one.
         let answer = async {

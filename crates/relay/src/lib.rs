@@ -43,4 +43,5 @@ pub use origin::Origin;
 pub use relay::{Relay, Stats, Upstream};
 pub use secret::{NoSecret, SECRET_BYTES_MIN, Secret};
 pub use socket::{Rewind, Socket};
+pub use tunnel::{End, Stream};
 pub use wire::Wire;

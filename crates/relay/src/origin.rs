@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 
+use bytes::Bytes;
 use http::HeaderValue;
 
 /// Tells the upstream who the client is: made once a connection, used for each of its requests.
@@ -15,6 +16,7 @@ pub struct Origin {
     pub(crate) relayed_by: Option<HeaderValue>,
     pub(crate) forwarded: bool,
     pub(crate) believed: bool,
+    pub(crate) introduction: Option<Bytes>,
 }
 
 impl Origin {
@@ -35,6 +37,7 @@ impl Origin {
             relayed_by: None,
             forwarded: false,
             believed: true,
+            introduction: None,
         }
     }
 
@@ -106,6 +109,13 @@ impl Origin {
     #[must_use]
     pub fn on_behalf_of(mut self, client: SocketAddr) -> Self {
         self.peer = HeaderValue::try_from(client.to_string()).unwrap_or(self.peer);
+        self
+    }
+
+    /// Says these bytes first on each connection to the upstream, a PROXY header; such a connection carries one request alone.
+    #[must_use]
+    pub fn introduced(mut self, introduction: impl Into<Bytes>) -> Self {
+        self.introduction = Some(introduction.into());
         self
     }
 

@@ -8,6 +8,7 @@ use http::header::{CONNECTION, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
+use tokio::io::AsyncWriteExt;
 
 use crate::address::Address;
 use crate::answer::Answer;
@@ -19,7 +20,8 @@ use crate::headers;
 use crate::idle::{Idle, Slot};
 use crate::lane::{Lane, Unanswered};
 use crate::origin::Origin;
-use crate::tunnel::Tunnels;
+use crate::socket::Socket;
+use crate::tunnel::{End, Tunnels};
 use crate::wire::Wire;
 
 /// Relays requests to any address over kept-alive connections. Clones share connections, tunnels and counters; when the last one is dropped
@@ -218,7 +220,7 @@ impl Upstream {
         };
         self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
         let mut request = request.map(Body::new);
-        let lane = match self.connect().await {
+        let lane = match self.connect(origin).await {
             Ok(lane) => lane,
             Err(source) => return Err(self.refused(request, source)),
         };
@@ -242,11 +244,28 @@ impl Upstream {
         Ok(response.map(|_nothing| Body::empty()))
     }
 
+    /// Opens a connection of its own to the address, for [`Upstream::join`].
+    ///
+    /// # Errors
+    ///
+    /// Why there is none, as in [`RelayError::Refused`].
+    pub async fn dial(&self) -> std::io::Result<Socket> {
+        self.shared.counters.connects.fetch_add(1, Ordering::Relaxed);
+        let config = &self.shared.config;
+        self.slot.address.connect(config.connect_time_max, config.node_secret.as_ref()).await
+    }
+
+    /// Joins a client's connection to one that was dialled, in a tunnel as after an upgrade. `read` was read from the client before.
+    pub fn join(&self, client: End, read: Bytes, server: Socket, cord: Option<Arc<Cord>>) {
+        self.shared.tunnels.join(client, read, server, cord);
+    }
+
     async fn carry(&self, mut request: Request<Body>, origin: &Origin) -> Result<Answered, RelayError> {
         self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
-        let lane = match self.slot.wake() {
+        // A connection that said who its client is serves nobody else.
+        let lane = match self.slot.wake().filter(|_| origin.introduction.is_none()) {
             Some(lane) => lane,
-            None => match self.connect().await {
+            None => match self.connect(origin).await {
                 Ok(lane) => lane,
                 Err(source) => return Err(self.refused(request, source)),
             },
@@ -261,7 +280,7 @@ impl Upstream {
                 Some(_) | None => return Err(self.broken(error)),
             },
         };
-        self.carry_fresh(again).await
+        self.carry_fresh(again, origin).await
     }
 
     async fn carry_upgrade(
@@ -282,8 +301,8 @@ impl Upstream {
     }
 
     /// The second and last try of a prepared request, on a connection of its own.
-    async fn carry_fresh(&self, mut request: Request<Body>) -> Result<Answered, RelayError> {
-        let lane = match self.connect().await {
+    async fn carry_fresh(&self, mut request: Request<Body>, origin: &Origin) -> Result<Answered, RelayError> {
+        let lane = match self.connect(origin).await {
             Ok(lane) => lane,
             Err(source) => {
                 headers::mark_prepared(&mut request);
@@ -300,7 +319,7 @@ impl Upstream {
     /// Whether somebody still listens at the address, found by connecting: asked after an answer broke off, it tells a dead upstream from a
     /// broken connection.
     pub async fn is_listening(&self) -> bool {
-        match self.connect().await {
+        match self.dial().await {
             Ok(_) => true,
             Err(refusal) => !crate::error::is_nobody(&refusal),
         }
@@ -347,12 +366,15 @@ impl Upstream {
 
     /// Whether a connection can be had.
     pub async fn connects(&self) -> bool {
-        self.connect().await.is_ok()
+        self.dial().await.is_ok()
     }
 
-    async fn connect(&self) -> std::io::Result<Box<Lane>> {
-        self.shared.counters.connects.fetch_add(1, Ordering::Relaxed);
-        Lane::connect(&self.slot.address, &self.shared.config).await
+    async fn connect(&self, origin: &Origin) -> std::io::Result<Box<Lane>> {
+        let mut socket = self.dial().await?;
+        if let Some(introduction) = &origin.introduction {
+            socket.write_all(introduction).await?;
+        }
+        Lane::open(socket, &self.shared.config, origin.introduction.is_none()).await
     }
 
     fn answer(&self, response: Response<Incoming>, lane: Box<Lane>) -> Response<Body> {

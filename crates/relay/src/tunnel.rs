@@ -25,6 +25,19 @@ use tracing::debug;
 use crate::cord::{Cord, Moment};
 use crate::socket::{Rewind, Socket};
 
+/// A client's end of a tunnel that no upgrade began.
+pub enum End {
+    /// A socket.
+    Socket(Socket),
+    /// Anything else, such as TLS on one.
+    Other(Box<dyn Stream>),
+}
+
+/// What bytes can be read from and written to, encrypted or not.
+pub trait Stream: AsyncRead + AsyncWrite + Send + Unpin {}
+
+impl<S: AsyncRead + AsyncWrite + Send + Unpin> Stream for S {}
+
 /// The tunnels of one relay. Dropping it ends them.
 #[derive(Default)]
 pub(crate) struct Tunnels {
@@ -53,6 +66,20 @@ impl Tunnels {
                 tasks.lock().spawn(tunnel);
             }
         });
+    }
+
+    /// Joins two connections; `read` was read from the client's before.
+    pub(crate) fn join(&self, client: End, read: Bytes, server: Socket, cord: Option<Arc<Cord>>) {
+        let open = Open::count(&self.open, cord);
+        let client = match client {
+            End::Socket(socket) => Side::Socket(socket),
+            End::Other(stream) => Side::Other(stream),
+        };
+        let upstream = Side::Socket(server);
+        let (up, down) = (Flow::new(read), Flow::new(Bytes::new()));
+        let mut set = self.tasks.lock();
+        while set.try_join_next().is_some() {}
+        set.spawn(Tunnel { client, upstream, up, down, open });
     }
 
     pub(crate) fn close(&self) {
@@ -96,7 +123,7 @@ enum FlowState {
 enum Side {
     Socket(Socket),
     /// A stream that cannot be taken out of hyper: TLS, or somebody else's.
-    Other(Box<TokioIo<Upgraded>>),
+    Other(Box<dyn Stream>),
 }
 
 /// Counts one tunnel for as long as it lives, and tells whoever holds its cord.

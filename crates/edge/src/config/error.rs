@@ -1,5 +1,8 @@
 //! Why a configuration cannot be taken on.
 
+use std::io;
+use std::path::PathBuf;
+
 use super::bind_error::BindError;
 use super::fault::GroupFault;
 use super::tls_error::TlsError;
@@ -17,6 +20,14 @@ pub enum ConfigError {
         listener: String,
         /// What is wrong.
         source: TlsError,
+    },
+    /// The access log cannot be opened.
+    #[error("cannot open the access log {}: {source}", path.display())]
+    AccessLog {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
     },
     /// Two of a kind have one name.
     #[error("two {kind}s are named {name:?}: give one of them another name")]
@@ -44,6 +55,11 @@ pub enum ConfigError {
         /// The groups that there are.
         there: String,
     },
+    /// Bytes without HTTP are to go to workers of this machine, which trust what comes by their private sockets.
+    #[error(
+        "the listener {0:?} carries TCP to this machine's workers: it can do so at a TCP port, without TLS and without send_proxy; else let it speak HTTP, or name a group of servers"
+    )]
+    TcpToWorkers(String),
     /// A site names a listener that is not there.
     #[error("the site for {path} names the listener {listener:?}, which is not there")]
     NoListener {

@@ -136,6 +136,10 @@ impl Swift {
             upgrade: false,
         };
         let Some(Answers::Relay(group)) = layout.find(&asked) else { return unusual };
+        // What is noted, or introduced to its server, takes the other way.
+        if layout.log.is_some() || group.config.send_proxy.is_some() {
+            return unusual;
+        }
         let Some(way) = self.way(group, &head) else { return unusual };
         let plain = matches!(way, Way::Anyone { handshake: true }) && !group.is_local();
         let (order, taken) = Order::write(&head, length, bytes, &self.origin, plain);
@@ -271,6 +275,9 @@ impl Swift {
                 first => break first?,
             }
         };
+        if handshake && answer.status == 200 {
+            self.terms.counters.polling_sessions.add();
+        }
         if handshake && !door.is_worker() {
             let whole = if let Rest::Known(length) = answer.rest { length.min(PEEKED_BYTES_MAX) } else { 1 };
             while (read.len() as u64) < whole && more(line, &mut wire, &mut read).await {}

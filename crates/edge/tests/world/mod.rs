@@ -17,7 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sockeye_edge::config::Endpoint;
+use sockeye_edge::config::{Certificate, Endpoint};
 use sockeye_edge::{Config, Control, Proxy};
 use sockeye_link::{Assign, Connection, Event, Listener, Parent, Ready, Report, Reporter};
 use sockeye_proto::Tag;
@@ -26,6 +26,7 @@ use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::{TcpStream, UnixListener};
 use tokio::sync::{Mutex, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
+use tokio_rustls::client::TlsStream;
 
 /// A running proxy, and the directory in which its workers listen.
 pub(crate) struct World {
@@ -371,6 +372,7 @@ async fn respond(
         }
         _ if request.headers().contains_key("upgrade") => {
             let protocol = header("upgrade");
+            let key = request.headers().get("sec-websocket-key").map(|key| key.to_str().unwrap().to_owned());
             let upgraded = hyper::upgrade::on(&mut request);
             tokio::spawn(async move {
                 let mut stream = TokioIo::new(upgraded.await.unwrap());
@@ -381,6 +383,10 @@ async fn respond(
             });
             let mut response = full(String::new());
             *response.status_mut() = http::StatusCode::SWITCHING_PROTOCOLS;
+            if let Some(key) = key {
+                let accept = sockeye_proto::ws::handshake::accept_key(&key);
+                response.headers_mut().insert("sec-websocket-accept", accept.parse().unwrap());
+            }
             response.headers_mut().insert("connection", "upgrade".parse().unwrap());
             response.headers_mut().insert("upgrade", protocol.parse().unwrap());
             response
@@ -488,4 +494,29 @@ impl rustls::client::danger::ServerCertVerifier for Anybody {
     fn supported_verify_schemes(&self) -> Vec<rustls::SignatureScheme> {
         self.0.signature_verification_algorithms.supported_schemes()
     }
+}
+
+/// Writes a certificate for these names, with its key.
+pub(crate) fn certificate(directory: &std::path::Path, name: &str, names: &[&str]) -> Certificate {
+    let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
+    let made = rcgen::generate_simple_self_signed(names).unwrap();
+    let (certificate, key) = (directory.join(format!("{name}.crt")), directory.join(format!("{name}.key")));
+    std::fs::write(&certificate, made.cert.pem()).unwrap();
+    std::fs::write(&key, made.signing_key.serialize_pem()).unwrap();
+    Certificate { certificate, chain: None, key }
+}
+
+/// Connects by TLS, whoever answers, and offers these protocols.
+pub(crate) async fn connect_tls(at: SocketAddr, name: &str, protocols: &[&[u8]]) -> TlsStream<TcpStream> {
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let mut config = rustls::ClientConfig::builder_with_provider(Arc::clone(&provider))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .dangerous()
+        .with_custom_certificate_verifier(Arc::new(Anybody(provider)))
+        .with_no_client_auth();
+    config.alpn_protocols = protocols.iter().map(|protocol| protocol.to_vec()).collect();
+    let connector = tokio_rustls::TlsConnector::from(Arc::new(config));
+    let name = rustls::pki_types::ServerName::try_from(name.to_owned()).unwrap();
+    connector.connect(name, TcpStream::connect(at).await.unwrap()).await.unwrap()
 }

@@ -3,7 +3,7 @@
 import assert from "node:assert/strict";
 import { after, before, describe, test } from "node:test";
 import { join } from "node:path";
-import { ask, closeAll, connect, connectMany, untroubled } from "../harness/clients.mjs";
+import { ask, closeAll, collect, connect, connectMany, untroubled } from "../harness/clients.mjs";
 import { knock, overSocket, run, settingsFile, upFile } from "../harness/files.mjs";
 import { freePort, REFERENCE } from "../harness/target.mjs";
 
@@ -117,6 +117,33 @@ describe("up with a file", { skip }, () => {
       assert.equal((await overSocket(socket, "/apply")).status, 405);
     } finally {
       closeAll([client]);
+    }
+  });
+});
+
+describe("an operator of up", { skip }, () => {
+  test("speaks to the clients of all workers, asks for them and lets them go", async () => {
+    const port = await freePort();
+    const file = settingsFile("");
+    const socket = join(file.dir, "admin.sock");
+    file.write(`admin = "unix:${socket}"\nlisten = "127.0.0.1:${port}"\n[app.chat]\nbundled = "contract"\ninstances = 2\n`);
+    const target = await upFile(file, port, { workers: 2 });
+    const sockets = [];
+    try {
+      sockets.push(...(await connectMany(target.url, "websocket", 6)));
+      const post = (path, body) => overSocket(socket, path, { method: "POST", body: JSON.stringify(body) });
+      await target.until("all are counted", async () => JSON.parse((await overSocket(socket, "/sockets")).text).sockets?.length === 6);
+      const news = collect(sockets, "news");
+      assert.equal((await post("/emit", { event: "news", args: ["it rains"] })).status, 200);
+      for (const box of await news.reach(1)) assert.deepEqual(box, [["it rains"]]);
+      assert.equal((await post("/emit", { evnt: "news" })).status, 400);
+      const gone = Promise.all(sockets.map((one) => new Promise((resolve) => one.once("disconnect", resolve))));
+      assert.equal((await post("/disconnect", { close: true })).status, 200);
+      await gone;
+    } finally {
+      closeAll(sockets);
+      await target.stop();
+      file.done();
     }
   });
 });

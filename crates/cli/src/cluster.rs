@@ -93,6 +93,15 @@ impl Cluster {
     }
 }
 
+impl Cluster {
+    /// The adapter, for what speaks to the workers' clients from here.
+    pub(crate) async fn adapter(&self) -> anyhow::Result<Option<Arc<dyn Adapter>>> {
+        let Some(address) = &self.adapter else { return Ok(None) };
+        let Backplane::Adapter(named) = address.parse()? else { return Ok(None) };
+        Ok(Some(named.into_adapter().await?))
+    }
+}
+
 impl fmt::Debug for Cluster {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Cluster").field("is_one", &self.is_one()).field("node_link", &self.node_link).finish()

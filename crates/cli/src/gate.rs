@@ -36,7 +36,7 @@ async fn serve(path: &Path, settled: Settled) -> anyhow::Result<()> {
     let standing = Arc::new(Standing::new(path, proxy.control(), settled));
     // These end with this function.
     let mut beside = JoinSet::new();
-    beside.spawn(admin::serve(admin, Arc::clone(&standing)));
+    beside.spawn(admin::serve(admin, Arc::clone(&standing), None));
     beside.spawn(standing::heed(standing, hangups));
     let (close, closed) = oneshot::channel::<()>();
     let mut edge = tokio::spawn(proxy.run(async {

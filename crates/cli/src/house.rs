@@ -10,6 +10,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use sockeye::{Guest, Server};
 use sockeye_edge::config::{Group, Members};
 use sockeye_edge::{Control, Proxy};
 use sockeye_settings::Settled;
@@ -19,7 +20,8 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::oneshot;
 use tokio::task::{JoinHandle, JoinSet};
 
-use crate::admin::{self, Admin};
+use crate::admin::{self, Admin, Clients};
+use crate::cluster::Cluster;
 use crate::crew::Crew;
 use crate::plan::Plan;
 use crate::screen::{Screen, headline};
@@ -54,12 +56,22 @@ pub(crate) fn run_file(plan: &Plan, file: &Path, settled: Settled, verbose: bool
         let standing = Arc::new(Standing::new(file, house.control.clone(), settled));
         // These end with this function.
         let mut beside = JoinSet::new();
-        beside.spawn(admin::serve(admin, Arc::clone(&standing)));
+        let guest = Box::pin(visit(&house.mesh, &plan.cluster)).await?;
+        let clients = Clients::new(&guest).context("cannot speak to the workers' clients")?;
+        beside.spawn(admin::serve(admin, Arc::clone(&standing), Some(clients)));
         beside.spawn(standing::heed(standing, hangups));
         let ended = Box::pin(house.serve(plan.drain)).await;
         beside.shutdown().await;
+        guest.leave().await;
         ended
     })
+}
+
+/// Joins the workers as a guest, so that operators can speak to their clients.
+async fn visit(mesh: &Path, cluster: &Cluster) -> anyhow::Result<Guest> {
+    let adapter = cluster.adapter().await?;
+    let config = sockeye::Config { mesh_dir: Some(mesh.to_owned()), adapter, ..sockeye::Config::default() };
+    Server::new(config).visit().await.context("cannot join the workers")
 }
 
 fn begin(verbose: bool) -> anyhow::Result<Runtime> {
@@ -72,6 +84,8 @@ fn begin(verbose: bool) -> anyhow::Result<Runtime> {
 struct House {
     supervisor: Supervisor,
     control: Control,
+    /// Where the workers meet.
+    mesh: PathBuf,
     crew: Crew,
     screen: Screen,
     edge: JoinHandle<()>,
@@ -91,12 +105,14 @@ impl House {
             ports::try_workers(workers, plan.instances.get()).map_err(|line| anyhow!(line))?;
         }
         let directory = runtime_dir()?;
+        let mesh = directory.mesh();
         say(io::stdout(), &headline(plan));
         let supervisor = Supervisor::start(workers(plan, verbose)?, directory, pass_on)?;
         let (close_edge, closed) = oneshot::channel();
         Ok(Self {
             supervisor,
             control: proxy.control(),
+            mesh,
             crew: Crew::new(proxy.control(), plan.instances.get()),
             screen: Screen::new(plan, proxy.local_addr().unwrap_or(plan.listen)),
             // Ends with the house: `finish` waits for it.

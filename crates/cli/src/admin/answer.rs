@@ -7,6 +7,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Incoming;
 use serde_json::json;
+use sockeye::admin;
 
 use super::members::{self, Trouble};
 use super::metrics;
@@ -48,6 +49,7 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
                 "nothing was changed: what ran before goes on",
             ),
         },
+        (_, path) if admin::Service::PATHS.contains(&path) => clients(office, request).await,
         (_, path) if path.starts_with("/upstreams/") => member(office, request).await,
         (_, "/" | "/status" | "/metrics" | "/apply") => {
             problem(StatusCode::METHOD_NOT_ALLOWED, "not by this method", "docs/edge.md has the list")
@@ -55,8 +57,25 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
         _ => problem(
             StatusCode::NOT_FOUND,
             "there is no such page",
-            "there are /, /status, /metrics and /apply",
+            "there are /, /status, /metrics, /apply, /upstreams/…, /emit, /disconnect and /sockets",
         ),
+    }
+}
+
+/// What concerns the clients of the workers: `docs/admin.md`.
+async fn clients(office: &Office, mut request: Request<Incoming>) -> Answer {
+    let Some(clients) = &office.clients else {
+        return problem(
+            StatusCode::NOT_FOUND,
+            "there are no workers here",
+            "ask a server of the upstream itself",
+        );
+    };
+    request.headers_mut().insert(header::AUTHORIZATION, clients.word.clone());
+    let (head, body) = Box::pin(clients.service.answer(request)).await.into_parts();
+    match body.collect().await {
+        Ok(body) => Response::from_parts(head, Full::new(body.to_bytes())),
+        Err(error) => problem(StatusCode::BAD_GATEWAY, &error.to_string(), "try again"),
     }
 }
 

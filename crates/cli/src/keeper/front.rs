@@ -207,12 +207,11 @@ impl Front {
             }
             Err(error) => {
                 let why = error.to_string();
-                let code = match &error {
-                    ConfigError::Bind(BindError::Denied(_)) => Some("EACCES"),
-                    ConfigError::Bind(BindError::NoSuchAddress(_)) => Some("EADDRNOTAVAIL"),
-                    _ => Some("EADDRINUSE"),
-                };
-                asking.refuse(code, &why);
+                let is = |matches: bool, code| matches.then_some(code);
+                let denied = is(matches!(error, ConfigError::Bind(BindError::Denied(_))), "EACCES");
+                let nowhere = matches!(error, ConfigError::Bind(BindError::NoSuchAddress(_)));
+                let code = denied.or(is(nowhere, "EADDRNOTAVAIL")).unwrap_or("EADDRINUSE");
+                asking.refuse(Some(code), &why);
                 Some(format!("the app asks for a public address: {why}"))
             }
         }

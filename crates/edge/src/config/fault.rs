@@ -67,7 +67,7 @@ impl Group {
             return Err(GroupFault::Interval(self.health.interval));
         }
         let path = &self.engine_path;
-        if !path.is_empty() && !(path.starts_with('/') && path.ends_with('/')) {
+        if !(path.is_empty() || path.starts_with('/') && path.ends_with('/')) {
             return Err(GroupFault::EnginePath(self.engine_path.clone()));
         }
         for rule in &self.affinity {

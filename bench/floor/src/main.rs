@@ -10,6 +10,7 @@ mod floor;
 mod frame;
 mod http;
 mod poll;
+mod relay;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
 
@@ -30,6 +31,9 @@ struct Flags {
     /// Threads to serve with; the floor has one.
     #[arg(long, default_value_t = 1)]
     threads: u16,
+    /// Be the floor of a balancer instead: carry bytes to this port of the same host.
+    #[arg(long)]
+    relay_to: Option<u16>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -38,6 +42,9 @@ fn main() -> anyhow::Result<()> {
     let address = SocketAddr::new(flags.host, flags.port);
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     println!("floor on {}", listener.local_addr()?);
+    if let Some(port) = flags.relay_to {
+        return Ok(relay::run(&listener, SocketAddr::new(flags.host, port))?);
+    }
     Floor::new(listener)?.run()?;
     Ok(())
 }

@@ -1,6 +1,6 @@
 //! The edge in front of any programs, told by a few words: what its end-to-end tests start.
 //!
-//! `balance [listen=ADDRESS] [affinity=RULE[,RULE…]] [algorithm=NAME] [key=value …] -- SERVER-LINE [-- SERVER-LINE …]`
+//! `balance [listen=ADDRESS] [threads=N] [affinity=RULE[,RULE…]] [algorithm=NAME] [key=value …] -- SERVER-LINE [-- SERVER-LINE …]`
 //!
 //! It prints its address, and takes words on its standard input: `state NAME up|drain|maintenance`, `servers LINE; LINE; …`, `stats`.
 
@@ -13,9 +13,13 @@ use sockeye_edge::config::{
 use sockeye_edge::{Control, Proxy, parse_servers};
 
 fn main() -> anyhow::Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
-    let _entered = runtime.enter();
     let words: Vec<String> = std::env::args().skip(1).collect();
+    let mut runtime = tokio::runtime::Builder::new_multi_thread();
+    if let Some(threads) = words.iter().find_map(|word| word.strip_prefix("threads=")) {
+        runtime.worker_threads(threads.parse()?);
+    }
+    let runtime = runtime.enable_all().build()?;
+    let _entered = runtime.enter();
     let (settings, lines) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
     let lines: Vec<&str> = lines.iter().map(String::as_str).filter(|line| *line != "--").collect();
     let config = settle(settings, &lines.join("\n"))?;
@@ -57,6 +61,7 @@ fn settle(settings: &[String], lines: &str) -> anyhow::Result<Config> {
             "rebalance" => group.drain.rebalance = value.parse()?,
             "interval" => group.health.interval = Duration::from_millis(value.parse()?),
             "wait" => group.queue.wait_max = Duration::from_millis(value.parse()?),
+            "threads" => {}
             "path" => value.clone_into(&mut group.engine_path),
             "members" => {
                 group.members = match value.split_once(':') {

@@ -14,7 +14,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use programs::Program;
 use sockeye_edge::config::{
-    Affinity, Check, DnsRecord, Drain, Group, Members, Probe, Queue, Server, ServerState, Site,
+    Affinity, Check, DnsRecord, Drain, Group, Members, Probe, ProxyVersion, Queue, Server, ServerState, Site,
 };
 use sockeye_edge::{Config, MemberError, ServerCondition, parse_servers};
 use sockeye_proto::Tag;
@@ -208,6 +208,29 @@ async fn a_worker_that_drains_is_asked_to_let_its_sessions_go_at_the_pace() {
     }
     world.control.drain(one.tag);
     world::until(|| one.counts.shed.load(Ordering::Relaxed) >= 10).await;
+}
+
+#[tokio::test]
+async fn a_server_that_wants_it_is_told_the_clients_address_before_the_first_byte() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let at = listener.local_addr().unwrap();
+    let members = Members::Static(parse_servers(&at.to_string()).unwrap());
+    let mut group = Group::new("app", members);
+    group.health.check = Check::Off;
+    group.send_proxy = Some(ProxyVersion::V1);
+    let world = world(group);
+    let mut client = world.connect().await;
+    let (peer, port) = (client.local_addr().unwrap(), world.address.port());
+    for target in ["/one", "/two"] {
+        client.write_all(format!("GET {target} HTTP/1.1\r\nHost: a\r\n\r\n").as_bytes()).await.unwrap();
+        let (mut server, _) = listener.accept().await.unwrap();
+        let head = read_head(&mut server).await;
+        let expected =
+            format!("PROXY TCP4 127.0.0.1 127.0.0.1 {} {port}\r\nGET {target} HTTP/1.1\r\n", peer.port());
+        assert!(head.starts_with(&expected), "{head}");
+        server.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\n\r\n").await.unwrap();
+        read_head(&mut client).await;
+    }
 }
 
 #[tokio::test]

@@ -6,7 +6,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use tokio::net::{TcpSocket, TcpStream};
 
 use crate::secret::Secret;
 use crate::socket::Socket;
@@ -54,10 +54,39 @@ impl Address {
 }
 
 async fn dial_tcp(address: SocketAddr) -> io::Result<TcpStream> {
-    let stream = TcpStream::connect(address).await?;
+    let stream = match TcpStream::connect(address).await {
+        // All ports of one source address are in use towards this one: on the loopback there are more source addresses.
+        Err(error) if error.kind() == io::ErrorKind::AddrNotAvailable => {
+            dial_from_another(address, error).await?
+        }
+        connected => connected?,
+    };
     stream.set_nodelay(true)?;
     Ok(stream)
 }
+
+/// Connects from another address of the loopback, 127.0.0.2 and on.
+async fn dial_from_another(address: SocketAddr, mut error: io::Error) -> io::Result<TcpStream> {
+    let SocketAddr::V4(target) = address else { return Err(error) };
+    if !target.ip().is_loopback() {
+        return Err(error);
+    }
+    for last in 2..=LOOPBACK_SOURCES {
+        let socket = TcpSocket::new_v4()?;
+        socket.bind(SocketAddr::from(([127, 0, 0, last], 0)))?;
+        match socket.connect(address).await {
+            Ok(stream) => return Ok(stream),
+            Err(another) => error = another,
+        }
+        if error.kind() != io::ErrorKind::AddrNotAvailable {
+            break;
+        }
+    }
+    Err(error)
+}
+
+/// How many source addresses are tried on the loopback: some 28,000 connections each to one port.
+const LOOPBACK_SOURCES: u8 = 8;
 
 /// Connects to a Unix socket; where the listener's backlog is full the kernel answers `EAGAIN` and offers nothing to wait for, so this asks
 /// again at growing intervals until the caller's limit cuts it off.
@@ -88,3 +117,18 @@ impl fmt::Display for Address {
 /// The longest pause between two tries at a listener whose backlog is full.
 #[cfg(unix)]
 const BACKLOG_PAUSE_MAX: Duration = Duration::from_millis(50);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[tokio::test]
+    async fn the_loopback_is_reached_from_several_addresses() {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let full = || io::Error::from(io::ErrorKind::AddrNotAvailable);
+        let stream = dial_from_another(address, full()).await.unwrap();
+        assert_eq!(stream.local_addr().unwrap().ip().to_string(), "127.0.0.2");
+        assert!(dial_from_another("192.0.2.1:80".parse().unwrap(), full()).await.is_err(), "not elsewhere");
+    }
+}

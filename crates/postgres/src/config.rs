@@ -5,14 +5,19 @@ use std::time::Duration;
 
 use percent_encoding::percent_decode_str;
 use thiserror::Error;
+use tokio_postgres::config::SslMode;
 
 use crate::table::Table;
+use crate::tls::Verify;
 
 /// How PostgreSQL is used. What the official adapter has too has its name and default.
 #[derive(Clone, Debug)]
 pub struct Config {
     /// Where the server is and who asks. Its `Debug` shows no password. One node keeps three connections.
     pub server: tokio_postgres::Config,
+    /// Whether it is looked at whose server it is, where TLS is spoken: `sslmode` of [`Config::server`] says whether it is, by default where the
+    /// server has it. Default [`Verify::Nothing`].
+    pub verify: Verify,
     /// What channels' names begin with. Default `socket.io`; the same on all nodes.
     pub channel_prefix: String,
     /// Where binary and long messages are. Default `socket_io_attachments`; the same on all nodes. Made where it is absent.
@@ -66,6 +71,7 @@ impl Config {
     pub fn new(server: tokio_postgres::Config) -> Self {
         Self {
             server,
+            verify: Verify::default(),
             channel_prefix: "socket.io".into(),
             attachments: default_table("socket_io_attachments"),
             payload_threshold: PAYLOAD_THRESHOLD_MAX,
@@ -77,7 +83,8 @@ impl Config {
         }
     }
 
-    /// Reads `postgres://user:password@host:port/database?…`. Parameters: `channel_prefix`, `table` (of attachments), `recovery` (`true`, `false`), and those of
+    /// Reads `postgres://user:password@host:port/database?…`. Parameters: `channel_prefix`, `table` (of attachments), `recovery` (`true`, `false`), `sslmode` (`disable`, `prefer`, `require`,
+    /// `verify-full`), `sslrootcert` (a PEM file, for `verify-full`; without it the system's), and those of
     /// libpq that tokio-postgres knows (`host=/run/postgresql` for a Unix socket, `connect_timeout`, `application_name` …).
     ///
     /// # Errors
@@ -90,12 +97,15 @@ impl Config {
         let (place, query) = url.split_once('?').unwrap_or((url, ""));
         let mut config = Self::new(tokio_postgres::Config::new());
         let mut foreign = Vec::new();
+        let (mut mode, mut root_cert) = (None, None);
         for pair in query.split('&').filter(|pair| !pair.is_empty()) {
             let (name, value) = pair.split_once('=').unwrap_or((pair, ""));
             match name {
                 "channel_prefix" => config.channel_prefix = prefix(&text("channel_prefix", value)?)?,
                 "table" => config.attachments = table(&text("table", value)?)?,
                 "recovery" => config.recovery = recovery(value)?,
+                "sslmode" => mode = Some(ssl_mode(value)?),
+                "sslrootcert" => root_cert = Some(text("sslrootcert", value)?),
                 _ => foreign.push(pair),
             }
         }
@@ -103,6 +113,23 @@ impl Config {
         // Its errors name what is wrong, and quote neither the URL nor a value.
         config.server = tokio_postgres::Config::from_str(&format!("{place}{mark}{}", foreign.join("&")))
             .map_err(|error| ConfigError::Url(error_text(&error)))?;
+        match (mode, root_cert) {
+            (Some((mode, true)), root_cert) => {
+                config.server.ssl_mode(mode);
+                config.verify = Verify::Full { root_cert: root_cert.map(Into::into) };
+            }
+            (_, Some(file)) => {
+                return Err(ConfigError::Parameter {
+                    name: "sslrootcert",
+                    value: file,
+                    expected: "expected sslmode=verify-full with it: otherwise nobody looks".into(),
+                });
+            }
+            (Some((mode, false)), None) => {
+                config.server.ssl_mode(mode);
+            }
+            (None, None) => {}
+        }
         if config.server.get_connect_timeout().is_none() {
             config.server.connect_timeout(CONNECT_TIMEOUT);
         }
@@ -186,6 +213,21 @@ fn table(value: &str) -> Result<Table, ConfigError> {
     })
 }
 
+/// The mode, and whether it is looked at whose server it is.
+fn ssl_mode(value: &str) -> Result<(SslMode, bool), ConfigError> {
+    match value {
+        "disable" => Ok((SslMode::Disable, false)),
+        "prefer" => Ok((SslMode::Prefer, false)),
+        "require" => Ok((SslMode::Require, false)),
+        "verify-full" => Ok((SslMode::Require, true)),
+        _ => Err(ConfigError::Parameter {
+            name: "sslmode",
+            value: value.to_owned(),
+            expected: "expected disable, prefer, require or verify-full".into(),
+        }),
+    }
+}
+
 fn recovery(value: &str) -> Result<Option<Recovery>, ConfigError> {
     match value {
         "true" => Ok(Some(Recovery::default())),
@@ -226,6 +268,8 @@ mod tests {
             ("postgres://app:s3cr3t@db/chat?table=a-b", "table=\"a-b\": expected a table's name"),
             ("postgres://app:s3cr3t@db/chat?channel_prefix=", "channel_prefix=\"\": expected 1 to 40 bytes"),
             ("postgres://app:s3cr3t@db/chat?channel_prefix=%ff", "expected UTF-8"),
+            ("postgres://app:s3cr3t@db/chat?sslmode=verify-ca", "sslmode=\"verify-ca\": expected disable"),
+            ("postgres://app:s3cr3t@db/chat?sslmode=require&sslrootcert=x", "expected sslmode=verify-full"),
         ] {
             let error = Config::from_url(url).unwrap_err().to_string();
             assert!(error.contains(words), "{url}: {error}");

@@ -7,10 +7,11 @@ use sockeye_cluster::adapter::AdapterError;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::mpsc;
 use tokio::task::AbortHandle;
-use tokio_postgres::{AsyncMessage, Client, Connection, NoTls, Notification};
+use tokio_postgres::{AsyncMessage, Client, Connection, Notification};
 
 use crate::config::Config;
 use crate::failure;
+use crate::tls;
 
 /// A connection. When it is dropped it is cut, whatever is under way.
 #[derive(Debug)]
@@ -25,7 +26,9 @@ impl Link {
         config: &Config,
         heard: Option<mpsc::Sender<Notification>>,
     ) -> Result<Self, AdapterError> {
-        let connected = config.server.connect(NoTls).await;
+        let tls = tls::connector(&config.verify).map_err(AdapterError::Refused)?;
+        // Boxed: it is large, and rare.
+        let connected = Box::pin(config.server.connect(tls)).await;
         let (client, connection) = connected.map_err(|error| failure::sorted(config, &error))?;
         // It ends with the connection, or with this value.
         let reader = tokio::spawn(read(connection, heard)).abort_handle();

@@ -37,6 +37,7 @@ mod post;
 mod schema;
 mod sessions;
 mod table;
+mod tls;
 mod topic;
 mod wire;
 
@@ -44,3 +45,4 @@ pub use adapter::Postgres;
 pub use config::{Config, ConfigError, Recovery};
 pub use sessions::{MISSED_BYTES_MAX, MISSED_EVENTS_MAX};
 pub use table::{NoTable, Table};
+pub use tls::Verify;

@@ -7,4 +7,5 @@ mod peer;
 mod server;
 mod suite;
 mod tables;
+mod tls;
 mod trouble;

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::net::TcpListener;
+use std::os::unix::fs::PermissionsExt;
 use std::os::unix::process::CommandExt;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -50,6 +51,27 @@ impl Server {
         let server = Self { directory, programs, port, process };
         server.wait().await;
         Some(server)
+    }
+
+    /// Has it speak TLS, and with other machines nothing else, from its next start on.
+    pub(crate) fn set_tls(&self, cert: &str, key: &str) {
+        let data = self.directory.path().join("data");
+        for (name, text) in [("server.crt", cert), ("server.key", key)] {
+            fs::write(data.join(name), text).unwrap();
+            fs::set_permissions(data.join(name), fs::Permissions::from_mode(0o600)).unwrap();
+        }
+        if is_root() {
+            let files = ["server.crt", "server.key"].map(|name| data.join(name));
+            assert!(Command::new("chown").arg("postgres:").args(files).status().unwrap().success());
+        }
+        let mut settings = fs::read_to_string(data.join("postgresql.conf")).unwrap();
+        settings.push_str("\nssl = on\n");
+        fs::write(data.join("postgresql.conf"), settings).unwrap();
+    }
+
+    /// A directory of its own.
+    pub(crate) fn directory(&self) -> &Path {
+        self.directory.path()
     }
 
     /// Where it is, with what follows the question mark.

@@ -147,6 +147,18 @@ sleep 1000 & setsid sleep 2000 & (trap '' INT; sleep 3000) & echo up; while true
     await home.ok("delete", "all");
   });
 
+  test("what is typed to attach is the app's standard input", async () => {
+    home.file("ears.js", `process.stdin.on("data", (text) => console.log("heard " + text.toString().trim()))`);
+    await home.ok("start", "ears.js");
+    const { status } = spawnSync(SOCKEYE, ["attach", "ears"], { env: home.env, input: "hello\n" });
+    assert.equal(status, 0);
+    await until("it heard", () => home.lines("ears").lines.includes("heard hello"));
+    const { code, err } = await home.run("monit");
+    assert.equal(code, 1);
+    assert.match(err, /needs a terminal/);
+    await home.ok("delete", "ears");
+  });
+
   test("a unit of systemd, and completion", async () => {
     const unit = await home.ok("startup", "--print");
     assert.match(unit, /^ExecStart=.* daemon --resurrect$/m);

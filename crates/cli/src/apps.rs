@@ -3,6 +3,7 @@
 pub(crate) mod mask;
 pub(crate) mod rows;
 pub(crate) mod table;
+pub(crate) mod tail;
 
 use std::collections::BTreeMap;
 use std::io::{self, Write};

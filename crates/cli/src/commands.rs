@@ -3,6 +3,7 @@
 //! A command more is a file more in `commands/`, a variant of [`Command`], and an arm of [`Command::run`]. What several commands share stands beside this file.
 
 mod apply;
+mod attach;
 mod cert;
 mod change;
 mod check;
@@ -15,6 +16,7 @@ mod emit;
 mod import;
 mod list;
 mod logs;
+mod monit;
 mod ports;
 mod start;
 mod startup;
@@ -69,6 +71,10 @@ enum Command {
     Describe(describe::Flags),
     /// Show the log files of apps, and go on with what comes
     Logs(logs::Flags),
+    /// Show a screen with what apps use and say
+    Monit(monit::Flags),
+    /// Show what an app says, and give it what is typed
+    Attach(attach::Flags),
     /// Empty the log files of apps
     Flush(change::Flush),
     /// Show the variables that apps run with, without secrets
@@ -141,6 +147,8 @@ impl Command {
             Self::List(flags) => exit::end(list::run(&flags)),
             Self::Describe(flags) => exit::end(describe::describe(&flags)),
             Self::Logs(flags) => exit::end(logs::run(&flags)),
+            Self::Monit(flags) => exit::end(monit::run(&flags)),
+            Self::Attach(flags) => exit::end(attach::run(&flags)),
             Self::Flush(flags) => exit::end(change::flush(flags)),
             Self::Env(flags) => exit::end(describe::env(&flags)),
             Self::Signal(flags) => exit::end(change::signal(flags)),

@@ -210,6 +210,7 @@ impl Keeper {
                     instances.iter().map(|instance| self.supervisor.signal(Some(*instance), signal)).sum();
                 return reply.answer(&heard);
             }
+            Question::Input { place, text } => return reply_to(reply, self.write(place, text.as_bytes())),
             Question::Flush => {
                 self.logs.flush();
                 return reply.answer(&());
@@ -256,6 +257,17 @@ impl Keeper {
         self.supervisor.scale(instances, self.task.launch.spec.drain.duration())?;
         self.task.instances = Some(instances.get());
         Ok(Awaited::Rest)
+    }
+
+    fn write(&mut self, place: u32, bytes: &[u8]) -> anyhow::Result<()> {
+        let instance =
+            self.instances_at(Some(place)).pop().ok_or_else(|| anyhow!("there is no instance {place}"))?;
+        let written =
+            self.supervisor.write(instance, bytes).context("it does not read its standard input")?;
+        if written < bytes.len() {
+            bail!("it does not read its standard input: {written} of {} bytes were taken", bytes.len());
+        }
+        Ok(())
     }
 
     fn each(&mut self, place: u32, what: impl Fn(&mut Supervisor, u32)) -> anyhow::Result<Awaited> {
@@ -362,6 +374,13 @@ impl Keeper {
         }
         // The tasks that write the answers are to come to it.
         tokio::time::sleep(ANSWER_TIME).await;
+    }
+}
+
+fn reply_to(reply: Reply, outcome: anyhow::Result<()>) {
+    match outcome {
+        Ok(()) => reply.answer(&()),
+        Err(error) => reply.refuse(format!("{error:#}")),
     }
 }
 

@@ -4,7 +4,7 @@
 
 use std::os::unix::process::CommandExt;
 use std::path::Path;
-use std::process::Command;
+use std::process::{Command, Stdio};
 
 use sockeye_link::{LINK_VARIABLE, WORKER_VARIABLE};
 
@@ -39,6 +39,7 @@ pub(crate) fn command(config: &Config, place: &Place<'_>) -> Command {
         None => Command::new(&config.program),
     };
     command.args(&config.arguments);
+    command.stdin(if config.input { Stdio::piped() } else { Stdio::null() });
     if !config.inherit {
         command.env_clear();
     }

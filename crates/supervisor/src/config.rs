@@ -26,6 +26,8 @@ pub struct Config {
     /// A program that becomes another one which ends with its parent: called as `PROGRAM tether PID -- …`. Default none: workers end by themselves with their
     /// link. See [`tether`](crate::tether).
     pub tether: Option<PathBuf>,
+    /// Whether workers have a standard input to which can be written ([`Supervisor::write`](crate::Supervisor::write)); else it is empty. Default no.
+    pub input: bool,
     /// Whether workers get our link. Default yes.
     pub linked: bool,
     /// Whether workers are Node.js, which gets a channel for `process.send`. Default no.
@@ -71,6 +73,7 @@ impl Config {
             directory: None,
             user: None,
             tether: None,
+            input: false,
             linked: true,
             ipc: false,
             private_ports: false,

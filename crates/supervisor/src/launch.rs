@@ -131,6 +131,7 @@ impl Launch {
         config.environment =
             environment.into_iter().map(|(name, value)| (name.into(), value.into())).collect();
         config.inherit = false;
+        config.input = true;
         config.directory = Some(self.directory());
         config.instances = self.instances(cores);
         config.linked = self.is_cluster();

@@ -3,13 +3,14 @@
 //! Decides nothing. A process that ended stays a zombie until [`Process::reap`], so its id cannot become somebody
 //! else's before the rest of its group is killed.
 
-use std::io;
+use std::io::{self, Write};
 use std::os::fd::OwnedFd;
 use std::os::unix::process::CommandExt;
 use std::process::{Child, ChildStderr, ChildStdout, Command, ExitStatus, Stdio};
 use std::sync::mpsc;
 use std::thread;
 
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
 use rustix::io::{FdFlags, fcntl_setfd};
 use rustix::process::{Pid, PidfdFlags, Signal, getpgid, kill_process_group, pidfd_open};
 use tokio::io::Interest;
@@ -26,9 +27,9 @@ pub(crate) struct Process {
 }
 
 impl Process {
-    /// Starts a process in a group of its own, with its output piped and no input.
+    /// Starts a process in a group of its own, with its output piped.
     fn spawn(mut command: Command) -> io::Result<Self> {
-        command.process_group(0).stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.process_group(0).stdout(Stdio::piped()).stderr(Stdio::piped());
         let mut child = command.spawn()?;
         let pid = i32::try_from(child.id()).ok().and_then(Pid::from_raw).expect("the kernel gave it a pid");
         match pidfd_open(pid, PidfdFlags::empty()) {
@@ -53,6 +54,14 @@ impl Process {
 
     pub(crate) fn output(&mut self) -> (Option<ChildStdout>, Option<ChildStderr>) {
         (self.child.stdout.take(), self.child.stderr.take())
+    }
+
+    /// Writes to its standard input as much as it takes at once; never waits.
+    pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let input = self.child.stdin.as_mut().ok_or_else(|| io::Error::other("it has no standard input"))?;
+        let flags = fcntl_getfl(&*input)?;
+        fcntl_setfl(&*input, flags | OFlags::NONBLOCK)?;
+        input.write(bytes)
     }
 
     /// What to wait on for its end, once.

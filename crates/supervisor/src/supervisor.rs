@@ -216,6 +216,15 @@ impl Supervisor {
         running.map(|process| process.signal(signal.signal())).count()
     }
 
+    /// Writes to the standard input of a worker as much as it takes at once.
+    ///
+    /// # Errors
+    /// When it has none, does not run, or does not read.
+    pub fn write(&mut self, instance: u32, bytes: &[u8]) -> io::Result<usize> {
+        let process = self.slots.get_mut(&instance).and_then(|slot| slot.process.as_mut());
+        process.ok_or_else(|| io::Error::other("it does not run"))?.write(bytes)
+    }
+
     /// From their next start on workers are started so.
     pub fn change(&mut self, config: Config) {
         self.fleet.change(&config.timing, &config.policy);

@@ -59,6 +59,13 @@ pub(crate) enum Question {
     },
     /// Empty the log files.
     Flush,
+    /// Write to a worker's standard input.
+    Input {
+        /// Which worker.
+        place: u32,
+        /// What.
+        text: String,
+    },
 }
 
 /// How a keeper is.

@@ -164,6 +164,10 @@ impl Launch {
             stop_exit_codes: spec.stop_exit_codes.clone(),
         };
         if preloaded {
+            if matches!(spec.ready, ReadyBy::Port(_) | ReadyBy::Http(_)) {
+                // The port is the edge's, and open whoever serves: a copy says over the link when it listens.
+                config.ready = ReadyBy::Auto;
+            }
             config.policy.stop_exit_codes.push(EXIT_UNFIT);
         }
         Ok(config)

@@ -93,6 +93,15 @@ impl Text {
             ("listener_upgrades_taken_total", "counter", "upgrades that a server took", |one| {
                 one.upgrades_taken
             }),
+            ("listener_polling_sessions_total", "counter", "sessions that began by polling", |one| {
+                one.polling_sessions
+            }),
+            (
+                "listener_upgraded_sessions_total",
+                "counter",
+                "sessions that went on by a WebSocket: where they stay far behind, something loses Upgrade",
+                |one| one.upgraded_sessions,
+            ),
             (
                 "listener_upgrades_failed_total",
                 "counter",
@@ -214,6 +223,8 @@ mod tests {
             requests: 7,
             upgrades_asked: 5,
             upgrades_taken: 2,
+            polling_sessions: 4,
+            upgraded_sessions: 1,
         };
         let server = Server {
             name: "app01".into(),

@@ -48,6 +48,8 @@ pub(crate) struct Listener {
     pub(crate) requests: u64,
     pub(crate) upgrades_asked: u64,
     pub(crate) upgrades_taken: u64,
+    pub(crate) polling_sessions: u64,
+    pub(crate) upgraded_sessions: u64,
 }
 
 /// Servers that stand for each other.
@@ -95,6 +97,8 @@ impl View {
             requests: listener.requests,
             upgrades_asked: listener.upgrades_asked,
             upgrades_taken: listener.upgrades_taken,
+            polling_sessions: listener.polling_sessions,
+            upgraded_sessions: listener.upgraded_sessions,
         });
         Self {
             version: env!("CARGO_PKG_VERSION"),

@@ -230,7 +230,7 @@ async fn a_worker_that_breaks_the_protocol_is_gone() {
     for packet in [&b"\x00"[..], b"\x03\x00\x00\x00\x00\x00\x00\x00\x09", &[1; 5000]] {
         let house = House::new(Config::default());
         let worker = raw_connect(&house.path());
-        send(&worker, b"\x01{\"version\":1,\"pid\":1,\"instance\":1}", SendFlags::empty()).unwrap();
+        send(&worker, &hello(), SendFlags::empty()).unwrap();
         let (handover, mut reports) = soon(house.listener.accept()).await.unwrap().assign(assign());
         let (_client, connection) = house.client(b"x");
         handover.pass(connection).unwrap();
@@ -247,7 +247,7 @@ async fn a_receipt_said_before_death_counts_however_the_death_is_met() {
     for _ in 0..32 {
         let house = House::new(Config::default());
         let worker = raw_connect(&house.path());
-        send(&worker, b"\x01{\"version\":1,\"pid\":1,\"instance\":1}", SendFlags::empty()).unwrap();
+        send(&worker, &hello(), SendFlags::empty()).unwrap();
         let (handover, mut reports) = soon(house.listener.accept()).await.unwrap().assign(assign());
         let mut clients: Vec<_> = (0..3).map(|n| house.client(format!("{n}").as_bytes())).collect();
         let (_last_client, last) = clients.pop().unwrap();
@@ -272,7 +272,7 @@ async fn a_receipt_said_before_death_counts_however_the_death_is_met() {
 async fn a_connection_that_lost_its_descriptor_on_the_way_comes_back() {
     let house = House::new(Config::default());
     let worker = raw_connect(&house.path());
-    send(&worker, b"\x01{\"version\":1,\"pid\":1,\"instance\":1}", SendFlags::empty()).unwrap();
+    send(&worker, &hello(), SendFlags::empty()).unwrap();
     let (handover, mut reports) = soon(house.listener.accept()).await.unwrap().assign(assign());
     let (_client, connection) = house.client(b"x");
     handover.pass(connection).unwrap();
@@ -402,4 +402,9 @@ fn recv_packet(from: &OwnedFd) -> Vec<u8> {
     let mut buffer = [0; 4096];
     let (bytes, _) = rustix::net::recv(from, &mut buffer, RecvFlags::empty()).unwrap();
     buffer[..bytes].to_vec()
+}
+
+/// A worker's first packet, as its bytes.
+fn hello() -> Vec<u8> {
+    format!("\x01{{\"version\":{},\"pid\":1,\"instance\":1}}", sockeye_link::VERSION).into_bytes()
 }

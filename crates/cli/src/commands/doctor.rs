@@ -18,7 +18,7 @@ use crate::{exit, log, runtime};
 /// What was typed.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// The address that clients are given, such as https://chat.example.com
+    /// The address that clients are given, such as `https://chat.example.com`
     #[arg(required_unless_present = "config")]
     url: Option<String>,
     /// Read this file instead: nginx, HAProxy, Apache, Traefik, Docker Compose, Kubernetes or JavaScript
@@ -42,7 +42,7 @@ pub(crate) struct Flags {
     /// What is said with the event, as JSON
     #[arg(long, value_name = "JSON", default_value = "\"sockeye doctor\"", value_parser = |text: &str| serde_json::from_str::<Value>(text))]
     data: Value,
-    /// The origin of the page, where it is another one, such as https://front.example.com
+    /// The origin of the page, where it is another one, such as `https://front.example.com`
     #[arg(long, value_name = "URL")]
     origin: Option<String>,
     /// The port that should send people to HTTPS

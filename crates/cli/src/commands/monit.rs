@@ -131,7 +131,8 @@ impl Screen {
             Layout::vertical([Constraint::Length(height), Constraint::Min(3)]).areas(frame.area());
         let sessions: u32 = self.rows.iter().map(|row| row.sessions).sum();
         let memory: u64 = self.rows.iter().map(|row| row.memory).sum();
-        let cpu: f64 = self.rows.iter().map(|row| row.cpu).sum();
+        // Not `sum`: that of nothing is -0.
+        let cpu = self.rows.iter().fold(0.0, |sum, row| sum + row.cpu);
         let title = format!(
             " {} instances  {sessions} sessions  {cpu:.1}% cpu  {} ",
             self.rows.len(),

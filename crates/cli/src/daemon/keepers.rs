@@ -12,6 +12,7 @@ use tokio::process::Command;
 use tokio::sync::mpsc;
 
 use super::registry::App;
+use crate::apps::THRIFT;
 use crate::keeper::words::{Question, Status, Task};
 use crate::places::{KEEPER_VARIABLE, Places};
 use crate::talk;
@@ -46,6 +47,7 @@ pub(super) async fn start(
     let log = std::fs::OpenOptions::new().append(true).create(true).open(places.own_log())?;
     let mut child = Command::new("/proc/self/exe")
         .arg("keep")
+        .env(THRIFT.0, THRIFT.1)
         .env_remove(KEEPER_VARIABLE)
         .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::piped())

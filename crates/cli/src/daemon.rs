@@ -467,9 +467,11 @@ impl Daemon {
     fn renew(&mut self, key: u32, env: Option<&BTreeMap<String, String>>) -> anyhow::Result<Vec<String>> {
         let (Some(env), Some(app)) = (env, self.registry.app_mut(key)) else { return Ok(Vec::new()) };
         let mut env = env.clone();
-        let profile = sockeye_supervisor::PROFILE_VARIABLE;
-        if let (None, Some(kept)) = (env.get(profile), app.launch.env.get(profile)) {
-            env.insert(profile.to_owned(), kept.clone());
+        // `PORT=8080 sockeye start app.js` says it of the app, and nobody types it again: without it the app would come back at another address.
+        for name in [sockeye_supervisor::PROFILE_VARIABLE, "PORT"] {
+            if let (None, Some(kept)) = (env.get(name), app.launch.env.get(name)) {
+                env.insert(name.to_owned(), kept.clone());
+            }
         }
         let difference = difference(&app.launch.env, &env);
         app.launch.env = env;

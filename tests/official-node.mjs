@@ -22,7 +22,10 @@ const open = {
   async mongo() {
     const [{ MongoClient }, { createAdapter }, { Emitter }] = await Promise.all([import("mongodb"), import("@socket.io/mongo-adapter"), import("@socket.io/mongo-emitter")]);
     const client = await MongoClient.connect(url);
-    const collection = client.db(options.database).collection(options.collection);
+    const database = client.db(options.database);
+    // As the official documentation has it: it may be there.
+    if (options.capped) await database.createCollection(options.collection, { capped: true, size: options.capped }).catch(() => {});
+    const collection = database.collection(options.collection);
     return { adapter: createAdapter(collection, options.adapter), emitter: new Emitter(collection, "/", options.adapter), close: () => client.close() };
   },
 };

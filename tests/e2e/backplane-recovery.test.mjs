@@ -17,6 +17,7 @@ const CLUSTERS = [
   { name: "Postgres", server: "postgres", url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres?recovery=true` },
   { name: "NATS", server: "nats", url: (port) => `nats://127.0.0.1:${port}?recovery=true` },
   { name: "MongoDB", server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io&recovery=true` },
+  { name: "MongoDB, a capped collection", server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io&recovery=true&mode=tailable` },
   { name: "the mesh", server: "directory", url: (_, directory) => `mesh:${directory}` },
 ];
 const MESSAGES = 1000;

@@ -20,6 +20,7 @@ const CLUSTERS = [
   { name: "Redis Streams, four of them", server: "redis", url: (port) => `redis+streams://127.0.0.1:${port}?stream_count=4` },
   { name: "Postgres", server: "postgres", url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres` },
   { name: "MongoDB", server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io`, text: true },
+  { name: "MongoDB, a capped collection", server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io&mode=tailable`, text: true },
   { name: "a directory, ours alone", server: "directory", url: (_, directory) => `mesh:${directory}/mesh`, alone: true },
   { name: "NATS, ours alone", server: "nats", url: (port) => `nats://127.0.0.1:${port}`, alone: true },
 ];

@@ -1,8 +1,8 @@
-"""A MongoDB server for tests: nx-27017, with what its change streams lack for the official drivers.
+"""A MongoDB server for tests: nx-27017, with what its change streams lack for the official drivers, and with capped collections (mongo_capped.py).
 
-    mongo_server.py PORT DIRECTORY
+    mongo_server.py PORT DIRECTORY [--standalone]
 
-It writes cursor ids as Int32, clusterTime as a date, and ObjectId and Binary inside events as tagged documents, and it answers a getMore at once.
+With --standalone it has no change streams, as a server without a replica set. nx-27017 writes cursor ids as Int32, clusterTime as a date, and ObjectId and Binary inside events as tagged documents, and it answers a getMore at once.
 The directory gets its log.
 """
 
@@ -13,6 +13,7 @@ import time
 from datetime import datetime
 
 import nx_27017.wire_protocol as wire
+from mongo_capped import Capped
 from bson import Binary, ObjectId, Timestamp
 from bson.int64 import Int64
 
@@ -47,11 +48,13 @@ def encode(document, plain=wire.encode):
 
 def main():
     wire.encode = encode
-    _, port, folder = sys.argv
+    _, port, folder, *flags = sys.argv
     files = [os.path.join(folder, name) for name in ("log", "pid")]
     sys.argv = ["nx-27017", "--threaded", "--db", "memory", "--port", port, "--log-file", files[0], "--pid-file", files[1]]
+    from nx_27017.handler import NeoSQLiteHandler
     from nx_27017.nx_27017 import main as serve
 
+    Capped(standalone="--standalone" in flags).install(NeoSQLiteHandler)
     serve()
 
 

@@ -47,8 +47,11 @@ const ADAPTERS = {
     const { MongoClient } = await import("mongodb");
     const { createAdapter } = await import("@socket.io/mongo-adapter");
     const client = await MongoClient.connect(plain(url) + "?directConnection=true");
-    const collection = client.db().collection(options.get("collection") ?? "socket_io");
-    return createAdapter(collection, { addCreatedAtField: true });
+    const name = options.get("collection") ?? "socket_io";
+    const capped = options.get("mode") === "tailable" || options.get("created_at") === "false";
+    // As the official documentation has it: it may be there.
+    if (capped) await client.db().createCollection(name, { capped: true, size: 1e6 }).catch(() => {});
+    return createAdapter(client.db().collection(name), { addCreatedAtField: !capped });
   },
 };
 

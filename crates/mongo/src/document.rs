@@ -49,6 +49,11 @@ pub(crate) fn mark(uid: &Uid, nsp: &Nsp, created_at: bool) -> Document {
     with_id(doc! {"type": MARK, "uid": uid.as_str(), "nsp": nsp.as_str()}, created_at)
 }
 
+/// Marks where a cursor begins to be heard. It is of no namespace.
+pub(crate) fn beginning() -> Document {
+    with_id(doc! {"type": MARK, "uid": "", "nsp": ""}, false)
+}
+
 /// Reads a message. `None`: it is a session, or a mark.
 ///
 /// # Errors

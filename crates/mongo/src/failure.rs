@@ -31,3 +31,9 @@ pub(crate) fn lost_its_place(error: &Error) -> bool {
     // CappedPositionLost, InvalidResumeToken, ChangeStreamFatalError, ChangeStreamHistoryLost.
     matches!(&*error.kind, ErrorKind::Command(command) if matches!(command.code, 136 | 260 | 280 | 286))
 }
+
+/// Whether a collection was not made because there is one, or because who asks may not make any.
+pub(crate) fn may_be_there(error: &Error) -> bool {
+    // NamespaceExists, Unauthorized.
+    matches!(&*error.kind, ErrorKind::Command(command) if matches!(command.code, 48 | 13))
+}

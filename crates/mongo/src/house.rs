@@ -25,7 +25,7 @@ pub(crate) struct House {
 }
 
 impl House {
-    /// Connects, makes the index that is absent, and listens.
+    /// Connects, makes the index or the capped collection that is absent, and listens.
     pub(crate) async fn open(config: Arc<Config>) -> Result<Arc<Self>, AdapterError> {
         let client = Client::with_options(config.client.clone());
         let database = client.map_err(|error| failure::sorted(&config, &error))?.database(&config.database);
@@ -42,10 +42,12 @@ impl House {
                 }
                 tracing::info!(%error, "the index by which documents end is left as it is");
             }
+        } else {
+            ask(&config, stream.make_capped()).await?;
         }
-        let cursor = ask(&config, stream.open(None)).await?;
+        let source = ask(&config, stream.open(None)).await?.ok_or_else(|| failure::late(&config))?;
         let mut tasks = JoinSet::new();
-        tasks.spawn(Arc::clone(&stream).run(cursor));
+        tasks.spawn(Arc::clone(&stream).run(source));
         Ok(Arc::new(Self { config, members, stream, _tasks: tasks }))
     }
 }

@@ -1,7 +1,9 @@
 //! The sessions of a namespace in MongoDB, and the events that they may have missed.
 //!
-//! A session is a document of type 13, as the official adapter writes it, with three fields more: where it began, when it ends, and a place in the stream
-//! from which on everything is read that it may have missed, if this node does not remember it.
+//! A session is a document of type 13, as the official adapter writes it, with three fields more: where it began, when it ends, and a place in the change stream
+//! from which on everything is read that it may have missed, if this node does not remember it. (In a capped collection each event is such a place.)
+//!
+//! Whoever deletes a session has it. In a capped collection nothing is deleted: who writes the first tombstone after it has it.
 
 use std::cmp::Ordering;
 use std::sync::Arc;
@@ -14,12 +16,13 @@ use sockeye_cluster::adapter::{AdapterError, BoxFuture, Missed, Position, Return
 use sockeye_cluster::{Pid, Room};
 use tokio::time::timeout;
 
+use crate::config::Mode;
 use crate::document::{self, SESSION};
 use crate::failure;
 use crate::house::{House, ask};
 use crate::log::Entry;
 use crate::members::{Member, position};
-use crate::stream;
+use crate::source::Place;
 use crate::values;
 
 /// The sessions of one namespace.
@@ -53,12 +56,22 @@ impl MongoSessions {
         let mut kept =
             doc! {"sid": session.sid.as_str(), "pid": session.pid.as_str(), "rooms": rooms, "data": data};
         kept.extend(doc! {"expiresAt": ends, "start": start.map(ObjectId::to_hex), "token": self.house.members.stood_at()});
-        let (uid, nsp) = (self.member.uid.as_str(), self.member.nsp.as_str());
+        if !self.house.config.created_at {
+            return self.insert(ObjectId::new(), kept).await;
+        }
         let key = self.key(&session.pid);
+        let (uid, nsp) = (self.member.uid.as_str(), self.member.nsp.as_str());
         let document = doc! {"_id": key, "type": SESSION, "data": kept, "uid": uid, "nsp": nsp, "createdAt": DateTime::now()};
         let collection = self.house.stream.collection();
         let written = collection.replace_one(doc! {"_id": key}, document).upsert(true);
         ask(&self.house.config, written).await.map(|_| ())
+    }
+
+    /// Inserts a session into a capped collection, or its tombstone.
+    async fn insert(&self, id: ObjectId, kept: Document) -> Result<(), AdapterError> {
+        let (uid, nsp) = (self.member.uid.as_str(), self.member.nsp.as_str());
+        let document = doc! {"_id": id, "type": SESSION, "data": kept, "uid": uid, "nsp": nsp};
+        ask(&self.house.config, self.house.stream.collection().insert_one(document)).await.map(|_| ())
     }
 
     async fn give_back(&self, pid: &Pid, offset: Option<&str>) -> Result<Option<Returned>, AdapterError> {
@@ -91,6 +104,9 @@ impl MongoSessions {
     /// Takes a session out of the collection; one that a Node.js server wrote, too.
     async fn claim(&self, pid: &Pid) -> Result<Option<Found>, AdapterError> {
         let config = &self.house.config;
+        if !config.created_at {
+            return self.claim_capped(pid).await;
+        }
         // Not documents by serde: it would take a user's `{"$date":…}` for extended JSON, and fail.
         let collection = self.house.stream.collection().clone_with_type::<RawDocumentBuf>();
         let nsp = self.member.nsp.as_str();
@@ -104,6 +120,29 @@ impl MongoSessions {
         };
         let document = document.and_then(|document| Document::try_from(&*document).ok());
         Ok(document.and_then(|document| read(pid, document)))
+    }
+
+    /// The same where nothing can be deleted: by a tombstone, which the official adapter writes, too.
+    async fn claim_capped(&self, pid: &Pid) -> Result<Option<Found>, AdapterError> {
+        let tombstone = ObjectId::new();
+        self.insert(tombstone, doc! {"pid": pid.as_str(), "tombstone": true}).await?;
+        let collection = self.house.stream.collection().clone_with_type::<RawDocumentBuf>();
+        let filter = doc! {"type": SESSION, "nsp": self.member.nsp.as_str(), "data.pid": pid.as_str()};
+        let last = async {
+            // The order of insertion.
+            let mut cursor = collection.find(filter).sort(doc! {"$natural": 1}).await?;
+            let mut last = None;
+            while cursor.advance().await? {
+                let Ok(document) = Document::try_from(cursor.current()) else { continue };
+                if document.get_object_id("_id").ok() == Some(tombstone) {
+                    break;
+                }
+                last = Some(document);
+            }
+            Ok(last)
+        };
+        // A tombstone has no sid, and is no session.
+        Ok(ask(&self.house.config, last).await?.and_then(|document| read(pid, document)))
     }
 
     /// Waits until this node has heard all that was published before.
@@ -137,22 +176,47 @@ impl MongoSessions {
             return Ok(());
         }
         let config = &self.house.config;
-        timeout(config.timeout, self.catch_up(token, end))
-            .await
-            .unwrap_or_else(|_| Err(failure::late(config)))
+        let again = async {
+            match config.mode {
+                Mode::ChangeStream => {
+                    let Some(token) = token else { return Ok(()) };
+                    self.catch_up(&Place::Token(token.clone()), Vec::new(), end).await
+                }
+                Mode::Tailable => {
+                    let Some(first) = self.look_up(wanted).await? else { return Ok(()) };
+                    self.catch_up(&Place::Document(*wanted), vec![first], end).await
+                }
+            }
+        };
+        timeout(config.timeout, again).await.unwrap_or_else(|_| Err(failure::late(config)))
     }
 
-    /// Reads the stream again, from a place up to what this node remembers; at the most up to a mark.
-    async fn catch_up(&self, token: Option<&Document>, end: ObjectId) -> Result<(), AdapterError> {
-        let (Some(token), Some(front)) = (token, self.member.log.lock().front()) else { return Ok(()) };
-        let mut cursor = match self.house.stream.open(Some(token.clone())).await {
-            Ok(cursor) => cursor,
-            Err(error) if failure::lost_its_place(&error) => return Ok(()),
-            Err(error) => return Err(failure::sorted(&self.house.config, &error)),
-        };
-        let mut earlier = Vec::new();
+    /// What this namespace has under an id in the collection.
+    async fn look_up(&self, id: &ObjectId) -> Result<Option<Entry>, AdapterError> {
+        let collection = self.house.stream.collection().clone_with_type::<RawDocumentBuf>();
+        let filter = doc! {"_id": id, "nsp": self.member.nsp.as_str()};
+        let found = ask(&self.house.config, collection.find_one(filter)).await?;
+        let document = found.and_then(|document| Document::try_from(&*document).ok());
+        Ok(document.map(|document| {
+            let envelope = document::read(document).ok().flatten();
+            let event = envelope.and_then(|envelope| Entry::of(*id, &envelope));
+            event.unwrap_or(Entry { id: *id, event: None })
+        }))
+    }
+
+    /// Reads again, after a place up to what this node remembers; at the most up to a mark.
+    async fn catch_up(
+        &self,
+        place: &Place,
+        mut earlier: Vec<Entry>,
+        end: ObjectId,
+    ) -> Result<(), AdapterError> {
+        let Some(front) = self.member.log.lock().front() else { return Ok(()) };
+        let opened = self.house.stream.open(Some(place)).await;
+        let opened = opened.map_err(|error| failure::sorted(&self.house.config, &error))?;
+        let Some(mut source) = opened else { return Ok(()) };
         loop {
-            let next = stream::next(&mut cursor).await.map_err(AdapterError::Unreachable)?;
+            let next = source.next().await.map_err(AdapterError::Unreachable)?;
             let Some(insertion) = next else { return Ok(()) };
             let document = insertion.document;
             let (Ok(nsp), Ok(id)) = (document.get_str("nsp"), document.get_object_id("_id")) else {
@@ -176,6 +240,14 @@ impl MongoSessions {
             log.prepend(earlier);
         }
         Ok(())
+    }
+
+    /// Sees that nobody takes a session any more.
+    async fn lay_to_rest(&self, pid: &Pid) -> Result<(), AdapterError> {
+        if self.house.config.created_at {
+            return self.claim(pid).await.map(|_| ());
+        }
+        self.insert(ObjectId::new(), doc! {"pid": pid.as_str(), "tombstone": true}).await
     }
 
     /// The id of a session's document: one a session, so that nobody can take two of it.
@@ -206,7 +278,7 @@ impl Sessions for MongoSessions {
 
     fn forget<'a>(&'a self, pid: &'a Pid) -> BoxFuture<'a, ()> {
         Box::pin(async move {
-            if let Err(error) = self.claim(pid).await {
+            if let Err(error) = self.lay_to_rest(pid).await {
                 tracing::warn!(%error, "a session that is over is still in MongoDB");
             }
         })

@@ -1,27 +1,21 @@
-//! The change stream: it hands on what is inserted, in order, and goes on from its place when the connection was lost.
+//! The task that listens: it hands on what is inserted, in order, and goes on from its place when the connection was lost.
 //!
 //! The driver's own change streams go on by themselves and tell nobody; here the gap is told.
 
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use mongodb::bson::{Bson, Document, doc};
+use mongodb::bson::Document;
 use mongodb::error::Error;
-use mongodb::options::CursorType;
-use mongodb::{Collection, Cursor, Database};
+use mongodb::{Collection, Database};
 use sockeye_cluster::adapter::Arrival;
-use tokio::time::{sleep, timeout};
+use tokio::time::sleep;
 
-use crate::config::Config;
+use crate::config::{Config, Mode};
 use crate::document;
 use crate::failure;
 use crate::members::Members;
-
-/// How long the server may wait for something to tell.
-const AWAIT: Duration = Duration::from_secs(1);
-
-/// After how long a silence the stream counts as lost. A node hears its own heartbeats, each 5 s.
-const SILENCE: Duration = Duration::from_secs(15);
+use crate::source::{Place, Source};
 
 /// What listens, and for whom.
 #[derive(Debug)]
@@ -31,56 +25,80 @@ pub(crate) struct Stream {
     pub(crate) database: Database,
 }
 
-/// An insertion: where it stands in the stream, and what was inserted.
-pub(crate) struct Insertion {
-    pub(crate) token: Document,
-    pub(crate) document: Document,
-}
-
 impl Stream {
     /// The collection.
     pub(crate) fn collection(&self) -> Collection<Document> {
         self.database.collection(&self.config.collection)
     }
 
-    /// Opens a stream of what is inserted, of all that is inserted from now on or after a place.
-    pub(crate) async fn open(&self, after: Option<Document>) -> Result<Cursor<Document>, Error> {
-        let mut stage = doc! {};
-        if let Some(after) = after {
-            stage.insert("resumeAfter", after);
+    /// Makes the capped collection, unless there is one.
+    pub(crate) async fn make_capped(&self) -> Result<(), Error> {
+        let Config { collection, capped_bytes, .. } = &*self.config;
+        match self.database.create_collection(collection).capped(true).size(*capped_bytes).await {
+            Err(error) if failure::may_be_there(&error) => {
+                tracing::debug!(%error, "the collection is left as it is");
+                Ok(())
+            }
+            made => made,
         }
-        let pipeline = vec![doc! {"$changeStream": stage}, doc! {"$match": {"operationType": "insert"}}];
-        let command = doc! {"aggregate": &self.config.collection, "pipeline": pipeline, "cursor": {}};
-        self.database.run_cursor_command(command).cursor_type(CursorType::TailableAwait).max_time(AWAIT).await
+    }
+
+    /// Opens what is inserted from now on, or after a place. `None`: the server does not remember that place.
+    pub(crate) async fn open(&self, after: Option<&Place>) -> Result<Option<Source>, Error> {
+        let config = &self.config;
+        match (config.mode, after) {
+            (Mode::ChangeStream, Some(Place::Document(_))) | (Mode::Tailable, Some(Place::Token(_))) => {
+                Ok(None)
+            }
+            (Mode::Tailable, None) => {
+                // It may have been dropped; an insertion would make one that is not capped.
+                self.make_capped().await?;
+                Source::documents(&self.collection(), None).await
+            }
+            (Mode::Tailable, Some(Place::Document(id))) => {
+                Source::documents(&self.collection(), Some(*id)).await
+            }
+            (Mode::ChangeStream, None) => {
+                Source::changes(&self.database, &config.collection, None).await.map(Some)
+            }
+            (Mode::ChangeStream, Some(Place::Token(token))) => {
+                match Source::changes(&self.database, &config.collection, Some(token.clone())).await {
+                    Err(error) if failure::lost_its_place(&error) => Ok(None),
+                    opened => opened.map(Some),
+                }
+            }
+        }
     }
 
     /// Hands on, connection after connection. It ends when it is dropped.
-    pub(crate) async fn run(self: Arc<Self>, mut cursor: Cursor<Document>) {
-        let mut token = None;
+    pub(crate) async fn run(self: Arc<Self>, mut source: Source) {
+        let mut place = None;
         loop {
-            let error = self.hear(cursor, &mut token).await;
+            let error = self.hear(source, &mut place).await;
             for member in self.members.all() {
                 member.disconnected();
             }
-            tracing::warn!(%error, "the change stream is lost");
+            tracing::warn!(%error, "MongoDB is not heard any more");
             let whole;
-            (cursor, whole) = self.open_again(&mut token).await;
+            (source, whole) = self.open_again(&mut place).await;
             if !whole {
                 self.begin_again();
             }
             for member in self.members.all() {
                 member.arrive(Arrival::Resumed { whole });
             }
-            tracing::info!(whole, "the change stream goes on");
+            tracing::info!(whole, "MongoDB is heard again");
         }
     }
 
-    async fn hear(&self, mut cursor: Cursor<Document>, token: &mut Option<Document>) -> String {
+    async fn hear(&self, mut source: Source, place: &mut Option<Place>) -> String {
         loop {
-            match next(&mut cursor).await {
+            match source.next().await {
                 Ok(Some(insertion)) => {
-                    self.members.stands_at(insertion.token.clone(), Instant::now());
-                    *token = Some(insertion.token);
+                    if let Place::Token(token) = &insertion.place {
+                        self.members.stands_at(token.clone(), Instant::now());
+                    }
+                    *place = Some(insertion.place);
                     self.hand_on(insertion.document);
                 }
                 Ok(None) => return "the server has ended it".into(),
@@ -102,16 +120,14 @@ impl Stream {
         }
     }
 
-    /// Opens the stream where it was lost, or, where the server does not remember that place, at its end.
-    async fn open_again(&self, token: &mut Option<Document>) -> (Cursor<Document>, bool) {
+    /// Opens it where it was lost, or, where the server does not remember that place, at its end.
+    async fn open_again(&self, place: &mut Option<Place>) -> (Source, bool) {
         loop {
-            match self.open(token.clone()).await {
-                Ok(cursor) => return (cursor, token.is_some()),
-                Err(error) if failure::lost_its_place(&error) => {
-                    *token = None;
-                    continue;
-                }
-                Err(error) => tracing::debug!(%error, "the change stream is not open yet"),
+            match self.open(place.as_ref()).await {
+                Ok(Some(source)) => return (source, place.is_some()),
+                Ok(None) if place.take().is_some() => continue,
+                Ok(None) => tracing::debug!("the capped collection forgets faster than it can be read"),
+                Err(error) => tracing::debug!(%error, "MongoDB cannot be heard yet"),
             }
             // The official adapter's second, drawn out, so that not all nodes come at once.
             sleep(Duration::from_millis(rand::random_range(500..1500))).await;
@@ -134,26 +150,6 @@ impl Stream {
                     tracing::warn!(%error, "clients that come back begin anew: a mark was not written");
                 }
             });
-        }
-    }
-}
-
-/// The next insertion; `None`: the stream has ended.
-pub(crate) async fn next(cursor: &mut Cursor<Document>) -> Result<Option<Insertion>, String> {
-    loop {
-        match timeout(SILENCE, cursor.advance()).await {
-            Ok(Ok(true)) => {}
-            Ok(Ok(false)) => return Ok(None),
-            Ok(Err(error)) => return Err(error.kind.to_string()),
-            Err(_) => return Err(format!("nothing came for {SILENCE:?}")),
-        }
-        // Not by serde: it would take a user's `{"$date":…}` for extended JSON, and fail.
-        let event = Document::try_from(cursor.current());
-        let mut event = event.map_err(|error| error.to_string())?;
-        if let (Some(Bson::Document(token)), Some(Bson::Document(document))) =
-            (event.remove("_id"), event.remove("fullDocument"))
-        {
-            return Ok(Some(Insertion { token, document }));
         }
     }
 }

@@ -16,6 +16,7 @@ pub(crate) struct Server {
     _directory: TempDir,
     process: Child,
     port: u16,
+    behind: u16,
     /// The connections through the proxy; and the task that takes them.
     carried: Arc<Mutex<JoinSet<()>>>,
     _proxy: JoinSet<()>,
@@ -24,6 +25,15 @@ pub(crate) struct Server {
 impl Server {
     /// Starts one. `None`, said aloud: the machine has none.
     pub(crate) async fn start() -> Option<Self> {
+        Self::start_with(&[]).await
+    }
+
+    /// Starts one without change streams, as a server is without a replica set.
+    pub(crate) async fn start_alone() -> Option<Self> {
+        Self::start_with(&["--standalone"]).await
+    }
+
+    async fn start_with(flags: &[&str]) -> Option<Self> {
         let tests = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("../../tests");
         let python = tests.join(".venv/bin/python");
         let found = Command::new(&python).args(["-c", "import nx_27017"]).stderr(Stdio::null()).status();
@@ -39,6 +49,7 @@ impl Server {
             .arg(tests.join("python/mongo_server.py"))
             .arg(behind.to_string())
             .arg(directory.path())
+            .args(flags)
             .stdout(Stdio::null())
             .stderr(Stdio::null())
             .process_group(0)
@@ -63,13 +74,18 @@ impl Server {
                 });
             }
         });
-        Some(Self { _directory: directory, process, port, carried, _proxy: proxy })
+        Some(Self { _directory: directory, process, port, behind, carried, _proxy: proxy })
     }
 
     /// Where it is, with more parameters.
     pub(crate) fn url(&self, query: &str) -> String {
         let mark = if query.is_empty() { "" } else { "&" };
         format!("mongodb://127.0.0.1:{}/sockeye?directConnection=true{mark}{query}", self.port)
+    }
+
+    /// Where it is behind the proxy.
+    pub(crate) fn behind(&self) -> String {
+        format!("mongodb://127.0.0.1:{}/sockeye?directConnection=true", self.behind)
     }
 
     /// Cuts every connection.

@@ -22,6 +22,24 @@ async fn with_recovery_the_adapter_keeps_the_contract() {
     run(&Real { server, query: "recovery=true" }).await;
 }
 
+#[tokio::test]
+async fn with_a_capped_collection_the_adapter_keeps_the_contract() {
+    let Some(server) = Server::start().await else { return };
+    run(&Real { server, query: "created_at=false&recovery=true" }).await;
+}
+
+#[tokio::test]
+async fn with_a_tailable_cursor_the_adapter_keeps_the_contract() {
+    let Some(server) = Server::start_alone().await else { return };
+    run(&Real { server, query: "mode=tailable" }).await;
+}
+
+#[tokio::test]
+async fn with_a_tailable_cursor_and_recovery_the_adapter_keeps_the_contract() {
+    let Some(server) = Server::start_alone().await else { return };
+    run(&Real { server, query: "mode=tailable&recovery=true" }).await;
+}
+
 pub(crate) struct Real {
     pub(crate) server: Server,
     pub(crate) query: &'static str,

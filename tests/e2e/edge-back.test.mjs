@@ -151,7 +151,8 @@ describe("servers that come, go and die", { skip: unbuilt() }, () => {
       await started(["affinity=sid", "pace=40"]);
       for (const transport of ["polling", "websocket", "default"]) sockets.push(...(await connectMany(edge.url, transport, 20)));
       const homes = sockets.map(home);
-      await until(async () => (await edge.stats()).servers.every(({ sessions }) => sessions === 30), "all are counted");
+      const settled = ({ servers }) => servers.every(({ sessions }) => sessions === 30) && servers[0].tunnels + servers[1].tunnels === 40;
+      await until(async () => settled(await edge.stats()), "all are counted, and have moved to WebSocket who would");
       const began = performance.now();
       await edge.say("state app01 drain");
       await until(async () => (await edge.stats()).servers[0].sessions < 30, "it begins");

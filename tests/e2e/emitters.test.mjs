@@ -34,6 +34,8 @@ const EMITTERS = [
     url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`,
     async open(port) {
       const pool = new pg.Pool({ connectionString: `postgres://postgres@127.0.0.1:${port}/postgres` });
+      // The server ends while the last connections are closing, and says so to them.
+      pool.on("error", () => {});
       return { emitter: new PostgresEmitter(pool), close: () => pool.end() };
     },
   },

@@ -94,7 +94,7 @@ describe("disconnect reasons", () => {
 });
 
 test('a server that falls silent: "ping timeout" at the client', async () => {
-  const target = await conformance();
+  const target = await conformance({ hurried: true });
   try {
     for (const transport of ["polling", "websocket"]) {
       const socket = await connect(target.url, transport, { reconnection: false });

@@ -59,10 +59,10 @@ export async function up({ app = "contract", workers = 1, workerPorts = false, c
   }
 }
 
-/** Starts the server of the official suites: plain Engine.IO, or Socket.IO. */
-export async function conformance({ engine = false, args = [] } = {}) {
+/** Starts the server of the official suites: plain Engine.IO, or Socket.IO. `hurried`: it waits 200 ms for the answer to a ping, as they want it. */
+export async function conformance({ engine = false, hurried = false, args = [] } = {}) {
   const port = await freePort();
-  const flags = ["--port", port, ...(engine ? ["--engine"] : []), ...args];
+  const flags = ["--port", port, ...(engine ? ["--engine"] : []), ...(hurried ? [] : ["--patient"]), ...args];
   const target = new Target(
     REFERENCE
       ? [process.execPath, join(ROOT, "tests/reference/server.mjs"), "--app", "conformance", ...flags]

@@ -27,6 +27,7 @@ const { values: flags } = parseArgs({
     engine: { type: "boolean", default: false },
     "per-message-deflate": { type: "boolean", default: false },
     "context-takeover": { type: "boolean", default: false },
+    patient: { type: "boolean", default: false },
     "allow-eio3": { type: "boolean", default: false },
     msgpack: { type: "boolean", default: false },
     client: { type: "string", default: "official" },
@@ -41,14 +42,14 @@ const http = createServer(plain);
 if (flags.app === "conformance") {
   const alone = { serverNoContextTakeover: true, clientNoContextTakeover: true };
   const perMessageDeflate = flags["per-message-deflate"] && (flags["context-takeover"] || alone);
-  const timings = { pingInterval: 300, pingTimeout: 200, maxHttpBufferSize: 1e6, cors: { origin: "*" }, allowEIO3: flags["allow-eio3"], perMessageDeflate };
+  const timings = { pingInterval: 300, pingTimeout: flags.patient ? 20_000 : 200, maxHttpBufferSize: 1e6, cors: { origin: "*" }, allowEIO3: flags["allow-eio3"], perMessageDeflate };
   if (flags.engine) {
     const engine = new EngineServer(timings);
     engine.on("connection", (socket) => socket.on("message", (data) => socket.send(data)));
     engine.attach(http, { path: "/engine.io/" });
   } else {
     const parser = flags.msgpack ? { parser: msgpack } : {};
-    conformance(new Server(http, { ...timings, ...parser, connectTimeout: 1000 }));
+    conformance(new Server(http, { ...timings, ...parser, connectTimeout: flags.patient ? 45_000 : 1000 }));
   }
 } else {
   const all = { allowEIO3: true, cleanupEmptyChildNamespaces: true, cookie: true, cors: { origin: true, credentials: true }, pingInterval: 1000, pingTimeout: 3000 };

@@ -48,6 +48,9 @@ struct Flags {
     /// With `--for-client`: ping every 300 ms, and wait 2 s for the answer.
     #[arg(long, requires = "for_client")]
     ping: bool,
+    /// Ping as often as the suites want, and wait for answers as long as officially: a busy machine cuts nobody.
+    #[arg(long)]
+    patient: bool,
     /// Let clients whose connection broke go on where they were.
     #[arg(long)]
     recovery: bool,
@@ -92,6 +95,9 @@ fn config(flags: &Flags) -> Config {
     {
         (true, false) => (official.ping_interval, official.ping_timeout, official.connect_timeout),
         (true, true) => (Duration::from_millis(300), Duration::from_secs(2), official.connect_timeout),
+        (false, _) if flags.patient => {
+            (Duration::from_millis(300), official.ping_timeout, official.connect_timeout)
+        }
         (false, _) => (Duration::from_millis(300), Duration::from_millis(200), Duration::from_secs(1)),
     };
     Config {

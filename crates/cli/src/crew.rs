@@ -42,7 +42,7 @@ impl Crew {
                     self.control.load(tag, load.sessions, load.arrived);
                 }
             }
-            Event::Draining { instance } => self.drain(instance),
+            Event::Draining { instance, .. } => self.drain(instance),
             Event::Returned(connection) => self.control.returned(connection),
             Event::Died { instance, .. } => {
                 if let Some(tag) = self.tags.remove(&instance) {

@@ -141,7 +141,9 @@ impl Keeper {
 
     async fn serve(mut self) -> anyhow::Result<()> {
         loop {
-            let due = [self.health.poll_timeout(), self.orphans.poll_timeout()].into_iter().flatten().min();
+            let front = self.front.as_ref().and_then(Front::poll_timeout);
+            let due = [self.health.poll_timeout(), self.orphans.poll_timeout(), front];
+            let due = due.into_iter().flatten().min();
             tokio::select! {
                 event = self.supervisor.next() => match event {
                     Some(event) => self.take(event),
@@ -307,6 +309,11 @@ impl Keeper {
     fn look_after(&mut self) {
         let workers = self.supervisor.view();
         self.orphans.handle_timeout(&workers, Instant::now());
+        for instance in
+            self.front.as_mut().map(|front| front.handle_timeout(Instant::now())).unwrap_or_default()
+        {
+            self.supervisor.left_alone(instance);
+        }
         for due in self.health.handle_timeout(&workers) {
             match due {
                 Due::Restart { instance, why } => {

@@ -73,7 +73,7 @@ impl Screen {
                 let what = if *pid == 0 { "failed".to_owned() } else { format!("ended    pid {pid}") };
                 Some(format!("worker {instance}  {what}  {end}; starts again in {delay:?}"))
             }
-            Event::Draining { instance } => {
+            Event::Draining { instance, .. } => {
                 let pid = self.row(*instance).pid;
                 Some(format!("worker {instance}  drains   pid {pid}"))
             }

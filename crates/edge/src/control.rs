@@ -102,6 +102,18 @@ impl Control {
         Ok(())
     }
 
+    /// A server told how many sessions it has, and how many ever began there: from here on its word counts, and not what is seen of it.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`] when there is no such group or server.
+    pub fn report(&self, group: &str, server: &str, sessions: u32, arrived: u64) -> Result<(), MemberError> {
+        if self.group(group)?.servers.report(server, sessions, arrived) {
+            return Ok(());
+        }
+        Err(MemberError::NoServer { group: group.to_owned(), server: server.to_owned() })
+    }
+
     /// A server registers in a group of [`Members::Registered`](crate::config::Members::Registered), or says so again before its lease ends. Without a
     /// lease of its own it gets the group's. Its state may be `drain`: that is how it says goodbye.
     ///

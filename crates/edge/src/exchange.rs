@@ -63,7 +63,16 @@ pub(crate) async fn relay(
         Route::Owner(_) | Route::Unknown => {
             let intent = intent(false, true);
             call.prepare(request.headers_mut(), false);
-            call.to_session(request, under_way, intent).await
+            // Begun before this edge was there, perhaps.
+            let tagged = if let (Route::Owner(tag), Owner::Unknown) = (route, &under_way) {
+                group.servers.owner(tag)
+            } else {
+                None
+            };
+            match tagged {
+                Some(door) => call.to_owner(&door, request.map(Body::from), None).await,
+                None => call.to_session(request, under_way, intent).await,
+            }
         }
         Route::Handshake => {
             if let Err(wait) = shared.admit() {

@@ -121,6 +121,7 @@ fn parse_server(text: &str) -> Result<Server, LineFault> {
         at,
         weight: NonZero::<u16>::MIN,
         sessions_max: None,
+        tag: None,
         state: ServerState::Up,
     };
     for word in words {

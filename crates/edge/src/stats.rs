@@ -104,6 +104,8 @@ pub struct ServerStats {
     pub on_the_way: u64,
     /// Tunnels that are relayed to it.
     pub tunnels: u64,
+    /// Requests that are under way to it, polls that wait among them.
+    pub requests: u64,
     /// How many sessions it had when it began to drain: with `sessions` how far it is.
     pub drain_began_with: Option<u64>,
 }

@@ -49,6 +49,37 @@ async fn a_sid_is_learnt_from_the_handshake_and_forgotten_with_its_server() {
 }
 
 #[tokio::test]
+async fn a_server_whose_sids_have_a_tag_is_found_by_it_and_its_own_counts_are_believed() {
+    let (a, b) = (Program::start("aaaaaa").await, Program::start("bbbbbb").await);
+    let mut group = group(&[&a, &b]);
+    let Members::Static(servers) = &mut group.members else { unreachable!() };
+    servers[0].tag = "aaaaaa".parse().ok();
+    servers[1].tag = "bbbbbb".parse().ok();
+    let name = servers[1].name.clone();
+    let world = world(group);
+    for _ in 0..3 {
+        let before = [a.requests(), b.requests()];
+        world.get(&format!("{POLL}&sid=bbbbbbyyyyyyyyyyyyyy")).await;
+        assert_eq!(
+            [a.requests() - before[0], b.requests() - before[1]],
+            [0, 1],
+            "begun before the edge was there"
+        );
+    }
+    world.control.report("app", &name, 5, 5).unwrap();
+    for _ in 0..3 {
+        assert!(handshake(&world).await.starts_with("aaaaaa"), "it has fewer");
+    }
+    let sessions =
+        || world.control.stats().groups[0].servers.iter().map(|one| one.sessions).collect::<Vec<_>>();
+    assert_eq!(sessions(), [3, 5]);
+    world.control.report("app", &name, 0, 5).unwrap();
+    assert!(handshake(&world).await.starts_with("bbbbbb"));
+    assert_eq!(sessions(), [3, 0], "what it has not told yet is on its way");
+    assert!(matches!(world.control.report("app", "nobody", 0, 0), Err(MemberError::NoServer { .. })));
+}
+
+#[tokio::test]
 async fn a_unix_socket_and_one_with_a_cap_are_members_like_others() {
     let directory = tempfile::tempdir().unwrap();
     let one = Program::start_unix("aaaaaaa", &directory.path().join("a.sock"));

@@ -150,6 +150,7 @@ fn before(servers: &[&TcpListener], listener: Listener) -> Config {
             at: Endpoint::Tcp(at),
             weight: NonZero::<u16>::MIN,
             sessions_max: None,
+            tag: None,
             state: ServerState::Up,
         }
     };

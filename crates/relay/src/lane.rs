@@ -18,6 +18,7 @@ use tokio::time::Instant;
 use crate::body::Body;
 use crate::config::Config;
 use crate::error::Breach;
+use crate::idle::Open;
 use crate::socket::Socket;
 
 /// A connection to one upstream.
@@ -30,6 +31,7 @@ pub(crate) struct Lane {
     used: bool,
     /// Whether it may carry another one after the first.
     kept: bool,
+    _open: Open,
 }
 
 /// Why there is no response.
@@ -42,7 +44,12 @@ pub(crate) enum Unanswered {
 
 impl Lane {
     /// Speaks HTTP on a connection. One that is not `kept` carries one request.
-    pub(crate) async fn open(socket: Socket, config: &Config, kept: bool) -> io::Result<Box<Self>> {
+    pub(crate) async fn open(
+        socket: Socket,
+        open: Open,
+        config: &Config,
+        kept: bool,
+    ) -> io::Result<Box<Self>> {
         let (sender, connection) = http1::Builder::new()
             .max_buf_size(config.buffer_bytes_max.max(BUFFER_BYTES_MIN) as usize)
             .handshake(TokioIo::new(socket))
@@ -50,7 +57,14 @@ impl Lane {
             .map_err(io::Error::other)?;
         let connection: Pin<Box<dyn Future<Output = _> + Send>> = Box::pin(connection.with_upgrades());
         let answer_time_max = config.answer_time_max;
-        Ok(Box::new(Self { sender, connection: Some(connection), answer_time_max, used: false, kept }))
+        Ok(Box::new(Self {
+            sender,
+            connection: Some(connection),
+            answer_time_max,
+            used: false,
+            kept,
+            _open: open,
+        }))
     }
 
     /// Sends a request and waits for the head of its response.
@@ -130,6 +144,8 @@ const BUFFER_BYTES_MIN: u32 = 8 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::address::Address;
+    use crate::idle::Idle;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -139,7 +155,8 @@ mod tests {
         let path = dir.path().join("upstream.sock");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let socket = tokio::net::UnixStream::connect(path).await.unwrap();
-        let lane = Lane::open(Socket::Unix(socket), &Config::default(), true).await.unwrap();
+        let open = Idle::new(&Config::default()).slot(&Address::Unix("upstream.sock".into())).count();
+        let lane = Lane::open(Socket::Unix(socket), open, &Config::default(), true).await.unwrap();
         let (mut upstream, _) = listener.accept().await.unwrap();
         // A connection that has carried a request ends without a word to the next one.
         let answer = async {

@@ -350,12 +350,18 @@ impl Upstream {
         if connected.is_err() {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
         }
-        connected.map(Wire::new)
+        connected.map(|socket| Wire::new(socket, self.slot.count()))
     }
 
     /// Keeps a connection for another request: the answer on it was read to its end, and says that it may be kept.
     pub fn rest(&self, wire: Wire) {
         self.slot.rest_wire(wire);
+    }
+
+    /// How many requests are under way to the address, bodies of their answers included; tunnels are not.
+    #[must_use]
+    pub fn under_way(&self) -> u64 {
+        self.slot.under_way()
     }
 
     /// The limits towards upstreams.
@@ -374,7 +380,8 @@ impl Upstream {
         if let Some(introduction) = &origin.introduction {
             socket.write_all(introduction).await?;
         }
-        Lane::open(socket, &self.shared.config, origin.introduction.is_none()).await
+        let kept = origin.introduction.is_none();
+        Lane::open(socket, self.slot.count(), &self.shared.config, kept).await
     }
 
     fn answer(&self, response: Response<Incoming>, lane: Box<Lane>) -> Response<Body> {

@@ -8,6 +8,7 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
+use crate::idle::Open;
 use crate::socket::Socket;
 
 /// A connection to one upstream. Dropped it is closed; what may be used again is put to [`rest`](crate::Upstream::rest).
@@ -15,11 +16,12 @@ use crate::socket::Socket;
 pub struct Wire {
     socket: Socket,
     used: bool,
+    _open: Open,
 }
 
 impl Wire {
-    pub(crate) const fn new(socket: Socket) -> Self {
-        Self { socket, used: false }
+    pub(crate) const fn new(socket: Socket, open: Open) -> Self {
+        Self { socket, used: false, _open: open }
     }
 
     /// Whether it has carried a request before: one that ended meanwhile is no sign that its upstream is dead.

@@ -226,6 +226,7 @@ fn server(desk: &mut Desk<'_>, key: &str, node: &Node, facts: &Facts<'_>) -> Vec
         at: Endpoint::Unix(std::path::PathBuf::new()),
         weight: NonZero::<u16>::MIN,
         sessions_max: None,
+        tag: None,
         state: ServerState::Up,
     };
     let (text, named, plain) = if matches!(node.value, Value::Table(_)) {

@@ -18,6 +18,9 @@ let tag;
 let own = false;
 let tellSids = () => {};
 let lastLoad = 0;
+/** Sessions that ever began. */
+let arrived = 0;
+let lastArrived = 0;
 let timer;
 
 /** Takes on an Engine.IO server that was just made, or is about to be used. */
@@ -81,6 +84,7 @@ function follow(engine) {
   // Not by `on`, which is hooked to find engines.
   engine.prependListener("connection", (socket) => {
     engines.add(engine);
+    arrived += 1;
     changed();
     socket.once("close", changed);
   });
@@ -90,7 +94,7 @@ function changed() {
   timer ??= setTimeout(() => {
     timer = undefined;
     const sessions = sum();
-    if (sessions !== lastLoad) link.say({ type: "load", sessions: (lastLoad = sessions) });
+    if (sessions !== lastLoad || arrived !== lastArrived) link.say({ type: "load", sessions: (lastLoad = sessions), arrived: (lastArrived = arrived) });
   }, LOAD_MS).unref();
 }
 

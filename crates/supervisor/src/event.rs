@@ -80,6 +80,8 @@ pub enum Event {
         tag: String,
         /// The number.
         sessions: u32,
+        /// How many ever began there, where it counts them.
+        arrived: Option<u64>,
     },
     /// Nobody listens at that Unix socket any more.
     PlainGone {
@@ -123,6 +125,8 @@ pub enum Event {
     Draining {
         /// Which worker.
         instance: u32,
+        /// The time that it has, where it does not see to its sessions itself.
+        within: Option<Duration>,
     },
     /// A connection that a worker was passed and never took on: pass it to another.
     Returned(Connection),

@@ -41,9 +41,6 @@ const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 /// group can hold the pipe open for ever.
 const LINGER_TIMEOUT: Duration = Duration::from_secs(1);
 
-/// How long what is under way at a worker without sessions may take once nobody new comes to it.
-const DRAIN_GRACE: Duration = Duration::from_millis(500);
-
 /// The stack of a thread that reads lines.
 const READER_STACK_BYTES: usize = 128 << 10;
 
@@ -87,8 +84,6 @@ enum Input {
     Serves(u32, u64),
     Called(plain::Arrival),
     Said(u32, u64, u64, Option<plain::Event>),
-    /// For a moment nobody new has come to one that drains.
-    Aside(u32, u64),
 }
 
 impl Supervisor {
@@ -209,6 +204,16 @@ impl Supervisor {
         self.fleet.handle_worker(instance, now, |worker| worker.handle_stop(Duration::ZERO, now));
     }
 
+    /// Whoever brings clients to a worker that drains sees that nobody is left there: it need not wait for the end of its time, unless it has sessions by its own
+    /// word. One that takes connections over our link knows by itself.
+    pub fn left_alone(&mut self, instance: u32) {
+        let now = Instant::now();
+        let is_empty = |slot: &Slot| slot.handover.is_none() && slot.sessions == 0;
+        if self.slots.get(&instance).is_some_and(is_empty) {
+            self.fleet.handle_worker(instance, now, |worker| worker.handle_load(0, now));
+        }
+    }
+
     /// Signals the group of each worker, or of one: how many heard it.
     pub fn signal(&self, instance: Option<u32>, signal: StopSignal) -> usize {
         let asked = self.slots.iter().filter(|(slot, _)| instance.is_none_or(|instance| instance == **slot));
@@ -290,12 +295,7 @@ impl Supervisor {
                 slot.drain(within);
                 if slot.handover.is_none() {
                     // Over our link it says so itself.
-                    self.events.push_back(Event::Draining { instance });
-                    let (generation, sender) = (slot.generation, self.sender.clone());
-                    slot.tasks.push(self.tasks.spawn(async move {
-                        tokio::time::sleep(DRAIN_GRACE).await;
-                        let _ = sender.send(Input::Aside(instance, generation)).await;
-                    }));
+                    self.events.push_back(Event::Draining { instance, within: Some(within) });
                 }
             }
             Output::Ready => self.ready(instance),
@@ -342,13 +342,6 @@ impl Supervisor {
             Input::Serves(instance, generation) => {
                 if self.current(instance, generation).is_some() {
                     self.fleet.handle_worker(instance, now, |worker| worker.handle_ready(now));
-                }
-            }
-            Input::Aside(instance, generation) => {
-                // Who has no session need not wait for their end; who never said how many has them or not.
-                let is_empty = |slot: &mut Slot| !slot.talks.is_empty() && slot.sessions == 0;
-                if self.current(instance, generation).is_some_and(is_empty) {
-                    self.fleet.handle_worker(instance, now, |worker| worker.handle_load(0, now));
                 }
             }
             Input::Called(arrival) => self.called(arrival),
@@ -431,7 +424,7 @@ impl Supervisor {
                 self.fleet.handle_worker(instance, now, |worker| worker.handle_load(load.sessions, now));
                 Event::Load { instance, load }
             }
-            Report::Draining => Event::Draining { instance },
+            Report::Draining => Event::Draining { instance, within: None },
             Report::Bye => return debug!(instance, "a worker says good-bye"),
         };
         self.events.push_back(event);

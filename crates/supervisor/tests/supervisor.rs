@@ -69,7 +69,7 @@ async fn a_drain_ends_a_worker_that_has_no_session_left() {
     house.supervisor.stop(Duration::from_secs(3600));
     assert!(matches!(
         house.until(|event| matches!(event, Event::Draining { .. })).await,
-        Event::Draining { instance: 0 }
+        Event::Draining { instance: 0, within: None }
     ));
     let (_client, connection) = client(b"");
     assert!(worker.handover.pass(connection).is_err(), "a worker that drains takes nothing");

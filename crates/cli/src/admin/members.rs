@@ -85,6 +85,7 @@ fn registration(name: &str, body: &[u8]) -> Result<(Server, Option<Duration>), S
         at,
         weight: said.weight.unwrap_or(NonZero::<u16>::MIN),
         sessions_max: said.max_sessions,
+        tag: None,
         state: state.transpose()?.unwrap_or_default(),
     };
     Ok((server, lease.transpose()?))

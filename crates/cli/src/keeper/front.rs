@@ -1,16 +1,16 @@
 //! The edge before the workers of one app: which addresses it holds, and who serves there.
 //!
-//! The public address is what a person named, else what the app asks for: our library over its link, others over the plain link. Absent: routing (the edge's).
+//! A worker that cannot let its clients go by itself is drained here: the edge moves them, and when nobody is left that is told. The public address is what a person named, else what the app asks for: our library over its link, others over the plain link. Absent: routing (the edge's).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::Path;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use sockeye_edge::config::{
-    BindError, Config, ConfigError, Endpoint, Group, Listener, Members, Server, ServerState, Site,
+    BindError, Config, ConfigError, Drain, Endpoint, Group, Listener, Members, Server, ServerState, Site,
 };
 use sockeye_edge::{Control, Proxy};
 use sockeye_proto::Tag;
@@ -18,6 +18,12 @@ use sockeye_supervisor::{Asking, Event, Launch, Protocol};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 use tracing::warn;
+
+/// The pause between two looks whether somebody is left at a worker that drains; nobody has to be there twice.
+const LOOK_PAUSE: Duration = Duration::from_millis(200);
+
+/// The share of the time of a drain in which the edge moves its sessions: the last ones are to have gone before it ends.
+const PACE_SHARE: f64 = 0.9;
 
 /// How long answers under way may take once the last worker is gone.
 const END_WAIT: Duration = Duration::from_millis(500);
@@ -40,7 +46,19 @@ pub(super) struct Front {
     tags: BTreeMap<u32, Tag>,
     /// Workers that take requests alone, by the names of their servers.
     plain: BTreeMap<String, Plain>,
+    /// Those of them that drain, until nobody is left there.
+    draining: BTreeMap<u32, Drained>,
+    /// How many sessions a second the edge moves off those that drain.
+    pace: u32,
     config: Config,
+}
+
+/// A worker that drains.
+struct Drained {
+    /// When it is looked whether somebody is left.
+    look_at: Instant,
+    /// Whether nobody was at the last look: a request may have been on its way.
+    was_empty: bool,
 }
 
 /// One place where a worker takes requests.
@@ -49,6 +67,13 @@ struct Plain {
     /// The public port that it asked for; absent where it was given a private one.
     port: Option<u16>,
     server: Server,
+}
+
+impl Plain {
+    /// The group of the edge that it is in.
+    fn group(&self) -> String {
+        self.port.map_or_else(|| Group::WORKERS.to_owned(), |port| port.to_string())
+    }
 }
 
 impl Front {
@@ -73,6 +98,8 @@ impl Front {
             ports: BTreeSet::new(),
             tags: BTreeMap::new(),
             plain: BTreeMap::new(),
+            draining: BTreeMap::new(),
+            pace: 0,
             config,
         };
         front.change(launch)?;
@@ -115,12 +142,16 @@ impl Front {
                 // Who has told us of its sockets is reached there.
                 if !self.plain.values().any(|plain| plain.instance == instance) {
                     let at = Endpoint::Tcp((Ipv4Addr::LOCALHOST, port).into());
-                    self.add(instance, None, format!("w{instance}"), at);
+                    self.add(instance, None, format!("w{instance}"), at, None);
                 }
             }
             Event::Asks { asking, .. } => return self.answer(asking),
-            Event::PlainReady { instance, port, path, .. } => {
-                self.add(instance, Some(port), name_of(&path), Endpoint::Unix(path));
+            Event::PlainReady { instance, port, path, tag, tagged, .. } => {
+                let tag = tag.parse().ok().filter(|_| tagged);
+                self.add(instance, Some(port), name_of(&path), Endpoint::Unix(path), tag);
+            }
+            Event::PlainLoad { instance, sessions, arrived: Some(arrived), tag } => {
+                self.load(instance, &tag, sessions, arrived);
             }
             Event::PlainGone { path, .. } => self.remove(&name_of(&path)),
             Event::Load { instance, load } => {
@@ -128,19 +159,20 @@ impl Front {
                     self.control.load(*tag, load.sessions, load.arrived);
                 }
             }
-            Event::Draining { instance } => self.drain(instance),
+            Event::Draining { instance, within } => self.drain(instance, within),
             Event::Returned(connection) => self.control.returned(connection),
             Event::Died { instance, .. } => {
                 if let Some(tag) = self.tags.remove(&instance) {
                     self.control.remove(tag);
                 }
+                self.draining.remove(&instance);
                 self.remove(&format!("w{instance}"));
             }
             Event::Unfit { reason, .. } => {
                 return Some(format!("the app cannot run several times: {reason}; start it without -i"));
             }
             Event::Serving { .. }
-            | Event::PlainLoad { .. }
+            | Event::PlainLoad { arrived: None, .. }
             | Event::Started { .. }
             | Event::NotStarted { .. }
             | Event::AllReady
@@ -152,6 +184,53 @@ impl Front {
             | Event::Stopped => {}
         }
         None
+    }
+
+    /// When to call [`Self::handle_timeout`].
+    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+        self.draining.values().map(|drained| drained.look_at).min()
+    }
+
+    /// Workers that drain and with whom nobody is left.
+    pub(super) fn handle_timeout(&mut self, now: Instant) -> Vec<u32> {
+        if self.poll_timeout().is_none_or(|due| now < due) {
+            return Vec::new();
+        }
+        let busy: BTreeSet<u32> = self.busy().into_iter().map(|(instance, _)| instance).collect();
+        let mut alone = Vec::new();
+        for (instance, drained) in self.draining.iter_mut().filter(|(_, drained)| drained.look_at <= now) {
+            let is_empty = !busy.contains(instance);
+            if is_empty && drained.was_empty {
+                alone.push(*instance);
+            }
+            *drained = Drained { look_at: now + LOOK_PAUSE, was_empty: is_empty };
+        }
+        alone
+    }
+
+    /// Workers without a link for connections at whom somebody is, and how many: sessions, tunnels, requests under way.
+    fn busy(&self) -> Vec<(u32, u64)> {
+        let groups = self.control.stats().groups;
+        let mut busy = Vec::new();
+        for (name, plain) in &self.plain {
+            let group = groups.iter().find(|group| group.name == plain.group());
+            let Some(server) = group.and_then(|group| group.servers.iter().find(|one| one.name == *name))
+            else {
+                continue;
+            };
+            // Whoever has a plain link tells its sessions itself, and sooner than a poll that never comes is missed.
+            let sessions = if plain.port.is_none() { server.sessions + server.on_the_way } else { 0 };
+            let some = sessions.max(server.tunnels).max(server.requests);
+            if some > 0 {
+                busy.push((plain.instance, some));
+            }
+        }
+        busy
+    }
+
+    fn sessions_to_move(&self) -> u64 {
+        let is_draining = |instance: &u32| self.draining.contains_key(instance);
+        self.busy().iter().filter(|(instance, _)| is_draining(instance)).map(|(_, some)| some).sum()
     }
 
     /// The public addresses that are open.
@@ -228,12 +307,13 @@ impl Front {
         Ok(())
     }
 
-    fn add(&mut self, instance: u32, port: Option<u16>, name: String, at: Endpoint) {
+    fn add(&mut self, instance: u32, port: Option<u16>, name: String, at: Endpoint, tag: Option<Tag>) {
         let server = Server {
             name: name.clone(),
             at,
             weight: NonZero::<u16>::MIN,
             sessions_max: None,
+            tag,
             state: ServerState::Up,
         };
         self.plain.insert(name, Plain { instance, port, server });
@@ -246,9 +326,25 @@ impl Front {
         }
     }
 
-    fn drain(&mut self, instance: u32) {
+    /// A process told how many sessions it has. One that listens at several addresses says it of all together: there what is seen has to do.
+    fn load(&self, instance: u32, tag: &str, sessions: u32, arrived: u64) {
+        let is_its =
+            |name: &str| name.strip_prefix(tag).is_some_and(|rest| rest.is_empty() || rest.starts_with('-'));
+        let mut its = self.plain.iter().filter(|(name, plain)| plain.instance == instance && is_its(name));
+        if let (Some((name, plain)), None) = (its.next(), its.next()) {
+            // Where it has just gone there is nobody to count for.
+            let _ = self.control.report(&plain.group(), name, sessions, arrived);
+        }
+    }
+
+    fn drain(&mut self, instance: u32, within: Option<Duration>) {
         if let Some(tag) = self.tags.get(&instance) {
             self.control.drain(*tag);
+        }
+        if let Some(within) = within {
+            self.draining
+                .insert(instance, Drained { look_at: Instant::now() + LOOK_PAUSE, was_empty: false });
+            self.pace = pace(self.sessions_to_move(), within);
         }
         let mut changed = false;
         for plain in self.plain.values_mut().filter(|plain| plain.instance == instance) {
@@ -274,7 +370,10 @@ impl Front {
         // A port stays known: its workers may be about to come back.
         self.ports = ports.keys().copied().collect();
         let mut groups = vec![match self.tags.is_empty() {
-            true => group(Group::WORKERS, rest),
+            // Those who have a link let their sessions go themselves.
+            true => {
+                Group { drain: Drain { pace: self.pace, rebalance: false }, ..group(Group::WORKERS, rest) }
+            }
             false => Group::workers(),
         }];
         let mut sites = Vec::new();
@@ -295,6 +394,14 @@ impl Front {
     }
 }
 
+/// How many sessions have to go a second so that all have gone a little before the time is over.
+fn pace(sessions: u64, within: Duration) -> u32 {
+    let seconds = within.as_secs_f64().max(0.1) * PACE_SHARE;
+    let pace = (sessions as f64 / seconds).ceil();
+    // A float becomes the nearest number that there is.
+    (pace as u32).max(1)
+}
+
 /// Programs that are not ours choose their path of Socket.IO themselves.
 fn group(name: &str, servers: Vec<Server>) -> Group {
     Group { engine_path: String::new(), ..Group::new(name, Members::Static(servers)) }
@@ -303,4 +410,24 @@ fn group(name: &str, servers: Vec<Server>) -> Group {
 /// A server's name is that of its socket: `Ab3dE_-1.sock`.
 fn name_of(path: &Path) -> String {
     path.file_stem().map_or_else(String::new, |stem| stem.to_string_lossy().into_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn all_sessions_have_gone_before_the_time_is_over() {
+        for (sessions, within, expected) in [
+            (0, 10.0, 1),
+            (4, 3600.0, 1),
+            (9, 10.0, 1),
+            (10, 10.0, 2),
+            (9000, 10.0, 1000),
+            (5, 0.0, 56),
+            (u64::MAX, 1.0, u32::MAX),
+        ] {
+            assert_eq!(pace(sessions, Duration::from_secs_f64(within)), expected, "{sessions} {within}");
+        }
+    }
 }

@@ -4,6 +4,8 @@ use std::num::NonZero;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use sockeye_proto::Tag;
+
 use super::endpoint::Endpoint;
 
 /// Servers that can stand for each other.
@@ -117,6 +119,9 @@ pub struct Server {
     pub weight: NonZero<u16>,
     /// How many sessions it may have; more go elsewhere or wait. Default none.
     pub sessions_max: Option<NonZero<u32>>,
+    /// What its sids begin with. Default none: whose a session is, is learnt from the answers to handshakes. It is learnt all the same, and counts where it is
+    /// known; the tag tells of sessions that this edge has not seen begin.
+    pub tag: Option<Tag>,
     /// What the operator wants of it.
     pub state: ServerState,
 }

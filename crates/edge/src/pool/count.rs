@@ -14,6 +14,8 @@ pub(crate) struct Count {
     drift: i64,
     /// What had been assigned at some time; what has not arrived [`SETTLE_TIME`] after that never will.
     mark: Option<(Instant, u64)>,
+    /// It tells its counts itself: what is seen is not counted as well.
+    tells: bool,
 }
 
 impl Count {
@@ -24,14 +26,25 @@ impl Count {
         self.correct();
     }
 
+    /// A member told its counts, and will go on to tell them.
+    pub(crate) fn handle_told(&mut self, sessions: u32, arrived: u64) {
+        self.tells = true;
+        self.handle_load(sessions, arrived);
+    }
+
     /// A session was seen to begin.
     pub(crate) fn handle_begun(&mut self) {
+        if self.tells {
+            return;
+        }
         self.handle_load(self.sessions.saturating_add(1), self.arrived.saturating_add(1));
     }
 
     /// A session was seen to end.
     pub(crate) fn handle_ended(&mut self) {
-        self.sessions = self.sessions.saturating_sub(1);
+        if !self.tells {
+            self.sessions = self.sessions.saturating_sub(1);
+        }
     }
 
     /// A handshake is on its way.

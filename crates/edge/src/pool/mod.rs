@@ -142,6 +142,13 @@ impl Pool {
         }
     }
 
+    /// The same of a member whose sessions are seen to begin and to end: its own word is better.
+    pub(crate) fn handle_told(&mut self, id: MemberId, sessions: u32, arrived: u64) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.count.handle_told(sessions, arrived);
+        }
+    }
+
     /// A session that was assigned was seen to begin.
     pub(crate) fn handle_begun(&mut self, id: MemberId) {
         if let Some(member) = self.members.get_mut(&id) {

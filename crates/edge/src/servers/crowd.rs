@@ -78,7 +78,7 @@ impl Servers {
             Members::Workers { .. } | Members::Directory { .. } => self.seek(None),
             Members::Static(servers) => {
                 self.seek(None);
-                self.list(servers.iter().cloned().map(|server| Listed { server, tag: None }).collect());
+                self.list(servers.iter().cloned().map(|server| Listed { tag: server.tag, server }).collect());
             }
             Members::Dns { .. } | Members::File(_) => self.seek(Some(&group.members)),
             Members::Registered { .. } => {
@@ -103,6 +103,11 @@ impl Servers {
 
     pub(crate) fn load(&self, tag: Tag, sessions: u32, arrived: u64) {
         self.state.lock().handle_load(tag, sessions, arrived);
+    }
+
+    /// The server of this name told its counts, which count from here on in the place of what is seen. Tells whether there is one.
+    pub(crate) fn report(&self, name: &str, sessions: u32, arrived: u64) -> bool {
+        self.state.lock().handle_told(name, sessions, arrived)
     }
 
     /// A worker takes no new sessions.

@@ -138,6 +138,7 @@ fn server(address: SocketAddr, weight: u16) -> Server {
         at: Endpoint::Tcp(address),
         weight: NonZero::new(weight).unwrap_or(NonZero::<u16>::MIN),
         sessions_max: None,
+        tag: None,
         state: ServerState::Up,
     }
 }

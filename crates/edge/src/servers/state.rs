@@ -196,6 +196,12 @@ impl State {
         }
     }
 
+    pub(super) fn handle_told(&mut self, name: &str, sessions: u32, arrived: u64) -> bool {
+        let Some(id) = self.by_name(name) else { return false };
+        self.pool.handle_told(id, sessions, arrived);
+        true
+    }
+
     /// What came of a question. Tells whether somebody came up.
     pub(super) fn handle_checked(&mut self, id: MemberId, good: bool, now: Instant) -> bool {
         let interval = self.group.health.interval;
@@ -283,7 +289,15 @@ impl State {
 
     pub(super) fn loads(&self) -> Vec<Load> {
         let loads = self.pool.loads();
-        loads.map(|(id, standing, weight, sessions)| Load { id, standing, weight, sessions }).collect()
+        let load = |(id, standing, weight, sessions): (_, _, _, u64)| {
+            // Tunnels that are no sessions, as those of an application's own WebSockets, leave a server that drains as well.
+            let tunnels = match (standing, self.members.get(&id)) {
+                (Standing::Draining, Some(member)) if !member.door.is_worker() => member.door.tunnels(),
+                (Standing::Draining | Standing::Up | Standing::Out, _) => 0,
+            };
+            Load { id, standing, weight, sessions: sessions.max(tunnels as u64) }
+        };
+        loads.map(load).collect()
     }
 
     /// Whose turn it is. Who takes nothing comes last: its clients would hang.
@@ -378,6 +392,7 @@ impl State {
                 sessions: share.sessions.into(),
                 on_the_way: share.on_the_way,
                 tunnels: member.door.tunnels() as u64,
+                requests: member.door.upstream.under_way(),
                 drain_began_with: self.shedding.begun(*id),
             })
         });

@@ -26,6 +26,8 @@ pub enum Event {
     Load {
         /// At this moment.
         sessions: u32,
+        /// How many ever began, where it counts them.
+        arrived: Option<u64>,
     },
     /// A listen is over.
     Closed {
@@ -124,7 +126,7 @@ impl Inbox {
             ToParent::Ready { id, sids } if self.listens.contains(&id) => Event::Ready { id, sids },
             ToParent::Closed { id } if self.listens.remove(&id) => Event::Closed { id },
             ToParent::Ready { id, .. } | ToParent::Closed { id } => return Err(Misbehaved::NoListen(id)),
-            ToParent::Load { sessions } => Event::Load { sessions },
+            ToParent::Load { sessions, arrived } => Event::Load { sessions, arrived },
             ToParent::Unfit { reason } => Event::Unfit { reason },
             ToParent::Unknown => return Ok(None),
         }))
@@ -163,7 +165,7 @@ mod tests {
                 hello,
                 listen,
                 Event::Ready { id: 3, sids: Sids::Tagged },
-                Event::Load { sessions: 2 },
+                Event::Load { sessions: 2, arrived: None },
                 Event::Unfit { reason: "r".into() },
                 Event::Closed { id: 3 },
             ],

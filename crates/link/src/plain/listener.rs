@@ -247,7 +247,7 @@ mod tests {
             .say("{\"type\":\"ready\",\"id\":1,\"sids\":\"tagged\"}\n{\"type\":\"load\",\"sessions\":1}")
             .await;
         assert_eq!(events.next().await, Some(Event::Ready { id: 1, sids: Sids::Tagged }));
-        assert_eq!(events.next().await, Some(Event::Load { sessions: 1 }));
+        assert_eq!(events.next().await, Some(Event::Load { sessions: 1, arrived: None }));
 
         worker.refuse(2, Some("EACCES"), "no");
         worker.drain(Duration::from_secs(2));

@@ -33,6 +33,9 @@ pub enum ToParent {
     Load {
         /// At this moment.
         sessions: u32,
+        /// How many ever began, where it counts them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arrived: Option<u64>,
     },
     /// The program closed a listen, or gave it up before it was answered.
     Closed {
@@ -207,7 +210,11 @@ mod tests {
                 r#"{"type":"ready","id":1,"sids":"learnt"}"#,
                 Some(ToParent::Ready { id: 1, sids: Sids::Learnt }),
             ),
-            (r#"{"type":"load","sessions":7}"#, Some(ToParent::Load { sessions: 7 })),
+            (r#"{"type":"load","sessions":7}"#, Some(ToParent::Load { sessions: 7, arrived: None })),
+            (
+                r#"{"type":"load","sessions":7,"arrived":9}"#,
+                Some(ToParent::Load { sessions: 7, arrived: Some(9) }),
+            ),
             (r#"{"type":"closed","id":1}"#, Some(ToParent::Closed { id: 1 })),
             (r#"{"type":"unfit","reason":"r"}"#, Some(ToParent::Unfit { reason: "r".into() })),
             (r#"{"type":"sneeze","loud":true}"#, Some(ToParent::Unknown)),

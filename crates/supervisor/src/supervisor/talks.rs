@@ -71,14 +71,15 @@ impl Supervisor {
                     self.fleet.handle_worker(instance, now, |worker| worker.handle_ready(now));
                 }
             }
-            Some(plain::Event::Load { sessions }) => {
+            Some(plain::Event::Load { sessions, arrived }) => {
                 talk.sessions = sessions;
-                self.events.push_back(Event::PlainLoad { instance, tag: talk.tag.clone(), sessions });
+                self.events.push_back(Event::PlainLoad {
+                    instance,
+                    tag: talk.tag.clone(),
+                    sessions,
+                    arrived,
+                });
                 slot.sessions = slot.talks.values().map(|talk| talk.sessions).sum();
-                let sessions = slot.sessions;
-                if slot.generation == generation {
-                    self.fleet.handle_worker(instance, now, |worker| worker.handle_load(sessions, now));
-                }
             }
             Some(plain::Event::Closed { id }) => {
                 if let Some(heard) = talk.listens.remove(&id) {
@@ -97,6 +98,7 @@ impl Supervisor {
             None => {
                 let talk = slot.talks.remove(&number).expect("it is there");
                 self.directory.forget(&talk.tag);
+                slot.sessions = slot.talks.values().map(|talk| talk.sessions).sum();
                 for heard in talk.listens.into_values() {
                     remove(&heard.path);
                     self.events.push_back(Event::PlainGone { tag: talk.tag.clone(), path: heard.path });

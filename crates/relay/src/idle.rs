@@ -1,7 +1,6 @@
 //! Idle connections, a bounded stack for each address.
 
 use std::collections::{HashMap, VecDeque};
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Weak};
 use std::time::Duration;
 
@@ -12,6 +11,7 @@ use tokio::time::Instant;
 use crate::address::Address;
 use crate::config::Config;
 use crate::lane::Lane;
+use crate::tally::{Open, Tally};
 use crate::wire::Wire;
 
 /// The idle connections of all addresses, and the task that closes the old ones.
@@ -28,12 +28,8 @@ pub(crate) struct Slot {
     resting: Mutex<VecDeque<(Instant, Box<Lane>)>>,
     wires: Mutex<VecDeque<(Instant, Wire)>>,
     /// Connections that there are, those in use included.
-    open: Arc<AtomicU64>,
+    open: Tally,
 }
-
-/// Counts one connection for as long as it is there.
-#[derive(Debug)]
-pub(crate) struct Open(Arc<AtomicU64>);
 
 #[derive(Clone, Copy)]
 struct Limits {
@@ -59,7 +55,7 @@ impl Idle {
             idle: Arc::downgrade(self),
             resting: Mutex::default(),
             wires: Mutex::default(),
-            open: Arc::default(),
+            open: Tally::default(),
         });
         slots.insert(address.clone(), Arc::clone(&slot));
         slot
@@ -125,23 +121,16 @@ impl Idle {
     }
 }
 
-impl Drop for Open {
-    fn drop(&mut self) {
-        self.0.fetch_sub(1, Ordering::Relaxed);
-    }
-}
-
 impl Slot {
     /// Counts a connection that was made.
     pub(crate) fn count(&self) -> Open {
-        self.open.fetch_add(1, Ordering::Relaxed);
-        Open(Arc::clone(&self.open))
+        self.open.count()
     }
 
     /// How many connections carry a request at this moment: those that are there and do not rest.
     pub(crate) fn under_way(&self) -> u64 {
         let resting = self.resting.lock().len() + self.wires.lock().len();
-        self.open.load(Ordering::Relaxed).saturating_sub(resting as u64)
+        self.open.value().saturating_sub(resting as u64)
     }
 
     /// Takes the connection that came to rest last, if it is still open.

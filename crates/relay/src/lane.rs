@@ -18,8 +18,8 @@ use tokio::time::Instant;
 use crate::body::Body;
 use crate::config::Config;
 use crate::error::Breach;
-use crate::idle::Open;
 use crate::socket::Socket;
+use crate::tally::Open;
 
 /// A connection to one upstream.
 pub(crate) struct Lane {
@@ -144,8 +144,7 @@ const BUFFER_BYTES_MIN: u32 = 8 * 1024;
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::address::Address;
-    use crate::idle::Idle;
+    use crate::tally::Tally;
     use std::time::Duration;
     use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
@@ -155,7 +154,7 @@ mod tests {
         let path = dir.path().join("upstream.sock");
         let listener = tokio::net::UnixListener::bind(&path).unwrap();
         let socket = tokio::net::UnixStream::connect(path).await.unwrap();
-        let open = Idle::new(&Config::default()).slot(&Address::Unix("upstream.sock".into())).count();
+        let open = Tally::default().count();
         let lane = Lane::open(Socket::Unix(socket), open, &Config::default(), true).await.unwrap();
         let (mut upstream, _) = listener.accept().await.unwrap();
         // A connection that has carried a request ends without a word to the next one.

@@ -29,6 +29,7 @@ mod origin;
 mod relay;
 mod secret;
 mod socket;
+mod tally;
 mod tunnel;
 mod wire;
 

@@ -8,8 +8,8 @@ use std::task::{Context, Poll, Waker};
 
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 
-use crate::idle::Open;
 use crate::socket::Socket;
+use crate::tally::Open;
 
 /// A connection to one upstream. Dropped it is closed; what may be used again is put to [`rest`](crate::Upstream::rest).
 #[derive(Debug)]

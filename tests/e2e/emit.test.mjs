@@ -1,8 +1,9 @@
 // `sockeye emit`: a command says something to the clients of servers that run, by their backplane or by the mesh of their machine.
 
 import assert from "node:assert/strict";
-import { spawn } from "node:child_process";
-import { existsSync, readdirSync } from "node:fs";
+import { spawn, spawnSync } from "node:child_process";
+import { copyFileSync, existsSync, mkdtempSync, readdirSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { backend, missing } from "../harness/backends.mjs";
@@ -64,6 +65,21 @@ describe("sockeye emit", { skip: SKIP }, () => {
       assert.equal(output.trim().split("\n").length, 1, output);
     }
   });
+});
+
+test("where the program with the clients of backplanes is missing, one line says so and how to get it", { skip: REFERENCE && "the command is ours" }, () => {
+  const directory = mkdtempSync(join(tmpdir(), "sk-alone-"));
+  try {
+    const alone = join(directory, "sockeye");
+    copyFileSync(binary(), alone);
+    for (const args of [["emit", "news"], ["up", "--port", "0"]]) {
+      const { status, stderr } = spawnSync(alone, [...args, "--adapter", "redis://:secret@127.0.0.1"], { encoding: "utf8", timeout: 30_000 });
+      assert.equal(status, 1, stderr);
+      assert.match(stderr, /^sockeye: a backplane needs the program sockeye-backplanes beside this one, and there is no .*: build it with cargo build(?!.*secret).*\n$/);
+    }
+  } finally {
+    rmSync(directory, { recursive: true, force: true });
+  }
 });
 
 async function reaches(url) {

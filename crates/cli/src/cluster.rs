@@ -9,11 +9,15 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use sockeye::{Adapter, NodeLink, Secret};
-use sockeye_adapters::Backplane;
 use thiserror::Error;
+
+use crate::backplane;
 
 /// The address of the backplane.
 pub(crate) const ADAPTER_VARIABLE: &str = "SOCKEYE_ADAPTER";
+
+/// How an address begins that is a directory where workers of one machine meet, and no backplane.
+pub(crate) const MESH: &str = "mesh:";
 
 /// Where workers take requests that came to other machines.
 const NODE_LINK_VARIABLE: &str = "SOCKEYE_NODE_LINK";
@@ -32,8 +36,8 @@ pub(crate) struct Cluster {
 #[derive(Debug, Error)]
 pub(crate) enum ClusterError {
     /// The address names no backplane. It is not repeated: it may hold a password.
-    #[error("{0}: {1}")]
-    Adapter(&'static str, sockeye_adapters::NoBackplane),
+    #[error("{0}: {1:#}")]
+    Adapter(&'static str, anyhow::Error),
     /// Workers share events by sockets already.
     #[error("{0}: expected a backplane: the workers of a machine are in one mesh without it")]
     Mesh(&'static str),
@@ -50,23 +54,33 @@ pub(crate) enum ClusterError {
     Secret(sockeye::NoSecret),
 }
 
+/// Whether the client of a backplane is asked for, by what was typed or else by the environment.
+pub(crate) fn asks_for_backplane(adapter: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> bool {
+    told(adapter, variable).1.is_some_and(|adapter| !adapter.starts_with(MESH))
+}
+
+/// Who tells of an adapter, and which.
+fn told(adapter: Option<&str>, variable: impl Fn(&str) -> Option<String>) -> (&'static str, Option<String>) {
+    match adapter {
+        Some(adapter) => ("--adapter", Some(adapter.to_owned())),
+        None => (ADAPTER_VARIABLE, variable(ADAPTER_VARIABLE).filter(|address| !address.is_empty())),
+    }
+}
+
 impl Cluster {
     /// Settles what was typed, and what the environment says where nothing was.
     pub(crate) fn settle(
         adapter: Option<&str>,
         node_link: Option<SocketAddr>,
         variable: impl Fn(&str) -> Option<String>,
+        check: impl Fn(&str) -> anyhow::Result<()>,
     ) -> Result<Self, ClusterError> {
-        let named = |name| variable(name).filter(|value| !value.is_empty());
-        let (source, adapter) = match adapter {
-            Some(adapter) => ("--adapter", Some(adapter.to_owned())),
-            None => (ADAPTER_VARIABLE, named(ADAPTER_VARIABLE)),
-        };
+        let (source, adapter) = told(adapter, &variable);
         if let Some(address) = &adapter {
-            let parsed = address.parse().map_err(|error| ClusterError::Adapter(source, error))?;
-            if matches!(parsed, Backplane::Mesh(_)) {
+            if address.starts_with(MESH) {
                 return Err(ClusterError::Mesh(source));
             }
+            check(address).map_err(|error| ClusterError::Adapter(source, error))?;
         }
         if let Some(link) = node_link {
             if adapter.is_none() {
@@ -75,7 +89,7 @@ impl Cluster {
             if link.ip().is_unspecified() {
                 return Err(ClusterError::Unspecified(link));
             }
-            Secret::new(named(NODE_SECRET_VARIABLE).unwrap_or_default()).map_err(ClusterError::Secret)?;
+            Secret::new(variable(NODE_SECRET_VARIABLE).unwrap_or_default()).map_err(ClusterError::Secret)?;
         }
         Ok(Self { adapter, node_link })
     }
@@ -97,8 +111,7 @@ impl Cluster {
     /// The adapter, for what speaks to the workers' clients from here.
     pub(crate) async fn adapter(&self) -> anyhow::Result<Option<Arc<dyn Adapter>>> {
         let Some(address) = &self.adapter else { return Ok(None) };
-        let Backplane::Adapter(named) = address.parse()? else { return Ok(None) };
-        Ok(Some(named.into_adapter().await?))
+        Ok(Some((backplane::at_hand()?.open)(address.clone()).await?))
     }
 }
 
@@ -115,13 +128,12 @@ type OfWorker = (Option<Arc<dyn Adapter>>, Option<Box<NodeLink>>);
 pub(crate) async fn of_worker() -> anyhow::Result<OfWorker> {
     let variable = |name| std::env::var(name).ok().filter(|value| !value.is_empty());
     let Some(address) = variable(ADAPTER_VARIABLE) else { return Ok((None, None)) };
-    let Backplane::Adapter(named) = address.parse()? else { return Ok((None, None)) };
     let link = variable(NODE_LINK_VARIABLE).map(|link| -> anyhow::Result<_> {
         let listen = link.parse().context(NODE_LINK_VARIABLE)?;
         let secret = Secret::new(variable(NODE_SECRET_VARIABLE).unwrap_or_default())?;
         Ok(Box::new(NodeLink { listen, advertise: None, secret }))
     });
-    Ok((Some(named.into_adapter().await?), link.transpose()?))
+    Ok((Some((backplane::at_hand()?.open)(address).await?), link.transpose()?))
 }
 
 #[cfg(test)]
@@ -132,12 +144,16 @@ mod tests {
     fn a_cluster_is_a_backplane_and_perhaps_a_link_with_its_secret() {
         let link = |text: &str| Some(text.parse().unwrap());
         let secret = "a secret of some length";
+        let check = |url: &str| match url.starts_with("kafka") {
+            true => Err(anyhow::anyhow!("no such scheme")),
+            false => Ok(()),
+        };
         type Row<'a> = (Option<&'a str>, Option<SocketAddr>, &'a str, Result<usize, &'a str>);
         let rows: [Row<'_>; 8] = [
             (None, None, "", Ok(0)),
             (Some("redis://127.0.0.1"), None, "", Ok(1)),
             (Some("redis://127.0.0.1"), link("10.0.0.7:0"), secret, Ok(2)),
-            (Some("kafka://:pw@x"), None, "", Err("--adapter: the scheme is `kafka`")),
+            (Some("kafka://:pw@x"), None, "", Err("--adapter: no such scheme")),
             (Some("mesh:/x"), None, "", Err("--adapter: expected a backplane")),
             (None, link("10.0.0.7:0"), secret, Err("--node-link 10.0.0.7:0 needs --adapter")),
             (Some("nats://127.0.0.1"), link("0.0.0.0:1"), secret, Err("by which other machines reach")),
@@ -145,7 +161,7 @@ mod tests {
         ];
         for (adapter, link, secret, expected) in rows {
             let variable = |name: &str| (name == NODE_SECRET_VARIABLE).then(|| secret.to_owned());
-            match (Cluster::settle(adapter, link, variable), expected) {
+            match (Cluster::settle(adapter, link, variable, check), expected) {
                 (Ok(cluster), Ok(variables)) => assert_eq!(cluster.environment().len(), variables),
                 (Err(error), Err(expected)) => assert!(error.to_string().contains(expected), "{error}"),
                 (got, expected) => panic!("expected {expected:?}, got {got:?}"),
@@ -153,7 +169,7 @@ mod tests {
         }
         let of_environment =
             |name: &str| (name == ADAPTER_VARIABLE).then(|| "nats://:pw@127.0.0.1".to_owned());
-        let cluster = Cluster::settle(None, None, of_environment).unwrap();
+        let cluster = Cluster::settle(None, None, of_environment, check).unwrap();
         assert!(cluster.is_one() && !format!("{cluster:?}").contains("pw"));
     }
 }

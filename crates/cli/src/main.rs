@@ -1,52 +1,7 @@
-//! The command `sockeye`: reads what was typed, settles it, runs it, and says in one line why not.
-
-mod admin;
-mod apps;
-mod cluster;
-mod commands;
-mod crew;
-mod daemon;
-mod exit;
-mod flags;
-mod gate;
-mod house;
-mod keeper;
-mod log;
-mod notify;
-mod places;
-mod plan;
-mod ports;
-mod processes;
-mod runtime;
-mod screen;
-mod settings;
-mod standing;
-mod talk;
-mod unsupported;
+//! The program `sockeye`, without backplanes' clients.
 
 use std::process::ExitCode;
 
-use clap::Parser;
-
-use crate::commands::Flags;
-
-#[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
-
 fn main() -> ExitCode {
-    match Flags::try_parse() {
-        Ok(flags) => flags.run(),
-        Err(error) => refuse(&error),
-    }
-}
-
-fn refuse(error: &clap::Error) -> ExitCode {
-    match flags::complaint(error) {
-        Some(line) => exit::complain(exit::USAGE, &line),
-        None => {
-            // Whoever closed the pipe does not want to read it.
-            let _ = error.print();
-            ExitCode::from(exit::OK)
-        }
-    }
+    sockeye_cli::run(None)
 }

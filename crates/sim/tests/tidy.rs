@@ -49,13 +49,14 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-link",
             "sockeye-files",
             "sockeye-proto",
-            "sockeye-adapters",
             "sockeye-emitter",
             "sockeye-client",
             "sockeye-doctor",
             "chat",
         ],
     ),
+    // Floor 6: the daemon and the keepers are the program without it.
+    ("sockeye-backplanes", &["sockeye-cli", "sockeye-adapters"]),
     // Beside: only ever a dev-dependency.
     (
         "sockeye-sim",

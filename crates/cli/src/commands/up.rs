@@ -1,5 +1,6 @@
 //! `sockeye up`: settles what was typed or written, and opens the house in the foreground.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
@@ -10,7 +11,7 @@ use clap::Args;
 use crate::cluster::Cluster;
 use crate::flags::UpFlags;
 use crate::plan::Plan;
-use crate::{exit, gate, house, settings, unsupported};
+use crate::{backplane, cluster, exit, gate, house, settings, unsupported};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -36,9 +37,12 @@ pub(crate) fn run(flags: &Flags) -> ExitCode {
 
 /// Runs the bundled chat.
 pub(crate) fn run_chat(flags: &UpFlags) -> ExitCode {
-    let cluster = match Cluster::settle(flags.adapter.as_deref(), flags.node_link, variable) {
+    if let Err(error) = find_backplane(flags.adapter.as_deref()) {
+        return exit::complain(exit::FAILED, &format!("{error:#}"));
+    }
+    let cluster = match settle(flags.adapter.as_deref(), flags.node_link) {
         Ok(cluster) => cluster,
-        Err(error) => return exit::complain(exit::USAGE, &error.to_string()),
+        Err(error) => return exit::complain(exit::USAGE, &format!("{error:#}")),
     };
     match Plan::settle(flags, cores()).map(|plan| Plan { cluster, ..plan }) {
         Ok(plan) => exit::conclude(house::run(&plan, flags.verbose)),
@@ -50,10 +54,25 @@ fn run_file(file: &Path, verbose: bool) -> anyhow::Result<()> {
     let settled = settings::read(file).and_then(unsupported::refuse)?;
     let Some(app) = settled.apps.first() else { return gate::run(file, settled, verbose) };
     let told = &settled.cluster;
-    let cluster = Cluster::settle(told.adapter.as_deref(), told.node_link, variable).context("cluster")?;
+    find_backplane(told.adapter.as_deref())?;
+    let cluster = settle(told.adapter.as_deref(), told.node_link).context("cluster")?;
     let plan = Plan::of_app(app, &settled.edge, cores()).map_err(|error| anyhow!("{error}"))?;
     let plan = Plan { cluster, ..plan };
     house::run_file(&plan, file, settled, verbose).context("cannot run the file")
+}
+
+/// From here on this program has the client of the backplane that is asked for.
+fn find_backplane(adapter: Option<&str>) -> anyhow::Result<()> {
+    if cluster::asks_for_backplane(adapter, variable) {
+        backplane::at_hand()?;
+    }
+    Ok(())
+}
+
+/// What the workers share. An address of a backplane is looked at by who has its client.
+fn settle(adapter: Option<&str>, node_link: Option<SocketAddr>) -> anyhow::Result<Cluster> {
+    let check = |url: &str| (backplane::at_hand()?.check)(url);
+    Ok(Cluster::settle(adapter, node_link, variable, check)?)
 }
 
 fn variable(name: &str) -> Option<String> {

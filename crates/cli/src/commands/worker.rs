@@ -26,6 +26,9 @@ const THREADS_VARIABLE: &str = "SOCKEYE_THREADS";
 /// Serves until the supervisor says stop, or is gone.
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let app = flags.app;
+    if cluster::asks_for_backplane(None, |name| std::env::var(name).ok()) {
+        crate::backplane::at_hand()?;
+    }
     log::start(false)?;
     if std::env::var_os(LINK_VARIABLE).is_none() {
         bail!("a worker is started by its supervisor: run sockeye up --app {}", app.name());

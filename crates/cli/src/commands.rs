@@ -134,6 +134,17 @@ impl Flags {
     }
 }
 
+/// Runs what a daemon or a keeper is, where the words are exactly those with which they are started: these live long, and the tables of all commands and flags would stay in their memory.
+pub(crate) fn run_internal() -> Option<ExitCode> {
+    let mut words = std::env::args_os().skip(1);
+    let (first, None) = (words.next()?, words.next()) else { return None };
+    match first.to_str()? {
+        "daemon" => Some(exit::conclude(daemon::run(&daemon::Flags::default()))),
+        "keep" => Some(exit::conclude(keeper::run())),
+        _ => None,
+    }
+}
+
 impl Command {
     fn run(self) -> ExitCode {
         match self {

@@ -43,6 +43,9 @@ pub fn run(backplanes: Option<Backplanes>) -> ExitCode {
     if let Some(backplanes) = backplanes {
         backplane::bring(backplanes);
     }
+    if let Some(ended) = commands::run_internal() {
+        return ended;
+    }
     match Flags::try_parse() {
         Ok(flags) => flags.run(),
         Err(error) => refuse(&error),

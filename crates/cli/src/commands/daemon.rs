@@ -5,7 +5,7 @@ use clap::Args;
 use crate::daemon;
 
 /// What was typed, by a person, by `start`, or in a unit of systemd.
-#[derive(Debug, Args)]
+#[derive(Debug, Default, Args)]
 pub(crate) struct Flags {
     /// Bring the saved list back first
     #[arg(long)]

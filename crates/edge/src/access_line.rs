@@ -4,6 +4,8 @@ use std::fmt::Write;
 use std::net::IpAddr;
 use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
+use sockeye_proto::http::Head;
+
 /// What is known of one request.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Line {
@@ -29,6 +31,21 @@ pub(crate) struct Line {
 }
 
 impl Line {
+    /// What a head tells.
+    pub(crate) fn of(head: &Head<'_>, peer: IpAddr, client: IpAddr) -> Self {
+        Self {
+            peer: Some(peer),
+            client: Some(client),
+            method: head.method().to_owned(),
+            target: shown(head.path(), Some(head.query_string())),
+            version: "HTTP/1.1",
+            host: head.header("host").unwrap_or_default().to_owned(),
+            referer: head.header("referer").map(str::to_owned),
+            agent: head.header("user-agent").map(str::to_owned),
+            ..Self::default()
+        }
+    }
+
     /// Apache's combined format; then the client behind trusted proxies, the sid's tag, the transport, the upstream and the seconds that it took.
     pub(crate) fn combined(&self, at: SystemTime, text: &mut String) {
         let or_dash = |value: Option<&str>| value.map_or("-".to_owned(), quoted);

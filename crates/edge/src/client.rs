@@ -15,14 +15,14 @@ use sockeye_link::Connection;
 use sockeye_proto::ProxyHeader;
 use sockeye_proto::engine::Refusal;
 use sockeye_proto::http::{Head, Status, ends_head};
-use sockeye_relay::{End, Origin, Rewind, Socket};
+use sockeye_relay::{End, Rewind, Socket};
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 use tracing::debug;
 
-use crate::access_line::{Line, shown};
+use crate::access_line::Line;
 use crate::access_log::Entry;
 use crate::answer::Visit;
 use crate::config::{Limits, ProxyVersion, Serves};
@@ -38,7 +38,7 @@ use crate::reply::raw;
 use crate::route::Route;
 use crate::servers::{Intent, Suggestion};
 use crate::shared::Shared;
-use crate::swift::{self, Swift};
+use crate::swift::{self, Swift, Teller};
 use crate::tcp::Visitor;
 
 /// A client's connection and what was read from it.
@@ -140,29 +140,28 @@ impl Client {
                 }
             }
             (First::Streams, socket) => Box::pin(self.serve_streams(socket, read)).await,
-            (First::Upgrade(..), socket) => self.serve_requests(socket, read).await,
-            (First::Requests, socket) => self.serve_swiftly(socket, read).await,
+            (First::Upgrade(..) | First::Requests, socket) => {
+                self.serve_swiftly(socket, read, End::Socket).await;
+            }
         }
     }
 
     /// Serves usual requests without an HTTP library, and what comes after an unusual one with it.
-    async fn serve_swiftly(self, socket: Socket, read: Bytes) {
-        let layout = self.shared.layout();
-        let trusted = is_trusted(&layout.config.trust, self.peer.ip());
-        if !swift::is_open(&layout, &self.terms, trusted) {
-            drop(layout);
-            return self.serve_requests(socket, read).await;
+    async fn serve_swiftly<S>(self, stream: S, read: Bytes, end: fn(S) -> End)
+    where
+        S: AsyncRead + AsyncWrite + Unpin + Send + 'static,
+    {
+        if !swift::is_open(&self.terms) {
+            return self.serve_requests(stream, read).await;
         }
-        drop(layout);
-        let mut origin = Origin::new(self.peer).relayed_by("edge").disbelieved();
-        if let Some(target) = self.target {
-            origin = origin.port(target.port());
-        }
-        let swift =
-            Swift::new(Arc::clone(&self.shared), Arc::clone(&self.terms), &origin, self.draining.clone());
-        if let Some((socket, read)) = swift.serve(socket, read).await {
+        let trusted = is_trusted(&self.shared.layout().config.trust, self.peer.ip());
+        let port = self.target.map(|target| target.port());
+        let teller = Teller::new(self.peer, self.terms.tls.is_some(), port, trusted);
+        let (shared, terms) = (Arc::clone(&self.shared), Arc::clone(&self.terms));
+        let swift = Swift { shared, terms, teller, draining: self.draining.clone() };
+        if let Some((stream, read)) = swift.serve(stream, read, end).await {
             drop(swift);
-            self.serve_requests(socket, read).await;
+            self.serve_requests(stream, read).await;
         }
     }
 
@@ -237,8 +236,10 @@ impl Client {
         let mut read = BytesMut::new();
         match self.hear(&mut stream, &mut read, limits, deadline).await {
             None => {}
-            Some(Ok(First::Upgrade(..) | First::Requests | First::Streams)) => {
-                self.serve_requests(stream, read.freeze()).await;
+            Some(Ok(First::Streams)) => self.serve_requests(stream, read.freeze()).await,
+            Some(Ok(First::Upgrade(..) | First::Requests)) => {
+                let end = |stream| End::Other(Box::new(stream));
+                Box::pin(self.serve_swiftly(stream, read.freeze(), end)).await;
             }
             Some(Err(answer)) => Box::pin(self.reject(stream, answer)).await,
         }
@@ -338,18 +339,10 @@ impl Client {
         let engine = Engine::of(head.method(), head.query_string());
         let read = if self.returned { None } else { rewrite(head, length, read, trusted, self.peer.ip()) };
         let line = || Line {
-            peer: Some(self.peer.ip()),
-            client: Some(client.ip()),
-            method: head.method().to_owned(),
-            target: shown(head.path(), Some(head.query_string())),
-            version: "HTTP/1.1",
-            host: head.header("host").unwrap_or_default().to_owned(),
-            referer: head.header("referer").map(str::to_owned),
-            agent: head.header("user-agent").map(str::to_owned),
             tag: engine.tag(),
             transport: engine.transport(),
             listener: self.terms.listener.name.clone(),
-            ..Line::default()
+            ..Line::of(head, self.peer.ip(), client.ip())
         };
         Seen { client, engine, entry: layout.log.as_ref().map(|log| Box::new(log.begin(line()))), read }
     }
@@ -420,7 +413,7 @@ impl Client {
     /// Serves a connection that no worker took as a whole.
     async fn relay(self, connection: Connection) {
         match TcpStream::from_std(connection.stream) {
-            Ok(stream) => self.serve_requests(Socket::Tcp(stream), connection.read).await,
+            Ok(stream) => self.serve_swiftly(Socket::Tcp(stream), connection.read, End::Socket).await,
             Err(error) => debug!(%error, "connection lost after its hand-over failed"),
         }
     }

@@ -4,12 +4,12 @@ use std::io::ErrorKind;
 use std::sync::Arc;
 use std::time::SystemTime;
 
-use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, SET_COOKIE, UPGRADE};
+use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
-use sockeye_proto::Tag;
 use sockeye_proto::engine::Opened;
 use sockeye_proto::http::query_param;
+use sockeye_proto::{Tag, ws};
 use sockeye_relay::{Body, Breach, Origin, RelayError};
 use tracing::debug;
 
@@ -294,7 +294,8 @@ impl Call<'_> {
 
     /// Reads off a handshake's answer which session it opened.
     async fn learn(&self, door: &Arc<Door>, response: Response<Body>) -> Response<Body> {
-        if door.is_worker() || response.status() == StatusCode::SWITCHING_PROTOCOLS {
+        // What came of an upgrade was told where it was carried.
+        if door.is_worker() || self.upgrade {
             return response;
         }
         let servers = &self.group.servers;
@@ -321,7 +322,12 @@ impl Call<'_> {
         let held = (!door.is_worker()).then(|| self.group.servers.tunnel(door, kind, under_way));
         let cord = held.as_ref().map(|held| Arc::clone(&held.cord));
         // Rare, and larger than the rest: on the heap, so that the other requests' futures stay small.
-        let response = Box::pin(door.upstream.upgrade_held(request, self.origin, cord)).await?;
+        let asked = Box::pin(async move {
+            let key = request.headers().get(SEC_WEBSOCKET_KEY).and_then(|key| key.to_str().ok());
+            let accept = key.map(ws::handshake::accept_key);
+            door.upstream.upgrade_held(request, self.origin, cord, accept.as_deref()).await
+        });
+        let response = asked.await?;
         let opened = response.status() == StatusCode::SWITCHING_PROTOCOLS;
         match held {
             Some(held) if opened => held.opened(),

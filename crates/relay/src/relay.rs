@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use bytes::Bytes;
-use http::header::{CONNECTION, UPGRADE};
+use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
@@ -197,10 +197,10 @@ impl Upstream {
         B: http_body::Body<Data = Bytes> + Send + 'static,
         B::Error: Into<BoxError>,
     {
-        self.upgrade_held(request, origin, None).await
+        self.upgrade_held(request, origin, None, None).await
     }
 
-    /// The same, with a hold on the tunnel.
+    /// The same, with a hold on the tunnel; where `accept` is given, a 101 without this `Sec-WebSocket-Accept` is none.
     ///
     /// # Errors
     ///
@@ -210,6 +210,7 @@ impl Upstream {
         request: Request<B>,
         origin: &Origin,
         cord: Option<Arc<Cord>>,
+        accept: Option<&str>,
     ) -> Result<Response<Body>, RelayError>
     where
         B: http_body::Body<Data = Bytes> + Send + 'static,
@@ -231,6 +232,10 @@ impl Upstream {
         }
         let switched = response.headers_mut().remove(UPGRADE);
         if !switched.is_some_and(|to| to.as_bytes().eq_ignore_ascii_case(protocol.as_bytes())) {
+            return Err(RelayError::Switched);
+        }
+        let accepted = response.headers().get(SEC_WEBSOCKET_ACCEPT);
+        if accept.is_some_and(|accept| accepted.is_none_or(|accepted| accepted != accept)) {
             return Err(RelayError::Switched);
         }
         let upstream = hyper::upgrade::on(&mut response);
@@ -257,7 +262,7 @@ impl Upstream {
 
     /// Joins a client's connection to one that was dialled, in a tunnel as after an upgrade. `read` was read from the client before.
     pub fn join(&self, client: End, read: Bytes, server: Socket, cord: Option<Arc<Cord>>) {
-        self.shared.tunnels.join(client, read, server, cord);
+        self.shared.tunnels.join((client, read), (server, Bytes::new()), cord);
     }
 
     async fn carry(&self, mut request: Request<Body>, origin: &Origin) -> Result<Answered, RelayError> {
@@ -336,6 +341,21 @@ impl Upstream {
             Some(wire) => Ok(wire),
             None => self.fresh_wire().await,
         }
+    }
+
+    /// The same, and one that will not come back: of an upgrade, which takes its connection.
+    ///
+    /// # Errors
+    ///
+    /// As [`Upstream::wire`].
+    pub async fn wire_to_keep(&self) -> std::io::Result<Wire> {
+        self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
+        self.fresh_wire().await
+    }
+
+    /// Joins a client's connection to an upstream's that switched: each with the bytes that are to go out first, those read from the client and those for it.
+    pub fn join_wire(&self, client: (End, Bytes), server: (Wire, Bytes), cord: Option<Arc<Cord>>) {
+        self.shared.tunnels.join(client, (server.0.into_socket(), server.1), cord);
     }
 
     /// The same, and none that was used before.

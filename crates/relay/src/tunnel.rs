@@ -68,15 +68,15 @@ impl Tunnels {
         });
     }
 
-    /// Joins two connections; `read` was read from the client's before.
-    pub(crate) fn join(&self, client: End, read: Bytes, server: Socket, cord: Option<Arc<Cord>>) {
+    /// Joins two connections: the client's with what was read from it before, the server's with what the client is to read first.
+    pub(crate) fn join(&self, client: (End, Bytes), server: (Socket, Bytes), cord: Option<Arc<Cord>>) {
         let open = Open::count(&self.open, cord);
-        let client = match client {
+        let (up, down) = (Flow::new(client.1), Flow::new(server.1));
+        let client = match client.0 {
             End::Socket(socket) => Side::Socket(socket),
             End::Other(stream) => Side::Other(stream),
         };
-        let upstream = Side::Socket(server);
-        let (up, down) = (Flow::new(read), Flow::new(Bytes::new()));
+        let upstream = Side::Socket(server.0);
         let mut set = self.tasks.lock();
         while set.try_join_next().is_some() {}
         set.spawn(Tunnel { client, upstream, up, down, open });

@@ -30,6 +30,10 @@ impl Wire {
         self.used
     }
 
+    pub(crate) fn into_socket(self) -> Socket {
+        self.socket
+    }
+
     pub(crate) const fn handle_rest(&mut self) {
         self.used = true;
     }

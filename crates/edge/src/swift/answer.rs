@@ -2,6 +2,8 @@
 
 use httparse::{Response, Status};
 
+use super::teller::line;
+
 /// How the end of an answer's body is found: RFC 9112 §6.3.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Rest {
@@ -24,8 +26,21 @@ pub(crate) struct Answer {
     pub(crate) keeps_alive: bool,
     /// Whether the client was told that its own ends.
     pub(crate) closes: bool,
+    /// Whether the upstream switched to the WebSocket that was asked for.
+    pub(crate) switches: bool,
     /// How many bytes its head took.
     pub(crate) taken: usize,
+}
+
+/// What an answer is an answer to.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Question<'a> {
+    /// Whether it has no body whatever it says.
+    pub(crate) is_head: bool,
+    /// Whether the client is told that its connection ends.
+    pub(crate) closes: bool,
+    /// What an upstream that switches has to say; none where nobody asked it to.
+    pub(crate) accept: Option<&'a str>,
 }
 
 /// Why an answer cannot be carried.
@@ -33,52 +48,100 @@ pub(crate) struct Answer {
 pub(crate) struct NoAnswer;
 
 impl Answer {
-    /// Reads the head at the front of `bytes`; nothing while it is not whole. `closes`: the client is told that its connection ends.
-    pub(crate) fn read(bytes: &[u8], is_head: bool, closes: bool) -> Result<Option<Self>, NoAnswer> {
-        let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-        let mut response = Response::new(&mut fields);
-        let taken = match response.parse(bytes) {
-            Ok(Status::Complete(taken)) => taken,
-            Ok(Status::Partial) => return Ok(None),
-            Err(_) => return Err(NoAnswer),
-        };
-        let status = response.code.ok_or(NoAnswer)?;
-        if (100..200).contains(&status) {
-            if status == 101 {
-                return Err(NoAnswer);
+    /// Reads the head at the front of `bytes`; nothing while it is not whole.
+    pub(crate) fn read(bytes: &[u8], question: &Question<'_>) -> Result<Option<Self>, NoAnswer> {
+        let mut before = 0;
+        loop {
+            let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
+            let mut response = Response::new(&mut fields);
+            let taken = match response.parse(&bytes[before..]) {
+                Ok(Status::Complete(taken)) => before + taken,
+                Ok(Status::Partial) => return Ok(None),
+                Err(_) => return Err(NoAnswer),
+            };
+            match response.code.ok_or(NoAnswer)? {
+                101 => return Self::switched(&response, question, taken).map(Some),
+                // RFC 9110 §15.2: nobody asked for it, and the answer follows.
+                100..200 => before = taken,
+                status => return Self::told(status, &response, question, taken).map(Some),
             }
-            // RFC 9110 §15.2: nobody asked for it, and the answer follows.
-            let rest = Self::read(&bytes[taken..], is_head, closes)?;
-            return Ok(rest.map(|answer| Self { taken: answer.taken + taken, ..answer }));
         }
+    }
+
+    fn told(
+        status: u16,
+        response: &Response<'_, '_>,
+        question: &Question<'_>,
+        taken: usize,
+    ) -> Result<Self, NoAnswer> {
         let mut head = Vec::with_capacity(taken + 32);
         head.extend_from_slice(b"HTTP/1.1 ");
-        head.extend_from_slice(status.to_string().as_bytes());
+        head.extend_from_slice(&[100, 10, 1].map(|place| b'0' + (status / place % 10) as u8));
         head.push(b' ');
         head.extend_from_slice(response.reason.unwrap_or("").as_bytes());
         head.extend_from_slice(b"\r\n");
         let mut framing = Framing { keeps_alive: response.version == Some(1), ..Framing::default() };
         for field in response.headers.iter() {
             if framing.handle_field(field.name, field.value)? {
-                for part in [field.name.as_bytes(), b": ", field.value, b"\r\n"] {
-                    head.extend_from_slice(part);
-                }
+                line(&mut head, field.name, field.value);
             }
         }
-        let rest = match (is_head || status == 204 || status == 304, framing.chunked, framing.length) {
+        let bodiless = question.is_head || status == 204 || status == 304;
+        let rest = match (bodiless, framing.chunked, framing.length) {
             (_, true, Some(_)) => return Err(NoAnswer),
+            // RFC 9112 §6.1: nobody of that version knows it.
+            (_, true, None) if response.version != Some(1) => return Err(NoAnswer),
             (true, ..) => Rest::Known(0),
             (false, true, None) => Rest::Chunked(Chunks::default()),
             (false, false, Some(length)) => Rest::Known(length),
             (false, false, None) => Rest::UntilEnd,
         };
-        let closes = closes || rest == Rest::UntilEnd;
+        let closes = question.closes || rest == Rest::UntilEnd;
         if closes {
             head.extend_from_slice(b"Connection: close\r\n");
         }
         head.extend_from_slice(b"\r\n");
-        let keeps_alive = framing.keeps_alive && rest != Rest::UntilEnd;
-        Ok(Some(Self { status, head, rest, keeps_alive, closes, taken }))
+        // RFC 9110 §15.3.5: whoever frames a body that there cannot be may send it after all.
+        let extra = status == 204 && (framing.chunked || framing.length.is_some_and(|length| length > 0));
+        let keeps_alive = framing.keeps_alive && rest != Rest::UntilEnd && !extra;
+        Ok(Self { status, head, rest, keeps_alive, closes, switches: false, taken })
+    }
+
+    /// RFC 6455 §4.1: an upstream has switched only if it says so in every field that it has to.
+    fn switched(
+        response: &Response<'_, '_>,
+        question: &Question<'_>,
+        taken: usize,
+    ) -> Result<Self, NoAnswer> {
+        let expected = question.accept.filter(|_| response.version == Some(1)).ok_or(NoAnswer)?;
+        let mut head =
+            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n".to_vec();
+        let mut said = [0; 3];
+        for field in response.headers.iter() {
+            let is = |name: &str| field.name.eq_ignore_ascii_case(name);
+            let word = [("connection", "upgrade"), ("upgrade", "websocket")];
+            if let Some(which) = word.iter().position(|(name, _)| is(name)) {
+                // Other words name what is not to go on, or what nobody asked for.
+                if !field.value.eq_ignore_ascii_case(word[which].1.as_bytes()) {
+                    return Err(NoAnswer);
+                }
+                said[which] += 1;
+            } else if is("transfer-encoding") {
+                return Err(NoAnswer);
+            } else if !is("content-length") && !stays(field.name) {
+                // RFC 9110 §8.6: a length means nothing here, and must not mean anything to anybody else.
+                line(&mut head, field.name, field.value);
+                if is("sec-websocket-accept") {
+                    said[2] += if field.value == expected.as_bytes() { 1 } else { 2 };
+                }
+            }
+        }
+        if said != [1; 3] {
+            return Err(NoAnswer);
+        }
+        head.extend_from_slice(b"\r\n");
+        let rest = Rest::Known(0);
+        Ok(Self { status: 101, head, rest, keeps_alive: false, closes: true, switches: true, taken })
     }
 }
 
@@ -105,7 +168,9 @@ impl Framing {
             return Ok(false);
         }
         if is("content-length") {
-            let told = std::str::from_utf8(value).ok().and_then(|text| text.parse::<u64>().ok());
+            // RFC 9110 §8.6: digits, where Rust would take a sign, too.
+            let digits = std::str::from_utf8(value).ok().filter(|_| value.iter().all(u8::is_ascii_digit));
+            let told = digits.and_then(|text| text.parse::<u64>().ok());
             if told.is_none() || self.length.is_some_and(|before| Some(before) != told) {
                 return Err(NoAnswer);
             }
@@ -117,10 +182,15 @@ impl Framing {
             }
             self.chunked = true;
         }
-        let stays =
-            ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te", "upgrade"];
-        Ok(!stays.iter().any(|name| is(name)))
+        Ok(!stays(name) && !is("upgrade"))
     }
+}
+
+/// Whether a field concerns the connection alone.
+fn stays(name: &str) -> bool {
+    let fields = ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te"];
+    // Most names differ from all of these by their length.
+    fields.iter().any(|field| field.len() == name.len() && name.eq_ignore_ascii_case(field))
 }
 
 impl Rest {
@@ -253,17 +323,65 @@ mod tests {
             "HTTP/1.1 101 Switching Protocols\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: 3\r\nContent-Length: 4\r\n\r\n",
             "HTTP/1.1 200 OK\r\nContent-Length: x\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length: +3\r\n\r\n",
+            "HTTP/1.1 200 OK\r\nContent-Length:\r\n\r\n",
+            "HTTP/1.0 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: gzip, chunked\r\n\r\n",
             "HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\nContent-Length: 3\r\n\r\n",
             "HTTP/1.1 200 OK\r\nConnection: x-secret\r\n\r\n",
         ] {
             check(bad, false, Err(NoAnswer));
         }
-        assert!(matches!(Answer::read(b"HTTP/1.1 200 OK\r\nConte", false, false), Ok(None)));
-        assert!(matches!(Answer::read(b"HTTP/1.1 100 Continue\r\n\r\n", false, false), Ok(None)));
-        let head =
-            Answer::read(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", true, false).unwrap().unwrap();
-        assert_eq!(head.rest, Rest::Known(0));
+        assert!(matches!(Answer::read(b"HTTP/1.1 200 OK\r\nConte", &Question::default()), Ok(None)));
+        assert!(matches!(Answer::read(b"HTTP/1.1 100 Continue\r\n\r\n", &Question::default()), Ok(None)));
+        let head = Question { is_head: true, ..Question::default() };
+        let answer = Answer::read(b"HTTP/1.1 200 OK\r\nContent-Length: 3\r\n\r\n", &head).unwrap().unwrap();
+        assert_eq!(answer.rest, Rest::Known(0));
+        // Any number of them is passed over, without a deeper stack.
+        let many = "HTTP/1.1 102 Processing\r\n\r\n".repeat(2000) + "HTTP/1.1 200 OK\r\n\r\n";
+        let answer = Answer::read(many.as_bytes(), &head).unwrap().unwrap();
+        assert_eq!((answer.status, answer.taken), (200, many.len()));
+    }
+
+    #[test]
+    fn a_switch_is_believed_only_where_all_of_it_is_said() {
+        const ALL: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
+            Sec-WebSocket-Accept: abc=\r\n\r\n";
+        let read =
+            |bytes: &str, accept| Answer::read(bytes.as_bytes(), &Question { accept, ..Question::default() });
+        let more = ALL
+            .replace("\r\n\r\n", "\r\nSet-Cookie: a\r\nContent-Length: 5\r\nKeep-Alive: 1\r\n\r\n0{}")
+            .replace("Switching Protocols", "OK");
+        let answer = read(&more, Some("abc=")).unwrap().unwrap();
+        assert!(answer.switches);
+        assert_eq!(&more[answer.taken..], "0{}");
+        assert_eq!(
+            String::from_utf8(answer.head).unwrap(),
+            "HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n\
+             Sec-WebSocket-Accept: abc=\r\nSet-Cookie: a\r\n\r\n"
+        );
+        assert_eq!(read(ALL, None).unwrap_err(), NoAnswer, "nobody asked");
+        for (from, to) in [
+            ("abc=", "abd="),
+            ("Sec-WebSocket-Accept: abc=\r\n", ""),
+            ("Sec-WebSocket-Accept: abc=", "Sec-WebSocket-Accept: abc=\r\nSec-WebSocket-Accept: abc="),
+            ("Sec-WebSocket-Accept: abc=", "Sec-WebSocket-Accept: abc=\r\nSec-WebSocket-Accept: x"),
+            ("Upgrade: websocket\r\n", ""),
+            ("Upgrade: websocket", "Upgrade: h2c"),
+            ("Upgrade: websocket", "Upgrade: websocket, h2c"),
+            ("Connection: Upgrade\r\n", ""),
+            ("Connection: Upgrade", "Connection: close"),
+            ("Connection: Upgrade", "Connection: Upgrade, x-secret"),
+            ("Upgrade: websocket", "Upgrade: websocket\r\nUpgrade: websocket"),
+            ("Upgrade: websocket", "Upgrade: websocket\r\nTransfer-Encoding: chunked"),
+            ("HTTP/1.1 101", "HTTP/1.0 101"),
+        ] {
+            assert_eq!(read(&ALL.replace(from, to), Some("abc=")).unwrap_err(), NoAnswer, "{from} -> {to}");
+        }
+        // One who refuses has an ordinary answer.
+        let refused =
+            read("HTTP/1.1 403 Forbidden\r\nContent-Length: 1\r\n\r\n", Some("abc=")).unwrap().unwrap();
+        assert_eq!((refused.status, refused.switches, refused.rest), (403, false, Rest::Known(1)));
     }
 
     #[test]
@@ -296,7 +414,7 @@ mod tests {
     }
 
     fn check(bytes: &str, closes: bool, expected: Result<(&str, Rest, bool), NoAnswer>) {
-        let got = Answer::read(bytes.as_bytes(), false, closes);
+        let got = Answer::read(bytes.as_bytes(), &Question { closes, ..Question::default() });
         let got = got.map(|answer| answer.unwrap());
         let got = got.as_ref().map(|a| (std::str::from_utf8(&a.head).unwrap(), a.rest, a.keeps_alive));
         assert_eq!(got.map_err(|error| *error), expected, "{bytes:?}");

@@ -8,13 +8,12 @@ use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
-use sockeye_relay::Socket;
-use tokio::io::{AsyncRead, AsyncWriteExt, ReadBuf};
+use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt, ReadBuf};
 use tokio::time::{Instant, Sleep};
 
 /// A client's connection.
-pub(super) struct Line {
-    socket: Socket,
+pub(super) struct Line<S> {
+    socket: S,
     /// What was read and belongs to nobody yet.
     unread: BytesMut,
     /// Rings at some deadline, perhaps one that was lifted since: to set it anew for each request would cost more.
@@ -33,9 +32,10 @@ pub(super) enum Nothing {
     TooLong,
 }
 
-impl Line {
-    pub(super) fn new(socket: Socket, read: Bytes) -> Self {
-        let deadline = Instant::now();
+impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
+    /// A connection, and what was read from it; its first step may take so long.
+    pub(super) fn new(socket: S, read: Bytes, time: Duration) -> Self {
+        let deadline = Instant::now() + time;
         Self {
             socket,
             unread: BytesMut::from(read),
@@ -44,7 +44,7 @@ impl Line {
         }
     }
 
-    pub(super) fn into_parts(self) -> (Socket, Bytes) {
+    pub(super) fn into_parts(self) -> (S, Bytes) {
         (self.socket, self.unread.freeze())
     }
 
@@ -147,7 +147,9 @@ impl Line {
     }
 
     pub(super) async fn write(&mut self, bytes: &[u8]) -> io::Result<()> {
-        self.socket.write_all(bytes).await
+        self.socket.write_all(bytes).await?;
+        // A stream that encrypts may have taken what its socket has not; a socket has nothing to flush.
+        self.socket.flush().await
     }
 
     async fn more(&mut self) -> Result<(), Nothing> {

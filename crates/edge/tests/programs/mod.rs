@@ -114,6 +114,8 @@ fn respond(mut request: Request<Incoming>, seen: &Seen) -> Response<Full<Bytes>>
     }
     seen.requests.fetch_add(1, Ordering::Relaxed);
     if request.headers().contains_key("upgrade") {
+        let key = request.headers().get("sec-websocket-key").map_or("", |key| key.to_str().unwrap());
+        let accept = sockeye_proto::ws::handshake::accept_key(key);
         let upgraded = hyper::upgrade::on(&mut request);
         let name = seen.name.clone();
         tokio::spawn(async move {
@@ -126,6 +128,7 @@ fn respond(mut request: Request<Incoming>, seen: &Seen) -> Response<Full<Bytes>>
         *answer.status_mut() = StatusCode::SWITCHING_PROTOCOLS;
         answer.headers_mut().insert("connection", "upgrade".parse().unwrap());
         answer.headers_mut().insert("upgrade", "websocket".parse().unwrap());
+        answer.headers_mut().insert("sec-websocket-accept", accept.parse().unwrap());
         return answer;
     }
     if request.uri().path() != "/socket.io/" {

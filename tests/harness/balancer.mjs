@@ -132,3 +132,33 @@ export async function nginx(upstreamPort) {
     },
   };
 }
+
+/** Hands each connection to the port `target`, and remembers what passes: whether `heard(word)` has passed since `forget()`. */
+export async function overheard(target) {
+  const connections = new Set();
+  const sockets = new Set();
+  const server = net.createServer((client) => {
+    const upstream = net.connect(target, "127.0.0.1");
+    const passed = { there: [], back: [] };
+    connections.add(passed);
+    client.on("data", (bytes) => passed.there.push(bytes));
+    upstream.on("data", (bytes) => passed.back.push(bytes));
+    client.pipe(upstream).pipe(client);
+    for (const [one, other] of [[client, upstream], [upstream, client]]) {
+      sockets.add(one.setNoDelay());
+      one.on("error", () => other.destroy()).on("close", () => sockets.delete(one) && other.destroy());
+    }
+  });
+  await new Promise((resolve) => server.listen(0, "127.0.0.1", resolve));
+  return {
+    port: server.address().port,
+    forget() {
+      for (const passed of connections) Object.assign(passed, { there: [], back: [] });
+    },
+    heard: (word) => [...connections].some(({ there, back }) => [there, back].some((bytes) => Buffer.concat(bytes).includes(word))),
+    async stop() {
+      for (const socket of sockets) socket.destroy();
+      await new Promise((resolve) => server.close(resolve));
+    },
+  };
+}

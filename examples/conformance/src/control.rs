@@ -134,11 +134,7 @@ fn calls(definition: &mut Definition, known: &Known) {
         chosen(known, event)?.emit(&name, event.args().skip(2))?;
         Ok(())
     });
-    on(definition, known, "sockets-join", |known, event| {
-        let (_, rooms): (Options, Vec<String>) = event.data()?;
-        chosen(known, event)?.sockets_join(rooms);
-        Ok(())
-    });
+    join(definition, known);
     on(definition, known, "sockets-leave", |known, event| {
         let (_, rooms): (Options, Vec<String>) = event.data()?;
         chosen(known, event)?.sockets_leave(rooms);
@@ -153,6 +149,22 @@ fn calls(definition: &mut Definition, known: &Known) {
         let (options, name): (Options, String) = event.data()?;
         namespace(known, &options)?.server_side_emit(&name, event.args().skip(2))?;
         Ok(())
+    });
+}
+
+/// Joins, and answers when what is said to the rooms from then on is heard; the next call waits for that.
+fn join(definition: &mut Definition, known: &Known) {
+    let known = Arc::clone(known);
+    definition.on("sockets-join", move |event: Event| {
+        let known = Arc::clone(&known);
+        async move {
+            let joined = async {
+                let (_, rooms): (Options, Vec<String>) = event.data()?;
+                chosen(&known, &event)?.sockets_join_and_listen(rooms).await;
+                sockeye::Ok(())
+            };
+            event.ack(joined.await.err().map(|error| error.to_string()))
+        }
     });
 }
 

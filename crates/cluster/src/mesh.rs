@@ -14,7 +14,7 @@
 //! use sockeye_cluster::mesh::{DialError, Hello, Mesh, Output, tag_of_socket};
 //!
 //! let now = Instant::now();
-//! let hello = Hello { tag: "Ab3dE_".parse()?, uid: "a34a292dd6b7d25a".into(), http: Some("/run/http/Ab3dE_.sock".parse()?), guest: false, seen: None };
+//! let hello = Hello { tag: "Ab3dE_".parse()?, uid: "a34a292dd6b7d25a".into(), http: Some("/run/http/Ab3dE_.sock".parse()?), guest: false, seen: None, board: None };
 //! let mut mesh = Mesh::new(hello);
 //!
 //! // Bound and listening? Then tell it the directory, once. It ignores its own socket.
@@ -38,6 +38,7 @@
 //!         Output::Close(conn) => { /* drop the accepted connection */ }
 //!         Output::Unlink(tag) => { /* remove <directory>/<tag>.sock */ }
 //!         Output::Seen { tag, uid, seen } => { /* sightings.handle_hello(tag, &seen, now), where sessions are kept */ }
+//!         Output::Hears { tag, hears } => { /* ears.handle_hello(tag, hears) */ }
 //!         Output::Joined(peer) => { /* node.handle_joined(peer) */ }
 //!         Output::Left(tag) => { /* node.handle_left(tag) */ }
 //!         Output::Received { from, payload } => { /* node.handle_frame(&payload) */ }
@@ -47,6 +48,8 @@
 //! # Ok::<(), Box<dyn std::error::Error>>(())
 //! ```
 
+mod board;
+mod ears;
 mod fetches;
 mod frame;
 mod hello;
@@ -59,6 +62,8 @@ use std::time::{Duration, Instant};
 use bytes::Bytes;
 use sockeye_proto::sid::Tag;
 
+pub use board::{BOARD_BYTES, BOARD_BYTES_MAX, Mark, Tally, place};
+pub use ears::{Ears, Hears, LOOKS_MAX};
 pub use fetches::{FETCH_TIMEOUT, Fetched, Fetches, Help};
 pub use frame::{FRAME_BYTES_MAX, FrameDecoder, FrameTooLong, frame_header};
 pub use hello::{HELLO_BYTES_MAX, Hello, MESH_VERSION, NoHello};
@@ -140,6 +145,13 @@ pub enum Output {
         uid: Uid,
         /// What it has seen.
         seen: Places,
+    },
+    /// A member has said that it needs not hear everything, by each of its connections.
+    Hears {
+        /// The member.
+        tag: Tag,
+        /// What it hears.
+        hears: Hears,
     },
     /// A member has come.
     Joined(Peer),
@@ -426,6 +438,10 @@ impl Mesh {
                 seen: seen.clone(),
             });
         }
+        if hello.guest || hello.board.is_some() {
+            let hears = Hears { guest: hello.guest, keeps: hello.seen.is_some(), board: hello.board };
+            self.outputs.push_back(Output::Hears { tag: hello.tag, hears });
+        }
         if !same {
             self.stats.joined += 1;
             self.outputs.push_back(Output::Joined(peer));
@@ -465,6 +481,11 @@ impl Member {
     fn is_met(&self) -> bool {
         self.incoming.is_some() && self.outgoing == Outgoing::Up
     }
+}
+
+/// The name of the file in the mesh's directory that is a member's board.
+pub fn board_name(tag: Tag) -> String {
+    format!("{tag}.board")
 }
 
 /// The tag in the name of a member's socket, `<tag>.sock`; other files are nobody's.

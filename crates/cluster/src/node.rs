@@ -176,6 +176,12 @@ impl Node {
         }
     }
 
+    /// Writes a message that was published here, for a driver that itself says which of the other servers are to hear it. `None`: it goes nowhere.
+    pub fn frame(&mut self, nsp: &Nsp, message: Message) -> Option<Bytes> {
+        let local = matches!(&message, Message::Broadcast { flags, .. } if flags.local);
+        (!local && self.has_hearers()).then(|| self.encode(nsp, message)).flatten()
+    }
+
     /// Takes a request to the cluster; [`Step::Finish`] tells how it has ended. `random` makes its id.
     ///
     /// # Errors
@@ -490,14 +496,16 @@ impl Node {
             self.steps.push_back(Step::Act(Output::Publish(Letter { to, message })));
             return true;
         }
-        let envelope = Envelope { uid: self.uid.clone(), nsp: nsp.clone(), message };
-        let Ok(frame) = wire::encode(&envelope) else {
-            self.stats.unsendable += 1;
-            return false;
-        };
-        self.stats.sent += 1;
+        let Some(frame) = self.encode(nsp, message) else { return false };
         self.steps.push_back(Step::Act(Output::Send { to, frame }));
         true
+    }
+
+    fn encode(&mut self, nsp: &Nsp, message: Message) -> Option<Bytes> {
+        let envelope = Envelope { uid: self.uid.clone(), nsp: nsp.clone(), message };
+        let frame = wire::encode(&envelope).ok();
+        *(if frame.is_some() { &mut self.stats.sent } else { &mut self.stats.unsendable }) += 1;
+        frame
     }
 }
 

@@ -413,6 +413,7 @@ fn hello(name: &str) -> Hello {
         http: Some(format!("/http/{name}.sock").parse().expect("it is well formed")),
         guest: false,
         seen: None,
+        board: None,
     }
 }
 

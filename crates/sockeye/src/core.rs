@@ -162,6 +162,11 @@ impl Core {
         }
     }
 
+    /// Whether this server wants to hear what is said to clients that are elsewhere.
+    pub(crate) fn hears_all(&self) -> bool {
+        matches!(&self.application, Application::SocketIo(realms) if realms.are_listened_to())
+    }
+
     /// Lists a session; `false` when the server is closing.
     pub(crate) fn open_session(&self, sid: Sid, mailbox: &Arc<Mailbox>) -> bool {
         let mut shard = self.sessions.shard(sid).lock();

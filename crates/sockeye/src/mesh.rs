@@ -5,6 +5,7 @@
 //! ([`incoming`]), each dialled one a task that writes ([`outgoing`]). They meet in one small lock ([`machines`]), under which
 //! nothing waits and nobody else's code runs.
 
+mod board;
 mod door;
 mod incoming;
 mod line;
@@ -20,7 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
-use sockeye_cluster::mesh::{Hello, Help, Word};
+use sockeye_cluster::mesh::{BOARD_BYTES, Hello, Help, Word};
 use sockeye_cluster::recovery::{Places, Sightings};
 use sockeye_cluster::{Flags, Message, Node, Nsp, Outcome, Packet, Pid, Refused, Request, Selector, Uid};
 use sockeye_proto::sid::Tag;
@@ -28,6 +29,7 @@ use sockeye_relay::Address;
 use tokio::sync::{oneshot, watch};
 use tokio::task::AbortHandle;
 
+pub(crate) use self::board::Board;
 use self::door::Door;
 use self::machines::Machines;
 pub(crate) use self::machines::Stats;
@@ -45,6 +47,7 @@ pub(crate) struct Mesh {
 struct Own {
     shared: Arc<Shared>,
     phase: watch::Receiver<Phase>,
+    board: Option<Arc<Board>>,
     /// The task that owns all others.
     membership: AbortHandle,
 }
@@ -53,7 +56,8 @@ impl Mesh {
     /// Binds `<dir>/<tag>.sock` (0600) and begins to join the members that are there; [`Mesh::settled`] tells when that is done.
     ///
     /// `http` is where this node takes relayed requests, unless it is a guest; `sink` hears what is to be done here. Where sessions are kept, `age_max`
-    /// is how long ago the last thing is that a client can have missed. Must be called within a tokio runtime.
+    /// is how long ago the last thing is that a client can have missed. With `selects` it has a [`Board`], and hears only what that shows. Must be called
+    /// within a tokio runtime.
     ///
     /// # Errors
     ///
@@ -63,20 +67,23 @@ impl Mesh {
         tag: Tag,
         http: Option<PathBuf>,
         age_max: Option<Duration>,
+        selects: bool,
         sink: Sink,
     ) -> io::Result<Self> {
         let node = Node::new(format!("{:016x}", rand::random::<u64>()).into());
         let guest = http.is_none();
         let http = http.map(sockeye_cluster::Address::Unix);
-        let hello = Hello { tag, uid: node.uid().clone(), http, guest, seen: None };
         let door = Door::open(dir, tag)?;
+        let board = if selects && !guest { Board::open(dir, tag).inspect_err(unshown).ok() } else { None };
+        let bytes = board.as_ref().map(|_| BOARD_BYTES);
+        let hello = Hello { tag, uid: node.uid().clone(), http, guest, seen: None, board: bytes };
         let members = door::members(dir)?;
         let sightings = age_max.map(|age_max| Sightings::new(tag, age_max));
-        let shared = Arc::new(Shared::new(dir, sink, Machines::new(hello, node, sightings)));
+        let shared = Arc::new(Shared::new(dir, sink, Machines::new(dir, hello, node, sightings)));
         shared.turn(|machines| machines.listed(members));
         let (told, phase) = watch::channel(Phase::Joining);
         let membership = tokio::spawn(membership::run(Arc::clone(&shared), door, told)).abort_handle();
-        Ok(Self { own: Arc::new(Own { shared, phase, membership }) })
+        Ok(Self { own: Arc::new(Own { shared, phase, board: board.map(Arc::new), membership }) })
     }
 
     /// Sends a message to every other member. Never waits: a member that reads too slowly is cut off, and dialled again.
@@ -174,6 +181,11 @@ impl Mesh {
         self.own.shared.turn(|machines| answer(&mut machines.node));
     }
 
+    /// Where this node shows what it hears; without one it hears everything.
+    pub(crate) fn board(&self) -> Option<&Arc<Board>> {
+        self.own.board.as_ref()
+    }
+
     /// How this node signs.
     pub(crate) fn uid(&self) -> Uid {
         self.own.shared.uid()
@@ -215,6 +227,10 @@ impl Mesh {
         // An error means that the mesh has ended, and with it every phase.
         let _ = self.own.phase.clone().wait_for(|phase| there(*phase)).await;
     }
+}
+
+fn unshown(error: &io::Error) {
+    tracing::warn!(%error, "there is no board of rooms: this member of the mesh hears everything");
 }
 
 impl Drop for Own {

@@ -170,6 +170,14 @@ impl Realms {
         self.settled.values()
     }
 
+    /// Whether anybody listens to all that goes out.
+    pub(crate) fn are_listened_to(&self) -> bool {
+        let settled = self.settled.values().map(|realm| &realm.handlers);
+        settled
+            .chain(self.parents.iter().map(|parent| &parent.handlers))
+            .any(|handlers| !handlers.on_emit.is_empty())
+    }
+
     /// Who hears of the backplane.
     pub(crate) fn on_backplane(&self) -> Option<OnBackplane> {
         self.rules.on_backplane.clone()

@@ -131,7 +131,9 @@ pub(crate) fn join_mesh(core: &Arc<Core>, dir: &Path, http: Option<&Path>) -> io
     // What a guest says may be missed, too.
     let keeps = core.config.recovery_store().or_else(|| http.is_none().then(Store::default));
     let age_max = keeps.map(|store| store.age_max());
-    let mesh = Mesh::join(dir, core.tag, http.map(Path::to_owned), age_max, sink)?;
+    // By a backplane come the events elsewhere; who listens to all that goes out is to hear what others say, too.
+    let selects = core.config.adapter.is_none() && !core.hears_all();
+    let mesh = Mesh::join(dir, core.tag, http.map(Path::to_owned), age_max, selects, sink)?;
     let weak = Arc::downgrade(core);
     mesh.set_answerer(Arc::new(move |question| answer(&weak, question)));
     let weak = Arc::downgrade(core);
@@ -140,6 +142,7 @@ pub(crate) fn join_mesh(core: &Arc<Core>, dir: &Path, http: Option<&Path>) -> io
     drop(core.mesh.set(mesh.clone()));
     for realm in core.realms() {
         realm.hub.keep_on_mesh();
+        realm.hub.show_on_mesh();
         realm.hub.keep_sessions();
     }
     Ok(mesh)

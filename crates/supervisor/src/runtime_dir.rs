@@ -149,7 +149,9 @@ impl RuntimeDir {
     /// Removes what a dead node left.
     pub(crate) fn forget(&self, tag: &str) {
         let _ = fs::remove_file(self.http(tag));
-        let _ = fs::remove_file(self.mesh().join(format!("{tag}.sock")));
+        for file in ["sock", "board"] {
+            let _ = fs::remove_file(self.mesh().join(format!("{tag}.{file}")));
+        }
     }
 }
 

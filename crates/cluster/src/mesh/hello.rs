@@ -1,9 +1,12 @@
 //! The first frame on every connection of a mesh: who dialled (`docs/mesh.md`, "Hello").
 
+use std::num::NonZeroU32;
+
 use serde::Deserialize;
 use sockeye_proto::sid::Tag;
 use thiserror::Error;
 
+use super::board::BOARD_BYTES_MAX;
 use crate::address::Address;
 use crate::name::Uid;
 use crate::peers::Peer;
@@ -31,6 +34,8 @@ pub struct Hello {
     pub guest: bool,
     /// What it has seen of the events of all, if it keeps sessions.
     pub seen: Option<Places>,
+    /// Bytes of the board that shows which rooms it hears, if it has one.
+    pub board: Option<NonZeroU32>,
 }
 
 /// A first frame that is no hello: the connection is closed.
@@ -55,7 +60,7 @@ impl Hello {
     ///
     /// # Errors
     ///
-    /// Fails when the payload is no hello of [`MESH_VERSION`]. An address or an offset that cannot be read counts as absent.
+    /// Fails when the payload is no hello of [`MESH_VERSION`]. An address, an offset or a board that cannot be read counts as absent.
     pub fn decode(payload: &[u8]) -> Result<Self, NoHello> {
         if payload.len() > HELLO_BYTES_MAX {
             return Err(NoHello::TooLong(payload.len()));
@@ -67,7 +72,10 @@ impl Hello {
         let tag = wire.tag.parse().map_err(|_| NoHello::Tag(wire.tag))?;
         let http = wire.http.and_then(|text| text.parse().ok());
         let seen = wire.seen.and_then(|text| text.parse().ok());
-        Ok(Self { tag, uid: wire.uid, http, guest: wire.guest, seen })
+        let board =
+            wire.board.and_then(|bytes| u32::try_from(bytes).ok()).filter(|bytes| *bytes <= BOARD_BYTES_MAX);
+        let board = board.and_then(NonZeroU32::new);
+        Ok(Self { tag, uid: wire.uid, http, guest: wire.guest, seen, board })
     }
 
     /// Writes the hello as the payload of a frame.
@@ -89,6 +97,9 @@ impl Hello {
             let own = || Place { tag: self.tag, number: seen.number(self.tag) }.to_string();
             hello["seen"] = if all.len() <= SEEN_BYTES_MAX { all } else { own() }.into();
         }
+        if let Some(board) = self.board {
+            hello["board"] = board.get().into();
+        }
         hello.to_string()
     }
 
@@ -107,4 +118,5 @@ struct WireHello {
     #[serde(default)]
     guest: bool,
     seen: Option<String>,
+    board: Option<u64>,
 }

@@ -15,7 +15,7 @@ use crate::wire::json::{self, Object};
 use crate::wire::{EncodeError, Malformed, msgpack};
 
 /// The number of the first type; what is below is the official adapters'.
-pub const WORD_TYPES: std::ops::RangeInclusive<u64> = 64..=68;
+pub const WORD_TYPES: std::ops::RangeInclusive<u64> = 64..=70;
 
 /// What is said about a session.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -54,6 +54,10 @@ pub enum Word {
         /// Up to where the sender has seen.
         seen: Places,
     },
+    /// 69: the receiver is to say this number again once it has done all that came before it.
+    Mark(u64),
+    /// 70: that number.
+    Marked(u64),
 }
 
 /// A word, with who says it and where.
@@ -89,7 +93,9 @@ impl Spoken {
             | Word::End(_)
             | Word::Fetch { .. }
             | Word::Missed { .. }
-            | Word::Response { .. } => Ok(out.into()),
+            | Word::Response { .. }
+            | Word::Mark(_)
+            | Word::Marked(_) => Ok(out.into()),
         }
     }
 
@@ -132,6 +138,8 @@ impl Spoken {
                 session: session?,
                 seen: data.seen.and_then(|seen| seen.parse().ok()).ok_or_else(|| of("seen"))?,
             },
+            69 => Word::Mark(data.number.ok_or_else(|| of("number"))?),
+            70 => Word::Marked(data.number.ok_or_else(|| of("number"))?),
             other => return Err(Malformed::Type(other)),
         };
         Ok(Self { uid, nsp, word })
@@ -146,6 +154,8 @@ impl Word {
             Self::Fetch { .. } => 66,
             Self::Missed { .. } => 67,
             Self::Response { .. } => 68,
+            Self::Mark(_) => 69,
+            Self::Marked(_) => 70,
         }
     }
 }
@@ -177,6 +187,7 @@ fn write(out: &mut Vec<u8>, word: &Word) {
             }
             object.string("seen", &seen.to_string());
         }
+        Word::Mark(number) | Word::Marked(number) => object.number("number", *number),
     }
     object.close();
 }
@@ -217,6 +228,7 @@ struct WireWord<'a> {
     #[serde(borrow)]
     packet: Option<&'a RawValue>,
     seen: Option<String>,
+    number: Option<u64>,
 }
 
 #[derive(Deserialize)]
@@ -283,6 +295,8 @@ mod tests {
                 Word::Response { request_id: "r".into(), session: None, seen: "Ab3dE_2".parse().unwrap() },
                 r#"68,"data":{"requestId":"r","seen":"Ab3dE_2"}"#.into(),
             ),
+            (Word::Mark(7), r#"69,"data":{"number":7}"#.into()),
+            (Word::Marked(7), r#"70,"data":{"number":7}"#.into()),
         ] {
             let spoken = Spoken { uid: "u".into(), nsp: "/".into(), word };
             let bytes = spoken.encode().unwrap();
@@ -310,6 +324,8 @@ mod tests {
             r#"{"type":67,"data":{"requestId":"r","packet":{"type":2,"data":{}},"opts":{"flags":{"at":"Ab3dE_1"}}},"uid":"u","nsp":"/"}"#,
             r#"{"type":68,"data":{"requestId":"r","seen":""},"uid":"u","nsp":"/"}"#,
             r#"{"type":65,"uid":"u","nsp":"/"}"#,
+            r#"{"type":69,"data":{},"uid":"u","nsp":"/"}"#,
+            r#"{"type":70,"data":{"number":-1},"uid":"u","nsp":"/"}"#,
             "",
         ] {
             assert!(Spoken::decode(&Bytes::from(data)).is_err(), "{data}");

@@ -125,6 +125,13 @@ impl Hub {
         }
     }
 
+    /// Shows to the mesh that was joined who is here.
+    pub(crate) fn show_on_mesh(&self) {
+        if let Some(board) = self.mesh.get().and_then(Mesh::board) {
+            self.rooms.show(&self.nsp, board);
+        }
+    }
+
     /// What is kept here for clients whose connection broke.
     pub(crate) fn sessions(&self) -> Option<&Sessions> {
         self.sessions.as_ref().filter(|_| self.meshed.get().is_none())
@@ -166,6 +173,7 @@ impl Hub {
         .recovering(self.recovery().map(Sessions::new))
         .on_backplane(self.branch.as_ref().map(|branch| branch.anew(Nsp::new(nsp))));
         child.keep_on_mesh();
+        child.show_on_mesh();
         child
     }
 

@@ -226,7 +226,7 @@ impl Hub {
                 }
             }
             // These are summed up where they are asked for.
-            Word::Missed { .. } | Word::Response { .. } => {}
+            Word::Missed { .. } | Word::Response { .. } | Word::Mark(_) | Word::Marked(_) => {}
         }
     }
 

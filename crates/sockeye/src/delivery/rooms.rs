@@ -5,12 +5,13 @@
 
 use super::Mailbox;
 use super::watch::Watch;
+use crate::mesh::Board;
 use crate::profile::Profile;
 use foldhash::fast::RandomState as IdState;
 use parking_lot::Mutex;
 use slab::Slab;
 use smallvec::SmallVec;
-use sockeye_cluster::{Room, Selector};
+use sockeye_cluster::{Nsp, Room, Selector};
 use sockeye_proto::sid::Sid;
 use std::collections::HashMap;
 use std::str::FromStr;
@@ -34,6 +35,14 @@ pub(crate) struct Rooms {
     shards: Box<[Mutex<Shard>]>,
     count: AtomicUsize,
     watch: OnceLock<Watch>,
+    shown: OnceLock<Shown>,
+}
+
+/// Where the others of a mesh see who is here. A mark comes before what it shows, and goes after it.
+#[derive(Debug)]
+struct Shown {
+    nsp: Nsp,
+    board: Arc<Board>,
 }
 
 #[derive(Debug, Default)]
@@ -62,6 +71,15 @@ impl Rooms {
             shards: (0..shards).map(|_| Mutex::new(Shard::default())).collect(),
             count: AtomicUsize::new(0),
             watch: OnceLock::new(),
+            shown: OnceLock::new(),
+        }
+    }
+
+    /// Sets where is shown who is here; the first one set counts. Where somebody is here already, it shows that everything is heard.
+    pub(crate) fn show(&self, nsp: &Nsp, board: &Arc<Board>) {
+        drop(self.shown.set(Shown { nsp: nsp.clone(), board: Arc::clone(board) }));
+        if self.len() > 0 {
+            board.give_up();
         }
     }
 
@@ -73,6 +91,9 @@ impl Rooms {
     /// Adds a socket; from here on it is found by its id.
     pub(crate) fn add(&self, member: Member) {
         let id = member.id;
+        if let Some(shown) = self.shown.get() {
+            shown.board.come(&shown.nsp, id);
+        }
         match self.watch.get() {
             None => self.shard(id).lock().add(member),
             Some(watch) => watch.change(|notes| {
@@ -86,46 +107,61 @@ impl Rooms {
     /// Removes a socket from every room, unless another has come in its place.
     pub(crate) fn remove(&self, id: Sid, profile: &Arc<Profile>) {
         let mut removed = false;
+        let mut rooms = Vec::new();
         match self.watch.get() {
-            None => removed = self.shard(id).lock().remove(id, profile, |_| {}),
+            None => removed = self.shard(id).lock().remove(id, profile, |room| rooms.push(room)),
             Some(watch) => watch.change(|notes| {
-                let mut rooms = vec![Room::new(id.as_str())];
                 removed = self.shard(id).lock().remove(id, profile, |room| rooms.push(room));
                 if removed {
+                    notes.left(&Room::new(id.as_str()), id);
                     rooms.iter().for_each(|room| notes.left(room, id));
                 }
             }),
         }
         if removed {
             self.count.fetch_sub(1, Ordering::Relaxed);
+            if let Some(shown) = self.shown.get() {
+                rooms.iter().for_each(|room| shown.board.leave(&shown.nsp, Some(room)));
+                shown.board.go(&shown.nsp, id);
+            }
         }
     }
 
     /// Puts a socket into a room. Joining twice is joining once; an unknown socket is ignored.
     pub(crate) fn join(&self, id: Sid, room: &Room) {
+        let shown = self.shown.get();
+        if let Some(shown) = shown {
+            shown.board.enter(&shown.nsp, Some(room));
+        }
+        let mut joined = false;
         match self.watch.get() {
-            None => {
-                self.shard(id).lock().join(id, room);
-            }
+            None => joined = self.shard(id).lock().join(id, room),
             Some(watch) => watch.change(|notes| {
-                if self.shard(id).lock().join(id, room) {
+                joined = self.shard(id).lock().join(id, room);
+                if joined {
                     notes.joined(room, id);
                 }
             }),
+        }
+        if let (false, Some(shown)) = (joined, shown) {
+            shown.board.leave(&shown.nsp, Some(room));
         }
     }
 
     /// Takes a socket out of a room.
     pub(crate) fn leave(&self, id: Sid, room: &str) {
+        let mut left = false;
         match self.watch.get() {
-            None => {
-                self.shard(id).lock().leave(id, room);
-            }
+            None => left = self.shard(id).lock().leave(id, room),
             Some(watch) => watch.change(|notes| {
-                if self.shard(id).lock().leave(id, room) {
+                left = self.shard(id).lock().leave(id, room);
+                if left {
                     notes.left(&Room::new(room), id);
                 }
             }),
+        }
+        if let (true, Some(shown)) = (left, self.shown.get()) {
+            shown.board.leave(&shown.nsp, Some(room));
         }
     }
 

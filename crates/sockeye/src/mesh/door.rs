@@ -5,15 +5,16 @@ use std::io;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
-use sockeye_cluster::mesh::tag_of_socket;
+use sockeye_cluster::mesh::{board_name, tag_of_socket};
 use sockeye_proto::sid::Tag;
 use tokio::net::{UnixListener, UnixStream};
 
-/// A listening socket whose file is removed when it is dropped.
+/// A listening socket whose file is removed when it is dropped, with its member's board.
 #[derive(Debug)]
 pub(super) struct Door {
     listener: UnixListener,
     path: PathBuf,
+    board: PathBuf,
     shut: bool,
 }
 
@@ -30,7 +31,7 @@ impl Door {
             .and_then(|()| give_name(&fresh, &path));
         remove(&fresh)?;
         named?;
-        Ok(Self { listener, path, shut: false })
+        Ok(Self { listener, path, board: board_path(dir, tag), shut: false })
     }
 
     /// Takes the next connection.
@@ -42,12 +43,15 @@ impl Door {
         self.listener.accept().await.map(|(stream, _)| stream)
     }
 
-    /// Removes the file, so that nobody comes any more.
+    /// Removes the file, so that nobody comes any more, and the board beside it.
     pub(super) fn shut(&mut self) {
-        if !std::mem::replace(&mut self.shut, true)
-            && let Err(error) = remove(&self.path)
-        {
-            tracing::debug!(path = %self.path.display(), %error, "a mesh socket stays behind");
+        if std::mem::replace(&mut self.shut, true) {
+            return;
+        }
+        for path in [&self.path, &self.board] {
+            if let Err(error) = remove(path) {
+                tracing::debug!(path = %path.display(), %error, "a file of the mesh stays behind");
+            }
         }
     }
 }
@@ -70,6 +74,11 @@ pub(super) fn members(dir: &Path) -> io::Result<Vec<Tag>> {
 /// Where a member's socket stands.
 pub(super) fn socket_path(dir: &Path, tag: Tag) -> PathBuf {
     dir.join(format!("{tag}.sock"))
+}
+
+/// Where a member's board stands.
+pub(super) fn board_path(dir: &Path, tag: Tag) -> PathBuf {
+    dir.join(board_name(tag))
 }
 
 /// Removes a file, if it is there.

@@ -3,6 +3,7 @@
 //! Does nothing that takes time or needs a task: that is left as [`Chore`]s and in [`Turn`].
 
 use std::collections::{BTreeMap, VecDeque};
+use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -19,6 +20,7 @@ use sockeye_cluster::{
 use sockeye_proto::sid::Tag;
 use tokio::sync::oneshot;
 
+use super::board::Audience;
 use super::line::{Line, Posted};
 
 /// Who is there, what is said, and what waits to be written.
@@ -28,6 +30,7 @@ pub(super) struct Machines {
     /// Who is there.
     mesh: Mesh,
     lines: BTreeMap<Tag, Arc<Line>>,
+    audience: Audience,
     chores: VecDeque<Chore>,
     /// Who waits for the end of which request.
     waiting: BTreeMap<RequestId, oneshot::Sender<Outcome>>,
@@ -74,6 +77,8 @@ pub(super) enum Delivery {
     Answer(Question),
     /// For whoever keeps sessions.
     Heard(Spoken),
+    /// A member wants to hear this number when all that came before is done.
+    Marked(Tag, u64),
 }
 
 /// What is left to do of a frame that was decoded.
@@ -81,7 +86,7 @@ pub(super) enum Delivery {
 pub(super) enum Decoded {
     /// It is a message.
     Message(Envelope),
-    /// It is about a session.
+    /// It is about a session, or a mark.
     Word(Spoken),
 }
 
@@ -109,12 +114,15 @@ pub(crate) struct Stats {
     pub(crate) overflows: u64,
     /// Frames that were no message; each was skipped.
     pub(crate) malformed: u64,
+    /// Messages that were not sent to a member, for nobody is there whom they concern.
+    pub(crate) spared: u64,
 }
 
 impl Machines {
     /// `sightings`: where sessions are kept.
-    pub(super) fn new(hello: Hello, node: Node, sightings: Option<Sightings>) -> Self {
+    pub(super) fn new(dir: &Path, hello: Hello, node: Node, sightings: Option<Sightings>) -> Self {
         Self {
+            audience: Audience::new(dir),
             sightings: sightings.map(|sightings| Arc::new(RwLock::new(sightings))),
             keepers: BTreeMap::new(),
             fetches: Fetches::default(),
@@ -156,7 +164,41 @@ impl Machines {
         {
             flags.at = Some(sightings.write().number());
         }
-        self.node.handle_publish(nsp, message);
+        self.send_out(nsp, message);
+    }
+
+    /// Sends a message to those whom it concerns. What was said before is in their lines already: each turn ends with that.
+    fn send_out(&mut self, nsp: &Nsp, message: Message) {
+        let moves = matches!(message, Message::SocketsJoin { .. });
+        let hearers = self.audience.of(nsp, &message, self.lines.keys().copied());
+        if hearers.is_empty() {
+            return;
+        }
+        let Some(frame) = self.node.frame(nsp, message) else { return };
+        for tag in hearers {
+            self.post(tag, frame.clone());
+            if moves {
+                self.mark(tag);
+            }
+        }
+    }
+
+    /// Has a member say when it has come this far.
+    fn mark(&mut self, tag: Tag) {
+        if self.lines.contains_key(&tag)
+            && let Some(number) = self.audience.ears().handle_moving(tag)
+        {
+            self.say_mark(tag, Word::Mark(number));
+        }
+    }
+
+    /// Says to a member that what came before its mark is done.
+    pub(super) fn marked(&mut self, tag: Tag, number: u64) {
+        self.say_mark(tag, Word::Marked(number));
+    }
+
+    fn say_mark(&mut self, tag: Tag, word: Word) {
+        self.tell(Some(tag), &Nsp::new("/"), word);
     }
 
     /// Numbers an event and tells the others; what was seen then, this event included. Without anybody who keeps sessions it is `None`.
@@ -173,7 +215,7 @@ impl Machines {
         };
         flags.at = Some(at);
         let message = Message::Broadcast { selector, flags: flags.clone(), packet, request_id: None };
-        self.node.handle_publish(nsp, message);
+        self.send_out(nsp, message);
         Some(seen)
     }
 
@@ -237,6 +279,9 @@ impl Machines {
 
     /// Takes a word about a session: answers are summed up here, the rest is for whoever keeps them.
     fn hear(&mut self, Spoken { uid, nsp, word }: Spoken) {
+        if let (Word::Mark(number) | Word::Marked(number), Some(tag)) = (&word, self.tag_of(&uid)) {
+            return self.hear_mark(tag, *number, matches!(word, Word::Marked(_)));
+        }
         if self.sightings.is_none() || uid == *self.node.uid() {
             return;
         }
@@ -249,8 +294,18 @@ impl Machines {
                 self.heard.push(Delivery::Heard(Spoken { uid, nsp, word }));
                 None
             }
+            // Of nobody.
+            Word::Mark(_) | Word::Marked(_) => None,
         };
         self.fetched(over);
+    }
+
+    fn hear_mark(&mut self, tag: Tag, number: u64, comes_back: bool) {
+        if !comes_back {
+            self.heard.push(Delivery::Marked(tag, number));
+        } else if let Some(next) = self.audience.ears().handle_marked(tag, number) {
+            self.say_mark(tag, Word::Mark(next));
+        }
     }
 
     /// Takes the sockets that stand in the directory.
@@ -321,6 +376,7 @@ impl Machines {
     pub(super) fn line_lost(&mut self, tag: Tag, line: &Arc<Line>) {
         if self.lines.get(&tag).is_some_and(|current| Arc::ptr_eq(current, line)) {
             self.lines.remove(&tag);
+            self.audience.ears().handle_lost(tag);
             self.alarm = true;
             self.mesh.handle_outgoing_lost(tag, now());
         }
@@ -379,6 +435,7 @@ impl Machines {
             node: self.node.stats(),
             overflows: self.overflows,
             malformed: self.malformed,
+            spared: self.audience.spared(),
         }
     }
 
@@ -388,11 +445,20 @@ impl Machines {
             mesh::Output::Close(conn) => self.leave_chore(Chore::Close(conn)),
             mesh::Output::Unlink(tag) => self.leave_chore(Chore::Unlink(tag)),
             mesh::Output::Settled => self.leave_chore(Chore::Settled),
-            mesh::Output::Write { to, payload } => self.post(to, payload),
+            // A hello, the first frame of a line.
+            mesh::Output::Write { to, payload } => {
+                self.post(to, payload);
+                self.mark(to);
+            }
             mesh::Output::HangUp(tag) => {
                 if let Some(line) = self.lines.remove(&tag) {
                     line.close();
+                    self.audience.ears().handle_lost(tag);
                 }
+            }
+            mesh::Output::Hears { tag, hears } => {
+                self.audience.greeted(tag, hears);
+                self.mark(tag);
             }
             mesh::Output::Seen { tag, uid, seen } => {
                 if let Some(sightings) = &self.sightings {
@@ -408,6 +474,7 @@ impl Machines {
 
     fn left(&mut self, tag: Tag) {
         self.node.handle_left(tag);
+        self.audience.left(tag);
         if let Some(sightings) = &self.sightings {
             sightings.write().handle_left(tag, now());
         }
@@ -464,6 +531,7 @@ impl Machines {
             Posted::Overflow => {
                 line.close();
                 self.lines.remove(&to);
+                self.audience.ears().handle_lost(to);
                 self.overflows += 1;
                 self.alarm = true;
                 tracing::warn!(member = %to, overflows = self.overflows, "a member of the mesh reads too slowly and is cut off");

@@ -77,6 +77,7 @@ impl Tasks {
                     // What cannot be removed is refused again, by whoever comes next.
                     let removed = door::remove(&door::socket_path(&shared.dir, tag));
                     tracing::debug!(member = %tag, ?removed, "a mesh socket that nobody listens on");
+                    drop(door::remove(&door::board_path(&shared.dir, tag)));
                 }
                 Chore::Settled => {
                     phase.send_replace(Phase::Settled);

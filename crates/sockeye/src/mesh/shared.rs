@@ -92,6 +92,9 @@ impl Shared {
         for delivery in deliveries {
             match (delivery, self.answerer.get()) {
                 (Delivery::Act(output), _) => self.act(output),
+                (Delivery::Marked(tag, number), _) => {
+                    self.turn(|machines| machines.marked(tag, number));
+                }
                 (Delivery::Heard(spoken), _) => self.keep(Kept::Heard(Box::new(spoken))),
                 (Delivery::Answer(question), Some(answerer)) => answerer(question),
                 (

@@ -17,6 +17,8 @@ use tokio::sync::mpsc;
 
 use super::*;
 
+mod interest;
+
 #[tokio::test]
 async fn members_that_come_one_after_the_other_find_each_other() {
     let dir = tempfile::tempdir().unwrap();
@@ -149,7 +151,7 @@ async fn a_newcomer_clears_away_sockets_of_the_dead() {
 async fn the_tag_of_a_living_member_is_refused() {
     let dir = tempfile::tempdir().unwrap();
     let _member = Member::join(&dir, "aaaaaa");
-    let error = Mesh::join(dir.path(), tag("aaaaaa"), None, None, Arc::new(|_| ())).err().unwrap();
+    let error = Mesh::join(dir.path(), tag("aaaaaa"), None, None, false, Arc::new(|_| ())).err().unwrap();
     assert_eq!(error.kind(), io::ErrorKind::AddrInUse);
     assert_eq!(files(&dir), ["aaaaaa.sock"]);
 }
@@ -195,7 +197,8 @@ async fn a_connection_that_opens_with_nonsense_is_closed_and_harms_nobody() {
 async fn a_sink_that_panics_ends_that_connection_only() {
     let dir = tempfile::tempdir().unwrap();
     let fragile = Arc::new(|output| assert!(!matches!(output, Output::Deliver { .. }), "as the test wants"));
-    let fragile = Mesh::join(dir.path(), tag("aaaaaa"), None, None, fragile).unwrap();
+    let http = Some("/http/aaaaaa.sock".into());
+    let fragile = Mesh::join(dir.path(), tag("aaaaaa"), http, None, false, fragile).unwrap();
     let member = Member::join(&dir, "bbbbbb");
     member.mesh.settled().await;
     member.mesh.publish(&"/".into(), text("[1]"));
@@ -298,6 +301,10 @@ struct Member {
 
 impl Member {
     fn join(dir: &TempDir, name: &str) -> Self {
+        Self::join_with(dir, name, false)
+    }
+
+    fn join_with(dir: &TempDir, name: &str, selects: bool) -> Self {
         let (sink, heard) = mpsc::channel(10_000);
         let sink: Sink = Arc::new(move |output| {
             // At a test's end nobody listens any more.
@@ -306,7 +313,7 @@ impl Member {
         let http = PathBuf::from(format!("/http/{name}.sock"));
         Self {
             tag: tag(name),
-            mesh: Mesh::join(dir.path(), tag(name), Some(http), None, sink).unwrap(),
+            mesh: Mesh::join(dir.path(), tag(name), Some(http), None, selects, sink).unwrap(),
             heard,
         }
     }
@@ -328,8 +335,15 @@ impl Member {
         }));
     }
 
+    /// What is said, but for what is said to nobody.
     async fn hears(&mut self) -> Output {
-        tokio::time::timeout(PATIENCE, self.heard.recv()).await.expect("nothing was heard").unwrap()
+        loop {
+            let heard = tokio::time::timeout(PATIENCE, self.heard.recv()).await;
+            match heard.expect("nothing was heard").unwrap() {
+                Output::Deliver { nsp, .. } if nsp == "/nobody" => {}
+                output => return output,
+            }
+        }
     }
 
     async fn hears_event(&mut self) -> String {

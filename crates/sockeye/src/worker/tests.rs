@@ -76,6 +76,35 @@ async fn servers_speak_to_each_other_and_answer() {
     assert_eq!(mesh.stats().malformed, 0);
 }
 
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn whoever_emits_after_a_join_reaches_who_has_joined() {
+    let (nodes, _dir) = pair().await;
+    let mut client = nodes[1].enter().await;
+    let mesh = nodes[0].listening.site.core.mesh.get().unwrap();
+    // Until the other's board is trusted everything is sent.
+    while mesh.stats().spared == 0 {
+        nodes[0].main.to("nobody").emit("n", ()).unwrap();
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    for round in 0..300 {
+        let room = format!("room{round}");
+        // Joined there, or from here.
+        let from = &nodes[usize::from(round % 2 == 0)].main;
+        from.everybody().sockets_join([room.as_str()]);
+        nodes[0].main.to(room.as_str()).emit("n", round).unwrap();
+        assert_eq!(hear(&mut client).await, format!(r#"42["n",{round}]"#));
+        nodes[1].main.to(room.as_str()).sockets_leave([room.as_str()]);
+    }
+    // It has left every room.
+    let spared = mesh.stats().spared;
+    while mesh.stats().spared < spared + 300 {
+        (0..300).for_each(|round| nodes[0].main.to(format!("room{round}")).emit("late", round).unwrap());
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+    nodes[0].main.emit("end", ()).unwrap();
+    assert_eq!(hear(&mut client).await, r#"42["end"]"#);
+}
+
 #[tokio::test]
 async fn a_node_without_that_namespace_has_nobody_in_it() {
     let (nodes, _dir) = pair().await;

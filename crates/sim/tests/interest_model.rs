@@ -48,9 +48,23 @@ struct Member {
     ears: Ears,
 }
 
+/// What is said, and for whom.
+#[derive(Clone, Debug)]
+struct Said {
+    selector: Selector,
+    what: What,
+}
+
+#[derive(Clone, Debug)]
+enum What {
+    Event,
+    Join(Room),
+    Leave(Room),
+}
+
 #[derive(Clone)]
 enum Load {
-    Said { message: Message, sent: bool, step: u64 },
+    Said { said: Said, sent: bool, step: u64 },
     Mark(u64),
     Marked(u64),
 }
@@ -97,26 +111,18 @@ impl World {
             25..33 => self.leave_here(who),
             33..39 => self.disconnect(who),
             39..47 => {
-                let message = Message::SocketsJoin { selector: self.selector(), rooms: vec![self.room()] };
-                self.say(who, message);
+                let room = self.room();
+                self.say(who, What::Join(room));
             }
             47..50 => {
-                let message = Message::SocketsLeave { selector: self.selector(), rooms: vec![self.room()] };
-                self.say(who, message);
+                let room = self.room();
+                self.say(who, What::Leave(room));
             }
             50..52 if self.living().len() < 5 => self.come(),
             52..54 if self.living().len() > 2 => self.die(who),
             54..57 => self.break_line(who),
             57..75 => self.now += self.dice.up_to(DELAY),
-            _ => {
-                let message = Message::Broadcast {
-                    selector: self.selector(),
-                    flags: Flags::default(),
-                    packet: Packet::text("[]"),
-                    request_id: None,
-                };
-                self.say(who, message);
-            }
+            _ => self.say(who, What::Event),
         }
         while let Some(parcel) = self.bus.take(self.now) {
             let line = self.lines[&(parcel.from, parcel.to)];
@@ -206,9 +212,11 @@ impl World {
         self.bus.send(from, to, (line, load), self.now);
     }
 
-    fn say(&mut self, who: usize, message: Message) {
+    fn say(&mut self, who: usize, what: What) {
         let since = Since { step: self.step, by: None };
-        self.obey(who, &message, since);
+        let said = Said { selector: self.selector(), what };
+        let (message, moves) = (said.message(), matches!(said.what, What::Join(_)));
+        self.obey(who, &said, since);
         for other in self.living() {
             if other == who {
                 continue;
@@ -216,9 +224,9 @@ impl World {
             let (tag, board) = (self.members[other].tag, &self.members[other].board);
             let look = |place: u32| board[place as usize] != 0;
             let sent = self.members[who].ears.hears(tag, &self.nsp, &message, look);
-            self.post(who, other, Load::Said { message: message.clone(), sent, step: self.step });
+            self.post(who, other, Load::Said { said: said.clone(), sent, step: self.step });
             if sent
-                && matches!(message, Message::SocketsJoin { .. })
+                && moves
                 && let Some(number) = self.members[who].ears.handle_moving(tag)
             {
                 self.post(who, other, Load::Mark(number));
@@ -235,38 +243,29 @@ impl World {
                     self.post(to, from, Load::Mark(next));
                 }
             }
-            Load::Said { message, sent: true, step } => {
+            Load::Said { said, sent: true, step } => {
                 self.carried += 1;
                 let since = Since { step: self.step, by: Some((from, step)) };
-                self.obey(to, &message, since);
+                self.obey(to, &said, since);
             }
-            Load::Said { message, sent: false, step } => {
+            Load::Said { said, sent: false, step } => {
                 self.spared += 1;
-                let selector = selector_of(&message);
-                for (id, since) in self.members[to].selected(selector) {
+                for (id, since) in self.members[to].selected(&said.selector) {
                     let early = since.step < step;
-                    let led_to = since.by.is_some_and(|(by, said)| by == from && said < step);
-                    assert!(
-                        !early && !led_to,
-                        "{id} of {to} misses {message:?}, said by {from} at {step}: {since:?}"
-                    );
+                    let led_to = since.by.is_some_and(|(by, step_of)| by == from && step_of < step);
+                    assert!(!early && !led_to, "{id} of {to} misses {said:?} of {from} at {step}: {since:?}");
                 }
             }
         }
     }
 
-    fn obey(&mut self, who: usize, message: &Message, since: Since) {
+    fn obey(&mut self, who: usize, said: &Said, since: Since) {
         let member = &mut self.members[who];
-        let ids: Vec<_> = member.selected(selector_of(message)).into_iter().map(|(id, _)| id).collect();
-        for id in ids {
-            match message {
-                Message::SocketsJoin { rooms, .. } => {
-                    rooms.iter().for_each(|room| member.join(&self.nsp, id, room, since));
-                }
-                Message::SocketsLeave { rooms, .. } => {
-                    rooms.iter().for_each(|room| member.leave(&self.nsp, id, room));
-                }
-                _ => {}
+        for (id, _) in member.selected(&said.selector) {
+            match &said.what {
+                What::Event => {}
+                What::Join(room) => member.join(&self.nsp, id, room, since),
+                What::Leave(room) => member.leave(&self.nsp, id, room),
             }
         }
     }
@@ -308,6 +307,20 @@ impl World {
     fn leave_here(&mut self, who: usize) {
         let (Some(id), room) = (self.socket(who), self.room()) else { return };
         self.members[who].leave(&self.nsp, id, &room);
+    }
+}
+
+impl Said {
+    fn message(&self) -> Message {
+        let selector = self.selector.clone();
+        match &self.what {
+            What::Event => {
+                let packet = Packet::text("[]");
+                Message::Broadcast { selector, flags: Flags::default(), packet, request_id: None }
+            }
+            What::Join(room) => Message::SocketsJoin { selector, rooms: vec![room.clone()] },
+            What::Leave(room) => Message::SocketsLeave { selector, rooms: vec![room.clone()] },
+        }
     }
 }
 
@@ -356,14 +369,5 @@ impl Member {
 fn write(board: &mut [u8], mark: Option<Mark>) {
     if let Some(Mark { place, heard }) = mark {
         board[place as usize] = u8::from(heard);
-    }
-}
-
-fn selector_of(message: &Message) -> &Selector {
-    match message {
-        Message::Broadcast { selector, .. }
-        | Message::SocketsJoin { selector, .. }
-        | Message::SocketsLeave { selector, .. } => selector,
-        _ => unreachable!("nothing else is said here"),
     }
 }

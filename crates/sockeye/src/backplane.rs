@@ -13,7 +13,7 @@ mod shared;
 mod task;
 
 pub(crate) use self::event::OnBackplane;
-pub use self::event::{BackplaneEvent, BackplaneStats};
+pub use self::event::{BackplaneEvent, BackplaneStats, MeshStats};
 pub(crate) use self::interest::Interest;
 pub(crate) use self::local::{Local, Published};
 use self::shared::Shared;

@@ -92,7 +92,7 @@ pub mod deflate;
 pub mod engine;
 
 pub use answers::{Answers, AskError, Gathered, Missing};
-pub use backplane::{BackplaneEvent, BackplaneStats};
+pub use backplane::{BackplaneEvent, BackplaneStats, MeshStats};
 pub use broadcast::Broadcast;
 pub use compression::HttpCompression;
 pub use config::{Config, EventsExcess, MailboxExcess};

@@ -15,6 +15,7 @@ mod outgoing;
 mod shared;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::io;
 use std::path::{Path, PathBuf};
@@ -32,10 +33,10 @@ use tokio::task::AbortHandle;
 pub(crate) use self::board::Board;
 use self::door::Door;
 use self::machines::Machines;
-pub(crate) use self::machines::Stats;
 use self::membership::Phase;
 use self::shared::Shared;
-pub(crate) use self::shared::{Answerer, Keeper, Kept, Sink};
+pub(crate) use self::shared::{Answerer, Keeper, Kept, Reporter, Sink};
+pub(crate) use self::turn::{Missed, Stats};
 
 /// This node among those of the machine. A clone is the same node; with the last one the node is gone from the mesh.
 #[derive(Clone)]
@@ -117,6 +118,12 @@ impl Mesh {
     pub(crate) fn set_keeper(&self, keeper: Keeper) {
         // The first one stays.
         drop(self.own.shared.keeper.set(keeper));
+    }
+
+    /// Sets who hears what has not got through, for good. Until then nobody does.
+    pub(crate) fn set_reporter(&self, reporter: Reporter) {
+        // The first one stays.
+        drop(self.own.shared.reporter.set(reporter));
     }
 
     /// Whether sessions are kept.
@@ -218,7 +225,6 @@ impl Mesh {
     }
 
     /// What was counted so far.
-    #[cfg_attr(not(test), allow(dead_code, reason = "waits for whoever shows numbers"))]
     pub(crate) fn stats(&self) -> Stats {
         self.own.shared.stats()
     }

@@ -4,6 +4,7 @@
 //! beside the counters that are there. The names are a promise; `docs/metrics.md` lists them.
 
 use crate::accepting::pause_after;
+use crate::backplane::{BackplaneStats, MeshStats};
 use crate::recovery::RecoveryStats;
 use crate::stats::Stats;
 use bytes::Bytes;
@@ -110,6 +111,8 @@ pub(crate) fn text(stats: &Stats) -> String {
         page.line("sockeye_limits_total", &[("limit", limit.as_str())], count);
     }
     stats.recovery.iter().for_each(|recovery| page.recovery(recovery));
+    page.backplanes(&stats.backplanes);
+    stats.mesh.iter().for_each(|mesh| page.mesh(mesh));
     let traffic = &stats.traffic;
     for (name, help, count) in [
         ("sockeye_packets_in_total", "Engine.IO packets from clients.", traffic.packets_in),
@@ -135,6 +138,9 @@ pub(crate) fn text(stats: &Stats) -> String {
     }
     page.0
 }
+
+/// A number of a namespace on the backplane.
+type Value = fn(&BackplaneStats) -> u64;
 
 #[derive(Default)]
 struct Page(String);
@@ -174,6 +180,69 @@ impl Page {
         self.line(name, &[], recovery.cut);
     }
 
+    fn backplanes(&mut self, backplanes: &[(String, BackplaneStats)]) {
+        if backplanes.is_empty() {
+            return;
+        }
+        let name = "sockeye_backplane_messages_total";
+        self.family(name, "counter", "Messages on the backplane, by what became of them.");
+        for (namespace, stats) in backplanes {
+            for (outcome, count) in [
+                ("published", stats.published),
+                ("unpublished", stats.unpublished),
+                ("refused", stats.refused),
+                ("received", stats.received),
+                ("malformed", stats.malformed),
+            ] {
+                self.line(name, &[("namespace", namespace), ("outcome", outcome)], count);
+            }
+        }
+        let disconnects: Value = |stats| stats.disconnects;
+        let waiting: Value = |stats| stats.waiting_bytes as u64;
+        let rows = [
+            ("sockeye_backplane_disconnects_total", "counter", "Lost connections to it.", disconnects),
+            ("sockeye_backplane_gaps_total", "counter", "How often what others said was lost.", |stats| {
+                stats.gaps
+            }),
+            ("sockeye_backplane_partial_total", "counter", "Requests with answers missing.", |stats| {
+                stats.partial
+            }),
+            ("sockeye_backplane_waiting_bytes", "gauge", "Bytes that wait to be published.", waiting),
+            ("sockeye_backplane_peers", "gauge", "Other servers that are known.", |stats| stats.peers as u64),
+        ];
+        for (name, kind, help, value) in rows {
+            self.family(name, kind, help);
+            for (namespace, stats) in backplanes {
+                self.line(name, &[("namespace", namespace)], value(stats));
+            }
+        }
+    }
+
+    fn mesh(&mut self, mesh: &MeshStats) {
+        self.family("sockeye_mesh_members", "gauge", "Other servers of the machine's mesh.");
+        self.line("sockeye_mesh_members", &[], mesh.members);
+        let name = "sockeye_mesh_messages_total";
+        self.family(name, "counter", "Messages on the mesh, by what became of them.");
+        for (outcome, count) in [
+            ("sent", mesh.sent),
+            ("received", mesh.received),
+            ("spared", mesh.spared),
+            ("untaken", mesh.untaken),
+            ("missed", mesh.missed),
+            ("malformed", mesh.malformed),
+            ("unsendable", mesh.unsendable),
+        ] {
+            self.line(name, &[("outcome", outcome)], count);
+        }
+        for (name, help, count) in [
+            ("sockeye_mesh_cut_off_total", "Servers that were cut off for being too slow.", mesh.cut_off),
+            ("sockeye_mesh_partial_total", "Requests that ended with answers missing.", mesh.partial),
+        ] {
+            self.family(name, "counter", help);
+            self.line(name, &[], count);
+        }
+    }
+
     fn family(&mut self, name: &str, kind: &str, help: &str) {
         self.0 += &format!("# HELP {name} {help}\n# TYPE {name} {kind}\n");
     }
@@ -203,6 +272,8 @@ mod tests {
             sessions: 3,
             sockets: vec![("/".to_owned(), 2), ("/a\"b\\c\n".to_owned(), 1)],
             limits: vec![(Limit::HeadTimeout, 7)],
+            backplanes: vec![("/".to_owned(), BackplaneStats { gaps: 5, ..BackplaneStats::default() })],
+            mesh: Some(MeshStats { untaken: 4, ..MeshStats::default() }),
             ..Stats::default()
         };
         let text = text(&stats);
@@ -211,6 +282,9 @@ mod tests {
             "\nsockeye_sockets{namespace=\"/\"} 2\n",
             "\nsockeye_sockets{namespace=\"/a\\\"b\\\\c\\n\"} 1\n",
             "\nsockeye_limits_total{limit=\"head_timeout\"} 7\n",
+            "\nsockeye_backplane_messages_total{namespace=\"/\",outcome=\"malformed\"} 0\n",
+            "\nsockeye_backplane_gaps_total{namespace=\"/\"} 5\n",
+            "\nsockeye_mesh_messages_total{outcome=\"untaken\"} 4\n",
         ] {
             assert!(text.contains(line), "{line:?} in {text}");
         }

@@ -1,6 +1,6 @@
 //! A server in numbers.
 
-use crate::backplane::BackplaneStats;
+use crate::backplane::{BackplaneStats, MeshStats};
 use crate::core::{Application, Core};
 use crate::counters::read;
 use crate::limit::Limit;
@@ -42,6 +42,8 @@ pub struct Stats {
     pub recovery: Option<RecoveryStats>,
     /// Namespaces on the backplane, in alphabetical order.
     pub backplanes: Vec<(String, BackplaneStats)>,
+    /// The mesh of its machine, if it has joined one.
+    pub mesh: Option<MeshStats>,
     /// Messages and bytes.
     pub traffic: Traffic,
 }
@@ -97,6 +99,7 @@ impl Core {
             limits: counters.limits().map(|(limit, count)| (limit, count + elsewhere(limit))).collect(),
             recovery,
             backplanes,
+            mesh: self.mesh.get().map(|mesh| MeshStats::of(&mesh.stats())),
             traffic,
         }
     }

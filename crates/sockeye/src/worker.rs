@@ -3,13 +3,15 @@
 #[cfg(test)]
 mod tests;
 
+use crate::backplane::BackplaneEvent;
 use crate::caller::{Caller, Way};
 use crate::cluster::Cluster;
-use crate::core::Core;
+use crate::core::{Application, Core};
 use crate::delivery::of_nobody;
+use crate::handler::unharmed;
 use crate::linked;
 use crate::listen::{Listening, bind};
-use crate::mesh::{Kept, Mesh};
+use crate::mesh::{Kept, Mesh, Missed};
 use crate::orders;
 use crate::private::{accept_private, bind_private};
 use crate::server_events;
@@ -138,6 +140,8 @@ pub(crate) fn join_mesh(core: &Arc<Core>, dir: &Path, http: Option<&Path>) -> io
     mesh.set_answerer(Arc::new(move |question| answer(&weak, question)));
     let weak = Arc::downgrade(core);
     mesh.set_keeper(Arc::new(move |kept| keep(&weak, kept)));
+    let weak = Arc::downgrade(core);
+    mesh.set_reporter(Box::new(move |missed| report(&weak, missed)));
     // Joined once.
     drop(core.mesh.set(mesh.clone()));
     for realm in core.realms() {
@@ -197,6 +201,21 @@ fn keep(core: &Weak<Core>, kept: Kept) {
                 tokio::spawn(Arc::clone(&realm.hub).greet(tag));
             }
         }
+    }
+}
+
+/// Tells the application what has not got through.
+fn report(core: &Weak<Core>, missed: Missed) {
+    let Some(core) = core.upgrade() else { return };
+    let Application::SocketIo(realms) = &core.application else { return };
+    let event = match missed {
+        Missed::There(tag, messages) => BackplaneEvent::MeshUntaken { tag: tag.to_string(), messages },
+        Missed::Here(tag, events) => BackplaneEvent::MeshMissed { tag: tag.to_string(), events },
+        Missed::Malformed(frames) => BackplaneEvent::MeshMalformed { frames },
+    };
+    tracing::warn!(?event, "something has not got through the mesh");
+    if let Some(hook) = realms.on_backplane() {
+        unharmed(|| hook(&event));
     }
 }
 

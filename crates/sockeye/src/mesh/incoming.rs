@@ -13,8 +13,8 @@ use sockeye_cluster::wire::{self, Malformed};
 use tokio::io::{AsyncRead, ReadBuf};
 use tokio::net::UnixStream;
 
-use super::machines::Decoded;
 use super::shared::Shared;
+use super::turn::Decoded;
 
 /// Bytes read at once, of the buffer that the readers of a thread share.
 const READ_BYTES: usize = 64 * 1024;

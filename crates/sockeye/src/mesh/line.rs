@@ -44,6 +44,8 @@ struct Queue {
     frames: VecDeque<Frame>,
     /// Of the frames here and of those the writer has taken.
     bytes: usize,
+    /// How many these are.
+    unwritten: u64,
     state: State,
 }
 
@@ -76,6 +78,7 @@ impl Line {
             return Posted::Overflow;
         }
         queue.bytes += frame.len();
+        queue.unwritten += 1;
         queue.frames.push_back(frame);
         // The writer looks at the queue before it waits: only the first frame has to wake it.
         if queue.frames.len() == 1 {
@@ -98,12 +101,13 @@ impl Line {
         self.bell.notify_one();
     }
 
-    /// Ends the line.
-    pub(super) fn close(&self) {
+    /// Ends the line. How many frames were not written; told once.
+    pub(super) fn close(&self) -> u64 {
         let mut queue = self.queue.lock();
         queue.state = State::Closed;
         queue.frames = VecDeque::new();
         self.bell.notify_one();
+        std::mem::take(&mut queue.unwritten)
     }
 
     /// Writes what is posted until the line ends here, or the connection does. What the other side writes is not looked at.
@@ -118,7 +122,11 @@ impl Line {
             }
             while !batch.frames.is_empty() {
                 match batch.write(stream) {
-                    Ok(written) => self.queue.lock().bytes -= written,
+                    Ok((written, frames)) => {
+                        let mut queue = self.queue.lock();
+                        queue.bytes -= written;
+                        queue.unwritten = queue.unwritten.saturating_sub(frames);
+                    }
                     Err(error) if error.kind() == io::ErrorKind::WouldBlock => tokio::select! {
                         ready = stream.writable() => ready?,
                         () = self.bell.notified() => if self.is_closed() { return Ok(()) },
@@ -156,8 +164,8 @@ struct Batch {
 }
 
 impl Batch {
-    /// Writes as much as the kernel takes in one call.
-    fn write(&mut self, stream: &UnixStream) -> io::Result<usize> {
+    /// Writes as much as the kernel takes in one call: so many bytes, and so many frames to their end.
+    fn write(&mut self, stream: &UnixStream) -> io::Result<(usize, u64)> {
         let mut slices = [IoSlice::new(&[]); SLICES_MAX];
         let mut skip = self.written;
         for (pair, frame) in slices.chunks_exact_mut(2).zip(&self.frames) {
@@ -171,18 +179,21 @@ impl Batch {
         if written == 0 {
             return Err(io::ErrorKind::WriteZero.into());
         }
-        self.advance(written);
-        Ok(written)
+        let frames = self.advance(written);
+        Ok((written, frames))
     }
 
-    fn advance(&mut self, written: usize) {
+    fn advance(&mut self, written: usize) -> u64 {
+        let mut frames = 0;
         self.written += written;
         while let Some(first) = self.frames.front()
             && self.written >= first.len()
         {
             self.written -= first.len();
             self.frames.pop_front();
+            frames += 1;
         }
+        frames
     }
 }
 

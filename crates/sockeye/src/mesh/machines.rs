@@ -11,17 +11,17 @@ use bytes::Bytes;
 use parking_lot::RwLock;
 use smallvec::SmallVec;
 use sockeye_cluster::mesh::{self, Conn, DialError, Fetched, Fetches, Hello, Help, Mesh, Spoken, Word};
-use sockeye_cluster::node::{Question, Step, To};
+use sockeye_cluster::node::{Step, To};
 use sockeye_cluster::recovery::{Places, Sightings};
 use sockeye_cluster::{
-    Envelope, Flags, Message, Node, Nsp, Outcome, Packet, Pid, Refused, Request, RequestId, Selector, Uid,
-    node,
+    Flags, Message, Node, Nsp, Outcome, Packet, Pid, Refused, Request, RequestId, Selector, Uid, node,
 };
 use sockeye_proto::sid::Tag;
 use tokio::sync::oneshot;
 
 use super::board::Audience;
 use super::line::{Line, Posted};
+use super::turn::{Chore, Decoded, Delivery, Missed, Stats, Turn};
 
 /// Who is there, what is said, and what waits to be written.
 pub(super) struct Machines {
@@ -46,76 +46,8 @@ pub(super) struct Machines {
     alarm: bool,
     left: bool,
     overflows: u64,
+    dropped: u64,
     malformed: u64,
-}
-
-/// What only the membership's task may do, in order.
-#[derive(Debug)]
-pub(super) enum Chore {
-    /// Connect to a member.
-    Dial(Tag),
-    /// End the task that reads this connection.
-    Close(Conn),
-    /// Remove a member's socket.
-    Unlink(Tag),
-    /// Everyone who was there is connected.
-    Settled,
-    /// Tell the sink who has come or gone.
-    Tell(node::Output),
-    /// Tell a member which sessions are here.
-    Greet(Tag),
-    /// End.
-    Leave,
-}
-
-/// What is to be done or answered here, in the order in which it came.
-#[derive(Debug)]
-pub(super) enum Delivery {
-    /// For the sink.
-    Act(node::Output),
-    /// For whoever answers.
-    Answer(Question),
-    /// For whoever keeps sessions.
-    Heard(Spoken),
-    /// A member wants to hear this number when all that came before is done.
-    Marked(Tag, u64),
-}
-
-/// What is left to do of a frame that was decoded.
-#[derive(Debug)]
-pub(super) enum Decoded {
-    /// It is a message.
-    Message(Envelope),
-    /// It is about a session, or a mark.
-    Word(Spoken),
-}
-
-/// What a turn of the machines left to whoever caused it.
-#[derive(Debug, Default)]
-pub(super) struct Turn {
-    /// Frames to be decoded.
-    pub(super) received: Vec<Bytes>,
-    /// For the sink, and for whoever answers.
-    pub(super) deliveries: Vec<Delivery>,
-    /// Who is there has changed.
-    pub(super) peers_changed: bool,
-    /// The membership's task is to be woken.
-    pub(super) alarm: bool,
-}
-
-/// What a mesh has counted since it began.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(crate) struct Stats {
-    /// Of connections and members.
-    pub(crate) mesh: mesh::Stats,
-    /// Of messages. Those that could not be read are counted beside it.
-    pub(crate) node: node::Stats,
-    /// Members that were cut off because they read too slowly.
-    pub(crate) overflows: u64,
-    /// Frames that were no message; each was skipped.
-    pub(crate) malformed: u64,
-    /// Messages that were not sent to a member, for nobody is there whom they concern.
-    pub(crate) spared: u64,
 }
 
 impl Machines {
@@ -136,6 +68,7 @@ impl Machines {
             alarm: false,
             left: false,
             overflows: 0,
+            dropped: 0,
             malformed: 0,
         }
     }
@@ -331,6 +264,9 @@ impl Machines {
     /// Takes how the decoding of received frames went.
     pub(super) fn decoded(&mut self, decoded: Vec<Decoded>, malformed: u64) {
         self.malformed += malformed;
+        if malformed > 0 {
+            self.report(Missed::Malformed(malformed));
+        }
         for decoded in decoded {
             match decoded {
                 Decoded::Message(envelope) => self.node.handle_envelope(envelope),
@@ -354,7 +290,7 @@ impl Machines {
             return line;
         }
         if let Some(older) = self.lines.insert(tag, Arc::clone(&line)) {
-            older.close();
+            self.give_up(tag, &older, 0);
         }
         if let Some(sightings) = &self.sightings {
             self.mesh.set_seen(sightings.read().hello());
@@ -376,7 +312,7 @@ impl Machines {
     pub(super) fn line_lost(&mut self, tag: Tag, line: &Arc<Line>) {
         if self.lines.get(&tag).is_some_and(|current| Arc::ptr_eq(current, line)) {
             self.lines.remove(&tag);
-            self.audience.ears().handle_lost(tag);
+            self.give_up(tag, line, 0);
             self.alarm = true;
             self.mesh.handle_outgoing_lost(tag, now());
         }
@@ -429,8 +365,11 @@ impl Machines {
         self.mesh.poll_timeout().into_iter().chain(self.node.poll_timeout()).chain(fetches).min()
     }
 
-    pub(super) const fn stats(&self) -> Stats {
+    pub(super) fn stats(&self) -> Stats {
         Stats {
+            members: self.node.peers().len(),
+            dropped: self.dropped,
+            lost: self.sightings.as_ref().map_or(0, |sightings| sightings.read().lost()),
             mesh: self.mesh.stats(),
             node: self.node.stats(),
             overflows: self.overflows,
@@ -452,8 +391,7 @@ impl Machines {
             }
             mesh::Output::HangUp(tag) => {
                 if let Some(line) = self.lines.remove(&tag) {
-                    line.close();
-                    self.audience.ears().handle_lost(tag);
+                    self.give_up(tag, &line, 0);
                 }
             }
             mesh::Output::Hears { tag, hears } => {
@@ -462,8 +400,14 @@ impl Machines {
             }
             mesh::Output::Seen { tag, uid, seen } => {
                 if let Some(sightings) = &self.sightings {
-                    sightings.write().handle_hello(tag, &seen, now());
+                    let lost = {
+                        let mut sightings = sightings.write();
+                        let before = sightings.lost();
+                        sightings.handle_hello(tag, &seen, now());
+                        sightings.lost() - before
+                    };
                     self.keepers.insert(tag, uid);
+                    self.missed(tag, lost);
                 }
             }
             mesh::Output::Joined(peer) => self.node.handle_joined(peer),
@@ -529,15 +473,36 @@ impl Machines {
         match line.post(payload) {
             Posted::Queued | Posted::Dropped => {}
             Posted::Overflow => {
-                line.close();
-                self.lines.remove(&to);
-                self.audience.ears().handle_lost(to);
+                if let Some(line) = self.lines.remove(&to) {
+                    self.give_up(to, &line, 1);
+                }
                 self.overflows += 1;
                 self.alarm = true;
                 tracing::warn!(member = %to, overflows = self.overflows, "a member of the mesh reads too slowly and is cut off");
                 self.mesh.handle_outgoing_lost(to, now());
             }
         }
+    }
+
+    /// Ends a line: what waited in it is lost, and so many frames that it had no room for.
+    fn give_up(&mut self, tag: Tag, line: &Line, more: u64) {
+        let dropped = line.close() + more;
+        self.audience.ears().handle_lost(tag);
+        if dropped > 0 && !self.left {
+            self.dropped += dropped;
+            self.report(Missed::There(tag, dropped));
+        }
+    }
+
+    /// Takes note that events of a member are known not to have come here.
+    pub(super) fn missed(&mut self, tag: Tag, lost: u64) {
+        if lost > 0 {
+            self.report(Missed::Here(tag, lost));
+        }
+    }
+
+    fn report(&mut self, missed: Missed) {
+        self.leave_chore(Chore::Report(missed));
     }
 
     fn leave_chore(&mut self, chore: Chore) {

@@ -11,8 +11,9 @@ use tokio::sync::watch;
 use tokio::task::{AbortHandle, JoinError, JoinSet};
 
 use super::door::{self, Door};
-use super::machines::{Chore, Machines};
+use super::machines::Machines;
 use super::shared::{Kept, Shared};
+use super::turn::Chore;
 use super::{incoming, outgoing};
 use crate::accepting::pause_after;
 
@@ -83,6 +84,7 @@ impl Tasks {
                     phase.send_replace(Phase::Settled);
                 }
                 Chore::Tell(output) => (shared.sink)(output),
+                Chore::Report(missed) => shared.report(missed),
                 Chore::Greet(tag) => shared.keep(Kept::Greeted(tag)),
                 Chore::Leave => return false,
             }

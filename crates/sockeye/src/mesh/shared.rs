@@ -14,7 +14,8 @@ use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
 use tokio::sync::Notify;
 
-use super::machines::{Chore, Delivery, Machines, Stats, Turn, now};
+use super::machines::{Machines, now};
+use super::turn::{Chore, Delivery, Missed, Stats, Turn};
 
 /// Hears what the others want done here, and who comes and goes. It is called from several tasks and must not block.
 ///
@@ -28,6 +29,9 @@ pub(crate) type Answerer = Arc<dyn Fn(Question) + Send + Sync>;
 
 /// Hears what is said about sessions, in order with what the sink hears; it must not block either.
 pub(crate) type Keeper = Arc<dyn Fn(Kept) + Send + Sync>;
+
+/// Hears what has not got through; called by a task of its own, and must not block for long.
+pub(crate) type Reporter = Box<dyn Fn(Missed) + Send + Sync>;
 
 /// What concerns sessions.
 pub(crate) enum Kept {
@@ -43,6 +47,7 @@ pub(super) struct Shared {
     pub(super) sink: Sink,
     pub(super) answerer: OnceLock<Answerer>,
     pub(super) keeper: OnceLock<Keeper>,
+    pub(super) reporter: OnceLock<Reporter>,
     /// What was seen of the events of all, where sessions are kept.
     pub(super) sightings: Option<Arc<RwLock<Sightings>>>,
     /// Rings when the membership's task has something to look at.
@@ -60,6 +65,7 @@ impl Shared {
             sink,
             answerer: OnceLock::new(),
             keeper: OnceLock::new(),
+            reporter: OnceLock::new(),
             sightings: machines.sightings(),
             bell: Notify::new(),
             machines: Mutex::new(machines),
@@ -120,9 +126,23 @@ impl Shared {
             | Output::Send { .. } => None,
         };
         let (Some(at), Some(sightings)) = (at, &self.sightings) else { return (self.sink)(output) };
-        if sightings.write().handle_coming(at, now()) {
+        let (comes, lost) = {
+            let mut sightings = sightings.write();
+            let before = sightings.lost();
+            (sightings.handle_coming(at, now()), sightings.lost() - before)
+        };
+        if lost > 0 {
+            self.turn(|machines| machines.missed(at.tag, lost));
+        }
+        if comes {
             (self.sink)(output);
             sightings.write().handle_delivered(at);
+        }
+    }
+
+    pub(super) fn report(&self, missed: Missed) {
+        if let Some(reporter) = self.reporter.get() {
+            reporter(missed);
         }
     }
 

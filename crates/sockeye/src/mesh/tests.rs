@@ -160,6 +160,10 @@ async fn the_tag_of_a_living_member_is_refused() {
 async fn a_member_that_does_not_read_is_cut_off_and_delays_nobody() {
     let dir = tempfile::tempdir().unwrap();
     let mut members = pair(&dir).await;
+    let (told, mut reports) = mpsc::channel(100);
+    members[0].mesh.set_reporter(Box::new(move |missed| {
+        let _ = told.try_send(missed);
+    }));
     let (listener, dialled, stuck) = stranger(&dir, "stuck-");
     assert!(matches!(members[0].hears().await, Output::PeerJoined(_)));
     let message = format!(r#"["x","{}"]"#, "x".repeat(1 << 20));
@@ -167,7 +171,15 @@ async fn a_member_that_does_not_read_is_cut_off_and_delays_nobody() {
         members[0].mesh.publish(&"/".into(), text(&message));
         while !matches!(members[1].hears().await, Output::Deliver { .. }) {}
     }
-    assert_eq!(members[0].mesh.stats().overflows, 1);
+    let stats = members[0].mesh.stats();
+    assert_eq!(stats.overflows, 1);
+    // What waited, and the one for which there was no room.
+    assert!(stats.dropped > 1, "{stats:?}");
+    let report = tokio::time::timeout(PATIENCE, reports.recv()).await.unwrap();
+    assert!(
+        matches!(report, Some(Missed::There(who, lost)) if who == tag("stuck-") && lost > 1),
+        "{report:?}"
+    );
 
     // It is a member as long as its own connection is there, and is dialled anew.
     assert!(members[0].mesh.has_peers());
@@ -339,9 +351,9 @@ impl Member {
     async fn hears(&mut self) -> Output {
         loop {
             let heard = tokio::time::timeout(PATIENCE, self.heard.recv()).await;
-            match heard.expect("nothing was heard").unwrap() {
-                Output::Deliver { nsp, .. } if nsp == "/nobody" => {}
-                output => return output,
+            let output = heard.expect("nothing was heard").unwrap();
+            if !matches!(&output, Output::Deliver { nsp, .. } if nsp == "/nobody") {
+                return output;
             }
         }
     }

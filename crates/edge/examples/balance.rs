@@ -11,29 +11,51 @@ use sockeye_edge::config::{
     Affinity, Algorithm, Config, Cookie, CookieMode, Endpoint, Group, Members, ServerState, Site,
 };
 use sockeye_edge::{Control, Proxy, parse_servers};
+use tokio::runtime::Builder;
+
+/// As in the command.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> anyhow::Result<()> {
     let words: Vec<String> = std::env::args().skip(1).collect();
-    let mut runtime = tokio::runtime::Builder::new_multi_thread();
-    if let Some(threads) = words.iter().find_map(|word| word.strip_prefix("threads=")) {
-        runtime.worker_threads(threads.parse()?);
+    // As the command builds it.
+    let threads = words.iter().find_map(|word| word.strip_prefix("threads=")).map(str::parse).transpose()?;
+    let mut runtime = match threads {
+        Some(1) => Builder::new_current_thread(),
+        Some(_) | None => Builder::new_multi_thread(),
+    };
+    if let Some(threads) = threads {
+        runtime.worker_threads(threads);
     }
     let runtime = runtime.enable_all().build()?;
-    let _entered = runtime.enter();
+    let entered = runtime.enter();
     let (settings, lines) = words.split_at(words.iter().position(|word| word == "--").unwrap_or(words.len()));
     let lines: Vec<&str> = lines.iter().map(String::as_str).filter(|line| *line != "--").collect();
     let config = settle(settings, &lines.join("\n"))?;
     let proxy = Proxy::bind(config.clone())?;
     let control = proxy.control();
     println!("listening on {}", proxy.local_addr().context("a TCP address")?);
-    // Ends with the process.
-    runtime.spawn(proxy.run(std::future::pending()));
-    for line in std::io::stdin().lines() {
-        match obey(&control, &config, &line?) {
-            Ok(answer) => println!("{answer}"),
-            Err(error) => println!("error: {error}"),
+    drop(entered);
+    let (end, ended) = tokio::sync::oneshot::channel::<()>();
+    let handle = runtime.handle().clone();
+    // Ends the process when there are no more words, by the end that it holds.
+    std::thread::spawn(move || {
+        let _entered = handle.enter();
+        for line in std::io::stdin().lines().map_while(Result::ok) {
+            match obey(&control, &config, &line) {
+                Ok(answer) => println!("{answer}"),
+                Err(error) => println!("error: {error}"),
+            }
         }
-    }
+        drop(end);
+    });
+    runtime.block_on(async {
+        tokio::select! {
+            () = proxy.run(std::future::pending()) => {}
+            _ = ended => {}
+        }
+    });
     Ok(())
 }
 

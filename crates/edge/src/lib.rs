@@ -23,6 +23,8 @@ mod engine;
 mod exchange;
 mod file_limit;
 mod forwarded;
+#[doc(hidden)]
+pub mod fuzz;
 mod group;
 mod hash;
 mod health;

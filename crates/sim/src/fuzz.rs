@@ -4,6 +4,7 @@
 //! a property does not hold.
 
 pub use sockeye_client::fuzz::{cookie as client_cookie, session as client_session};
+pub use sockeye_edge::fuzz::{answer as edge_answer, request as edge_request};
 
 pub mod cluster;
 pub mod deflate;
@@ -26,7 +27,7 @@ use sockeye_proto::{ProxyHeader, Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 28] = [
+pub const TARGETS: [Target; 30] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -55,6 +56,8 @@ pub const TARGETS: [Target; 28] = [
     ("mesh_word", cluster::mesh_word),
     ("client_session", client_session),
     ("client_cookie", client_cookie),
+    ("edge_request", edge_request),
+    ("edge_answer", edge_answer),
 ];
 
 /// What a PROXY header says is written, in both versions, as what reads the same; and it is said only once it is whole.

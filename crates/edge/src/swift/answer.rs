@@ -208,25 +208,34 @@ impl Rest {
     }
 }
 
-/// Where in a chunked body one is: RFC 9112 §7.1. Bytes are looked at, never changed.
+/// Where in a chunked body one is: RFC 9112 §7.1, to the letter. Bytes are looked at, never changed, so whoever reads them next must find the same end.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Chunks {
     at: At,
-    /// The size of a chunk while it is read, then what is left of it; the length of a line elsewhere.
+    /// The size of a chunk while it is read, then what is left of it.
     left: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 enum At {
+    /// The first digit of a size.
     #[default]
     Size,
+    Digits,
+    /// Spaces behind a size.
+    Space,
     /// The rest of the line behind the size.
     Extension,
+    SizeEnd,
     Data,
     /// The line break behind the data.
+    DataBreak,
     DataEnd,
-    /// A line of the trailer.
+    /// The first byte of a line of the trailer.
     Trailer,
+    TrailerLine,
+    TrailerEnd,
+    End,
     Done,
 }
 
@@ -239,34 +248,54 @@ impl Chunks {
                 self.left -= piece as u64;
                 taken += piece;
                 if self.left == 0 {
-                    self.at = At::DataEnd;
+                    self.at = At::DataBreak;
                 }
                 continue;
             }
-            self.handle_byte(bytes[taken])?;
+            self.at = self.next(bytes[taken])?;
             taken += 1;
         }
         Ok((taken, self.at == At::Done))
     }
 
-    fn handle_byte(&mut self, byte: u8) -> Result<(), NoAnswer> {
-        match (self.at, byte) {
-            (At::Size, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
+    fn next(&mut self, byte: u8) -> Result<At, NoAnswer> {
+        Ok(match (self.at, byte) {
+            (At::Size | At::Digits, b'0'..=b'9' | b'a'..=b'f' | b'A'..=b'F') => {
                 let digit = u64::from((byte as char).to_digit(16).ok_or(NoAnswer)?);
                 self.left = self.left.checked_mul(16).ok_or(NoAnswer)?.checked_add(digit).ok_or(NoAnswer)?;
+                At::Digits
             }
-            (At::Size, b'\r' | b';' | b' ' | b'\t') => self.at = At::Extension,
-            (At::Size | At::Extension, b'\n') => {
-                self.at = if self.left == 0 { At::Trailer } else { At::Data };
-            }
-            (At::Extension, _) | (At::DataEnd, b'\r') | (At::Trailer, b'\r') => {}
-            (At::DataEnd, b'\n') => (self.at, self.left) = (At::Size, 0),
-            (At::Trailer, b'\n') if self.left == 0 => self.at = At::Done,
-            (At::Trailer, b'\n') => self.left = 0,
-            (At::Trailer, _) => self.left += 1,
-            (At::Size | At::DataEnd | At::Data | At::Done, _) => return Err(NoAnswer),
-        }
-        Ok(())
+            (At::Digits | At::Space, b' ' | b'\t') => At::Space,
+            (At::Digits | At::Space, b';') => At::Extension,
+            (At::Digits | At::Space | At::Extension, b'\r') => At::SizeEnd,
+            (At::SizeEnd, b'\n') if self.left == 0 => At::Trailer,
+            (At::SizeEnd, b'\n') => At::Data,
+            (At::DataBreak, b'\r') => At::DataEnd,
+            (At::DataEnd, b'\n') => At::Size,
+            (At::Trailer, b'\r') => At::End,
+            (At::TrailerLine, b'\r') => At::TrailerEnd,
+            (At::TrailerEnd, b'\n') => At::Trailer,
+            (At::End, b'\n') => At::Done,
+            // A line feed alone ends a line for some, and for others not.
+            (At::Extension, byte) if byte != b'\n' => At::Extension,
+            (At::Trailer | At::TrailerLine, byte) if byte != b'\n' => At::TrailerLine,
+            (
+                At::Size
+                | At::Digits
+                | At::Space
+                | At::Extension
+                | At::SizeEnd
+                | At::Data
+                | At::DataBreak
+                | At::DataEnd
+                | At::Trailer
+                | At::TrailerLine
+                | At::TrailerEnd
+                | At::End
+                | At::Done,
+                _,
+            ) => return Err(NoAnswer),
+        })
     }
 }
 
@@ -390,7 +419,7 @@ mod tests {
             ("0\r\n\r\n", 5),
             ("3\r\nabc\r\n0\r\n\r\nHTTP", 13),
             ("A;x=y\r\n0123456789\r\n0\r\nX: y\r\nZ: w\r\n\r\n", 36),
-            ("3\nabc\n0\n\n", 9),
+            ("03 ;x\r\nabc\r\n00\r\n\r\n", 18),
         ] {
             for cut in 1..body.len() {
                 let mut rest = Rest::Chunked(Chunks::default());
@@ -404,7 +433,24 @@ mod tests {
                 assert_eq!((taken, done), (end, true), "{body:?} cut at {cut}");
             }
         }
-        for bad in ["x\r\n", "3\r\nabcd", "fffffffffffffffff\r\n"] {
+        for bad in [
+            "x\r\n",
+            "\r\n\r\n",
+            ";x\r\n",
+            "3\r\nabcd",
+            "fffffffffffffffff\r\n",
+            "3\nabc\n",
+            "3;x\nabc\r\n",
+            "3 3\r\nabc",
+            " 3\r\nabc",
+            "+3\r\nabc",
+            "0x3\r\nabc",
+            "3\rx",
+            "3\r\nabc\n0\r\n",
+            "0\r\n\n",
+            "0\r\nX: y\n\r\n",
+            "0\r\nX: y\rz",
+        ] {
             assert_eq!(
                 Rest::Chunked(Chunks::default()).handle_bytes(bad.as_bytes()),
                 Err(NoAnswer),

@@ -3,7 +3,7 @@
 use std::cell::RefCell;
 use std::future::{Future, poll_fn};
 use std::io;
-use std::pin::{Pin, pin};
+use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 use std::time::Duration;
 
@@ -72,10 +72,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     pub(super) async fn head<T>(
         &mut self,
         max: usize,
-        stop: impl Future<Output = ()>,
+        mut stop: Pin<&mut impl Future<Output = ()>>,
         mut look: impl FnMut(&[u8]) -> Option<(T, usize)>,
     ) -> Result<T, Nothing> {
-        let mut stop = pin!(stop);
         if !self.unread.is_empty()
             && let Some((found, taken)) = look(&self.unread)
         {
@@ -87,9 +86,6 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                 return Err(Nothing::TooLong);
             }
             let found = poll_fn(|cx| {
-                if self.unread.is_empty() && stop.as_mut().poll(cx).is_ready() {
-                    return Poll::Ready(Err(Nothing::Gone));
-                }
                 let read = with_scratch(|scratch| {
                     let mut piece = ReadBuf::new(scratch);
                     if let Err(_gone) = ready!(Pin::new(&mut self.socket).poll_read(cx, &mut piece)) {
@@ -109,6 +105,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                     Poll::Ready(Ok(None))
                 });
                 match read {
+                    Poll::Pending if self.unread.is_empty() && stop.as_mut().poll(cx).is_ready() => {
+                        Poll::Ready(Err(Nothing::Gone))
+                    }
                     Poll::Pending => self.poll_late(cx).map(|()| Err(Nothing::Late)),
                     Poll::Ready(found) => Poll::Ready(found),
                 }

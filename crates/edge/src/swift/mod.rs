@@ -4,13 +4,14 @@
 //! This file finds out what a request asks for; [`trip`] takes it there. Neither decides anything that the other way does not decide alike: who is asked, what
 //! a dead server means and what is never sent twice are the same.
 
-mod answer;
+pub(crate) mod answer;
 mod hear;
 mod line;
-mod order;
+pub(crate) mod order;
 mod teller;
 mod trip;
 
+use std::pin::pin;
 use std::sync::Arc;
 
 use bytes::Bytes;
@@ -61,15 +62,16 @@ impl Swift {
         let idle_time_max = self.shared.layout().config.limits.idle_time_max;
         let mut line = Line::new(stream, read, idle_time_max);
         let mut draining = self.draining.clone();
+        // One wait for all of its requests: to begin another for each costs more than all the rest of the wait.
+        let mut told = pin!(async move {
+            let _ = draining.wait_for(|draining| *draining).await;
+        });
         loop {
             let layout = self.shared.layout();
             let limits = &layout.config.limits;
             line.allow(limits.idle_time_max);
-            let told = async {
-                let _ = draining.wait_for(|draining| *draining).await;
-            };
             let max = limits.head_bytes_max.get() as usize;
-            let found = line.head(max, told, |bytes| self.look(&layout, bytes)).await;
+            let found = line.head(max, told.as_mut(), |bytes| self.look(&layout, bytes)).await;
             drop(layout);
             match found {
                 // On the heap while it is under way: a connection that waits for its next request holds no room for one.

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use parking_lot::Mutex;
+use sockeye_proto::http::{BodyLength, Head, Status};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::task::{JoinHandle, JoinSet};
@@ -41,7 +42,7 @@ impl Raw {
                         let Ok(1..) = stream.read(&mut piece[..1]).await else { return };
                         all.lock().push(piece[0]);
                         head.push(piece[0]);
-                        if head.ends_with(b"\r\n\r\n") {
+                        if is_whole(&head) {
                             let said = answer(&String::from_utf8_lossy(&head));
                             stream.write_all(said.as_bytes()).await.ok();
                             if !said.contains("\r\n\r\n") {
@@ -69,6 +70,16 @@ impl Raw {
             }
             tokio::task::yield_now().await;
         }
+    }
+}
+
+/// Whether a request has come with its body.
+fn is_whole(bytes: &[u8]) -> bool {
+    let Ok(Status::Complete((head, length))) = Head::parse(bytes) else { return false };
+    match head.body_length() {
+        BodyLength::None => true,
+        BodyLength::Known(body) => bytes.len() as u64 >= length as u64 + body,
+        BodyLength::Unknown => bytes.ends_with(b"0\r\n\r\n"),
     }
 }
 

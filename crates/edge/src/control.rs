@@ -9,7 +9,7 @@ use sockeye_proto::Tag;
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
-use crate::config::{Config, ConfigError, Endpoint, Listener, Members, Server, ServerState};
+use crate::config::{self, Config, ConfigError, Endpoint, Listener, Members, Server, ServerState, Site};
 use crate::group::Group;
 use crate::leases::TooMany;
 use crate::roster::Listed;
@@ -24,26 +24,34 @@ pub struct Control {
 }
 
 impl Control {
-    /// A worker is ready: it takes connections by `handover` and requests at the Unix socket `http`.
-    pub fn add(&self, tag: Tag, instance: u32, http: PathBuf, handover: Handover) {
-        self.shared.workers.add_worker(tag, instance, http, handover);
-        info!(%tag, instance, "worker added");
+    /// A worker of a group is ready: it takes connections by `handover` and requests at the Unix socket `http`.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn add(&self, group: &str, tag: Tag, instance: u32, http: PathBuf, handover: Handover) {
+        self.shared.group_of_workers(group).add_worker(tag, instance, http, handover);
+        info!(group, %tag, instance, "worker added");
     }
 
     /// A worker told its counts.
     pub fn load(&self, tag: Tag, sessions: u32, arrived: u64) {
-        self.shared.workers.load(tag, sessions, arrived);
+        if let Some(workers) = self.shared.workers.of(tag) {
+            workers.load(tag, sessions, arrived);
+        }
     }
 
     /// A worker takes no more sessions. Requests of those it has still reach it.
     pub fn drain(&self, tag: Tag) {
-        self.shared.workers.drain(tag);
-        info!(%tag, "worker drains");
+        if let Some(workers) = self.shared.workers.of(tag) {
+            workers.drain(tag);
+            info!(%tag, "worker drains");
+        }
     }
 
     /// A worker is gone: its sids get the official 400 from here on.
     pub fn remove(&self, tag: Tag) {
-        if let Some(door) = self.shared.workers.remove(tag) {
+        if let Some(door) = self.shared.workers.of(tag).and_then(|workers| workers.remove(tag)) {
             self.shared.relay.forget(door.upstream.address());
             info!(%tag, instance = door.instance, "worker removed");
         }
@@ -73,6 +81,19 @@ impl Control {
         self.shared.apply(config)?;
         info!("configuration applied");
         Ok(())
+    }
+
+    /// Replaces groups and sites alone: nothing is opened, closed or read. Who serves in a group that stays goes on to serve.
+    ///
+    /// # Errors
+    ///
+    /// [`ConfigError`] says in one line what is wrong; all is as it was.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub fn regroup(&self, groups: Vec<config::Group>, sites: Vec<Site>) -> Result<(), ConfigError> {
+        self.shared.regroup(groups, sites)
     }
 
     /// Opens one more address beside the configuration, and says where it is.

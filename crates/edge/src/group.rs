@@ -6,6 +6,7 @@ use sockeye_relay::Relay;
 
 use crate::config::{self, Affinity, Cookie, Members};
 use crate::servers::{self, Servers};
+use crate::workers::Workers;
 
 /// A group as requests find it. A new configuration makes a new one; those who serve, and what is known of them, are shared with the one before.
 pub(crate) struct Group {
@@ -18,22 +19,22 @@ impl Group {
     pub(crate) fn settle(
         config: config::Group,
         before: Option<&Self>,
-        local: &Arc<Servers>,
+        workers: &Workers,
         relay: &Relay,
     ) -> Self {
-        let servers = if is_local(&config) {
-            local.settle(&config);
-            Arc::clone(local)
-        } else {
-            // Whoever was named and is not any more leaves in order, and so it is the same group whatever its servers are found by.
-            match before.filter(|before| !before.is_local()) {
-                Some(before) => {
-                    before.servers.settle(&config);
-                    Arc::clone(&before.servers)
-                }
-                None => servers::open(&config, relay),
+        // Whoever was named and is not any more leaves in order, and who waits goes on waiting: it is the same group whatever its servers are found by.
+        let known = before.map(|before| Arc::clone(&before.servers));
+        let known = known.or_else(|| is_local(&config).then(|| workers.group(&config.name)));
+        let servers = match known {
+            Some(servers) => {
+                servers.settle(&config);
+                servers
             }
+            None => servers::open(&config, relay),
         };
+        if is_local(&config) {
+            workers.put(&config.name, &servers);
+        }
         Self { config, servers }
     }
 

@@ -9,8 +9,8 @@ use sockeye_relay::Relay;
 use crate::access_log::Log;
 use crate::config::{self, Config, ConfigError, Does, Endpoint, Listener, Members, Redirect, Serves, Site};
 use crate::group::Group;
-use crate::servers::Servers;
 use crate::stats::Counter;
+use crate::workers::Workers;
 
 /// One settled configuration. Requests take the one that is there when they begin.
 pub(crate) struct Layout {
@@ -44,42 +44,43 @@ impl Layout {
     pub(crate) fn settle(
         config: Config,
         before: Option<&Self>,
-        local: &Arc<Servers>,
+        workers: &Workers,
         relay: &Relay,
         others: &[String],
         log_dropped: &Arc<Counter>,
     ) -> Result<Self, ConfigError> {
-        let mut names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
-        names.sort_unstable();
-        if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
-            return Err(ConfigError::NameTwice { kind: "group", name: pair[0].to_owned() });
-        }
-        for group in &config.groups {
-            let wrong = |fault| ConfigError::Group { group: group.name.clone(), fault };
-            group.check().and_then(|()| group.check_relay(&config.relay)).map_err(wrong)?;
-        }
-        for listener in &config.listeners {
-            check(&config, listener)?;
-        }
-        for site in &config.sites {
-            let by = || format!("the site for {}", site.path);
-            if let Does::Relay { group } | Does::Files { group: Some(group), .. } = &site.does {
-                is_there(&config, group, by)?;
-            }
-            for name in &site.listeners {
-                let known = config.listeners.iter().any(|listener| listener.name == *name);
-                if !known && !others.contains(name) {
-                    return Err(ConfigError::NoListener { path: site.path.clone(), listener: name.clone() });
-                }
-            }
-        }
+        look_over(&config, others)?;
         let log = config.access_log.as_ref().map(|log| Log::open(log, log_dropped)).transpose()?;
+        Ok(Self::of(config, before, log, workers, relay))
+    }
+
+    /// The same with other groups and sites: what was opened for it stays.
+    pub(crate) fn regroup(
+        &self,
+        groups: Vec<config::Group>,
+        sites: Vec<Site>,
+        workers: &Workers,
+        relay: &Relay,
+        others: &[String],
+    ) -> Result<Self, ConfigError> {
+        let config = Config { groups, sites, ..self.config.clone() };
+        look_over(&config, others)?;
+        Ok(Self::of(config, Some(self), self.log.clone(), workers, relay))
+    }
+
+    fn of(
+        config: Config,
+        before: Option<&Self>,
+        log: Option<Arc<Log>>,
+        workers: &Workers,
+        relay: &Relay,
+    ) -> Self {
         let groups: BTreeMap<String, Arc<Group>> = config
             .groups
             .iter()
             .map(|group| {
                 let old = before.and_then(|before| before.groups.get(&group.name));
-                let settled = Group::settle(group.clone(), old.map(AsRef::as_ref), local, relay);
+                let settled = Group::settle(group.clone(), old.map(AsRef::as_ref), workers, relay);
                 (group.name.clone(), Arc::new(settled))
             })
             .collect();
@@ -96,7 +97,7 @@ impl Layout {
             (site.clone(), answers)
         });
         let sites = sites.collect();
-        Ok(Self { config, groups, log, sites })
+        Self { config, groups, log, sites }
     }
 
     /// Whether one more listener names what is there.
@@ -108,6 +109,35 @@ impl Layout {
     pub(crate) fn find(&self, asked: &Asked<'_>) -> Option<&Answers> {
         self.sites.iter().find(|(site, _)| matches(site, asked)).map(|(_, answers)| answers)
     }
+}
+
+/// Looks for what cannot be. `others` are the names of listeners beside the configuration.
+fn look_over(config: &Config, others: &[String]) -> Result<(), ConfigError> {
+    let mut names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
+    names.sort_unstable();
+    if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {
+        return Err(ConfigError::NameTwice { kind: "group", name: pair[0].to_owned() });
+    }
+    for group in &config.groups {
+        let wrong = |fault| ConfigError::Group { group: group.name.clone(), fault };
+        group.check().and_then(|()| group.check_relay(&config.relay)).map_err(wrong)?;
+    }
+    for listener in &config.listeners {
+        check(config, listener)?;
+    }
+    for site in &config.sites {
+        let by = || format!("the site for {}", site.path);
+        if let Does::Relay { group } | Does::Files { group: Some(group), .. } = &site.does {
+            is_there(config, group, by)?;
+        }
+        for name in &site.listeners {
+            let known = config.listeners.iter().any(|listener| listener.name == *name);
+            if !known && !others.contains(name) {
+                return Err(ConfigError::NoListener { path: site.path.clone(), listener: name.clone() });
+            }
+        }
+    }
+    Ok(())
 }
 
 fn check(config: &Config, listener: &Listener) -> Result<(), ConfigError> {

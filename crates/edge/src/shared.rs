@@ -9,11 +9,12 @@ use parking_lot::Mutex;
 use sockeye_relay::Relay;
 
 use crate::admission::Admission;
-use crate::config::{Config, ConfigError, Endpoint, Group, Listener};
+use crate::config::{Config, ConfigError, Endpoint, Group, Listener, Site};
 use crate::layout::Layout;
 use crate::places::Places;
-use crate::servers::{self, Servers};
+use crate::servers::Servers;
 use crate::stats::{Counters, Stats};
+use crate::workers::Workers;
 
 /// The configuration in force, the open addresses, this machine's workers, the relay to all servers, the counters, and whether the end has begun.
 pub(crate) struct Shared {
@@ -21,8 +22,7 @@ pub(crate) struct Shared {
     /// Held while one configuration replaces another.
     replacing: Mutex<()>,
     pub(crate) places: Places,
-    /// The workers that are made known by `Control`, whichever groups they are in.
-    pub(crate) workers: Arc<Servers>,
+    pub(crate) workers: Workers,
     admission: Mutex<Admission>,
     pub(crate) relay: Relay,
     pub(crate) counters: Counters,
@@ -38,7 +38,7 @@ impl Shared {
     pub(crate) fn open(config: Config) -> Result<Self, ConfigError> {
         let places = Places::default();
         let relay = Relay::new(config.relay.clone());
-        let workers = servers::open(&Group::workers(), &relay);
+        let workers = Workers::new(&relay);
         let counters = Counters::default();
         let layout = Layout::settle(config, None, &workers, &relay, &[], &counters.log_dropped)?;
         places.adopt(places.prepare(&layout.config.listeners)?);
@@ -65,9 +65,24 @@ impl Shared {
         let dropped = &self.counters.log_dropped;
         let layout = Layout::settle(config, Some(&before), &self.workers, &self.relay, &beside, dropped)?;
         self.admission.lock().handle_rate(layout.config.limits.sessions_per_second);
-        self.layout.store(Arc::new(layout));
+        self.adopt(layout);
         self.places.adopt(change);
         Ok(())
+    }
+
+    /// Other groups and sites take the place of those there are, or all is as it was.
+    pub(crate) fn regroup(&self, groups: Vec<Group>, sites: Vec<Site>) -> Result<(), ConfigError> {
+        let _one_at_a_time = self.replacing.lock();
+        let before = self.layout.load_full();
+        let layout = before.regroup(groups, sites, &self.workers, &self.relay, &self.places.beside())?;
+        self.adopt(layout);
+        Ok(())
+    }
+
+    fn adopt(&self, layout: Layout) {
+        let layout = Arc::new(layout);
+        self.workers.forget_others(|name| layout.groups.contains_key(name));
+        self.layout.store(layout);
     }
 
     /// Opens one more address beside the configuration.
@@ -75,6 +90,14 @@ impl Shared {
         let _one_at_a_time = self.replacing.lock();
         self.layout.load().check(&listener)?;
         self.places.open(listener)
+    }
+
+    /// The servers of a group, one of which is about to be a worker of this machine.
+    pub(crate) fn group_of_workers(&self, name: &str) -> Arc<Servers> {
+        let layout = self.layout.load();
+        let Some(group) = layout.groups.get(name) else { return self.workers.group(name) };
+        self.workers.put(name, &group.servers);
+        Arc::clone(&group.servers)
     }
 
     /// Lets one more session in, or says how long it had better wait.
@@ -114,7 +137,7 @@ impl Shared {
             log_dropped: counters.log_dropped.value(),
             relay: self.relay.stats(),
             held_off: counters.held_off.value(),
-            workers: self.workers.worker_stats(),
+            workers: self.workers.stats(),
             groups: self.layout().groups.iter().map(|(name, group)| group.servers.stats(name)).collect(),
             listeners: self.places.all().iter().map(|place| place.terms().stats(&place.at)).collect(),
         }

@@ -75,7 +75,12 @@ impl Servers {
     pub(crate) fn settle(&self, group: &Group) {
         self.state.lock().settle(group);
         match &group.members {
-            Members::Workers { .. } | Members::Directory { .. } => self.seek(None),
+            Members::Workers { .. } => {
+                self.seek(None);
+                // Workers are on no list: whoever was on one is no worker.
+                self.list(Vec::new());
+            }
+            Members::Directory { .. } => self.seek(None),
             Members::Static(servers) => {
                 self.seek(None);
                 self.list(servers.iter().cloned().map(|server| Listed { tag: server.tag, server }).collect());

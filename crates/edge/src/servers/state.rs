@@ -212,6 +212,8 @@ impl State {
         let server = &member.door.name;
         if up {
             info!(group = self.group.name, server, "server is up");
+        } else if member.left {
+            info!(group = self.group.name, server, "server that left is gone");
         } else {
             warn!(group = self.group.name, server, "server is down: it failed its checks");
         }

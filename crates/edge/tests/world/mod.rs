@@ -17,7 +17,7 @@ use http_body_util::combinators::UnsyncBoxBody;
 use hyper::body::{Frame, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
-use sockeye_edge::config::{Certificate, Endpoint};
+use sockeye_edge::config::{Certificate, Endpoint, Group};
 use sockeye_edge::{Config, Control, Proxy};
 use sockeye_link::{Assign, Connection, Event, Listener, Parent, Ready, Report, Reporter};
 use sockeye_proto::Tag;
@@ -120,7 +120,7 @@ impl World {
             while let Some(report) = reports.next().await {
                 match report {
                     Report::Ready(ready) => {
-                        control.add(tag, n, ready.http, handover.clone());
+                        control.add(Group::WORKERS, tag, n, ready.http, handover.clone());
                         heard.take().unwrap().send(()).unwrap();
                     }
                     Report::Load(load) => control.load(tag, load.sessions, load.arrived),

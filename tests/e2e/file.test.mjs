@@ -91,9 +91,9 @@ describe("up with a file", { skip }, () => {
       // A port that is taken is found by the one that runs only.
       file.write(settings(`[[listen]]\naddress = "127.0.0.1:1"`));
       if (process.getuid() !== 0) assert.match((await run(["apply", file.path])).err, /nothing was changed/);
-      file.write(settings().replace("instances = 2", "instances = 3"));
-      const apps = await run(["apply", file.path]);
-      assert.equal(apps.err, "app cannot change while it runs: put it back, or stop and start anew\nnothing was changed: what ran before goes on\n");
+      file.write(`${settings()}[limits]\nreturned = 7\n`);
+      const limits = await run(["apply", file.path]);
+      assert.equal(limits.err, "limits.returned cannot change while it runs: put it back, or stop and start anew\nnothing was changed: what ran before goes on\n");
       assert.ok((await ask(client, "whoami")).pid);
       untroubled([client]);
     } finally {

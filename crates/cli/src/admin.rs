@@ -28,7 +28,7 @@ use tracing::{debug, warn};
 use self::office::Office;
 use crate::standing::Standing;
 
-pub(crate) use office::Clients;
+pub(crate) use office::{Clients, Ways};
 pub(crate) use place::{Stream, connect, default_socket, token};
 
 /// Connections at a time; further ones wait in the kernel's queue.
@@ -69,9 +69,9 @@ impl Admin {
 }
 
 /// Serves for as long as it is polled; its connections end with it.
-pub(crate) async fn serve(admin: Admin, standing: Arc<Standing>, clients: Option<Clients>) {
+pub(crate) async fn serve(admin: Admin, standing: Arc<Standing>, ways: Ways) {
     let Admin { place, token } = admin;
-    let office = Arc::new(Office { standing, token, since: Instant::now(), clients });
+    let office = Arc::new(Office { standing, token, since: Instant::now(), ways });
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
     let mut connections = JoinSet::new();
     loop {

@@ -7,6 +7,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 use std::pin::Pin;
 use std::process::Command;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 
 use anyhow::{Context, anyhow, bail};
@@ -16,7 +17,7 @@ use sockeye::Adapter;
 const PROGRAM: &str = "sockeye-backplanes";
 
 /// An adapter that is being made.
-pub type Opening = Pin<Box<dyn Future<Output = anyhow::Result<Arc<dyn Adapter>>>>>;
+pub type Opening = Pin<Box<dyn Future<Output = anyhow::Result<Arc<dyn Adapter>>> + Send>>;
 
 /// The clients of backplanes, as a program that has them hands them over. No error of theirs repeats an address: it may hold a password.
 #[derive(Debug, Clone, Copy)]
@@ -29,6 +30,14 @@ pub struct Backplanes {
 
 static AT_HAND: OnceLock<Backplanes> = OnceLock::new();
 
+/// Whether this program has begun to serve, and so cannot become another.
+static KEPT: AtomicBool = AtomicBool::new(false);
+
+/// From here on this program stays what it is.
+pub(crate) fn keep() {
+    KEPT.store(true, Ordering::Relaxed);
+}
+
 /// Has the commands use these.
 pub(crate) fn bring(backplanes: Backplanes) {
     // `main` brings them once.
@@ -39,6 +48,9 @@ pub(crate) fn bring(backplanes: Backplanes) {
 pub(crate) fn at_hand() -> anyhow::Result<Backplanes> {
     if let Some(backplanes) = AT_HAND.get() {
         return Ok(*backplanes);
+    }
+    if KEPT.load(Ordering::Relaxed) {
+        bail!("it was started without a backplane, and cannot have one while it runs: stop and start anew");
     }
     let own = std::env::current_exe().context("cannot find this program's own file")?;
     let beside = own.with_file_name(PROGRAM);

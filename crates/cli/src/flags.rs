@@ -58,7 +58,7 @@ pub(crate) enum App {
 
 impl App {
     /// The word on the command line.
-    pub(crate) fn name(self) -> &'static str {
+    pub(crate) const fn name(self) -> &'static str {
         match self {
             Self::Chat => "chat",
             Self::Contract => "contract",

@@ -4,13 +4,12 @@
 mod admin;
 mod apps;
 mod backplane;
+mod board;
 mod cluster;
 mod commands;
-mod crew;
 mod daemon;
 mod exit;
 mod flags;
-mod gate;
 mod house;
 mod keeper;
 mod log;
@@ -24,6 +23,7 @@ mod screen;
 mod settings;
 mod standing;
 mod talk;
+mod tenant;
 mod unsupported;
 
 use std::process::ExitCode;

@@ -1,17 +1,22 @@
-//! What is settled: every question that the flags left open is answered here, and what they cannot mean together is
-//! refused. Pure: the number of cores is told.
+//! What is settled: every question that the flags, or a file, left open is answered here, and what they cannot mean together is
+//! refused. What is run for it is a `Recipe`.
 
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use sockeye_edge::Config;
-use sockeye_edge::config::Endpoint;
+use anyhow::{Context, anyhow, bail};
+use sockeye_edge::config::{Group, Members};
 use sockeye_settings as settings;
-use sockeye_supervisor::Ports;
+use sockeye_settings::Settled;
+use sockeye_supervisor::{AppSpec, Instances, Launch, PROFILE_VARIABLE, Ports, Span};
 
 use crate::cluster::Cluster;
+use crate::daemon::registry::in_order;
 use crate::flags::{App, UpFlags};
+use crate::tenant::{Bundled, Recipe, cores};
+use crate::{apps, backplane, board};
 
 /// What `up` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -81,34 +86,98 @@ impl Plan {
 }
 
 impl Plan {
-    /// Settles an app of a file.
-    pub(crate) fn of_app(app: &settings::App, edge: &Config, cores: NonZeroUsize) -> Result<Self, PlanError> {
-        let instances = app.spec.instances.map_or(NonZeroU32::MIN, |instances| instances.on(cores));
-        let share = cores.get() / instances.get() as usize;
-        let tcp = edge.listeners.iter().find_map(|listener| match listener.at {
-            Endpoint::Tcp(address) => Some(address),
-            Endpoint::Unix(_) => None,
-        });
-        let listen = tcp.unwrap_or(SocketAddr::new(IpAddr::V4(Ipv4Addr::LOCALHOST), 0));
-        let host = IpAddr::V4(Ipv4Addr::LOCALHOST);
-        let last = |first: u16| u32::from(first) + instances.get() - 1;
-        if let Some(first) = app.worker_ports.filter(|first| last(*first) > u32::from(u16::MAX)) {
-            return Err(PlanError::NoRoom { first: first.into(), instances: instances.get() });
-        }
-        Ok(Self {
-            listen,
-            instances,
-            threads: app.spec.threads.unwrap_or(NonZeroUsize::new(share).unwrap_or(NonZeroUsize::MIN)),
-            ports: app.worker_ports.map(|first| Ports { host, first }),
-            cluster: Cluster::default(),
-            app: match app.bundled {
-                Some(settings::Bundled::Chat) | None => App::Chat,
-                Some(settings::Bundled::Contract) => App::Contract,
-                Some(settings::Bundled::Features) => App::Features,
-            },
-            drain: if app.says_drain { app.spec.drain.duration() } else { Duration::ZERO },
-        })
+    /// The group of the workers.
+    pub(crate) fn group(&self) -> Group {
+        let mut group = Group::new(Group::WORKERS, Members::Workers { ready_min: self.instances });
+        group.foreign_sids = self.cluster.is_one();
+        group
     }
+
+    /// The workers.
+    pub(crate) fn recipe(&self, verbose: bool) -> Recipe {
+        let spec = AppSpec {
+            instances: Some(Instances::Exactly(self.instances)),
+            threads: Some(self.threads),
+            ..AppSpec::default()
+        };
+        let launch = Launch { name: Group::WORKERS.to_owned(), spec, cwd: here(), env: apps::environment() };
+        let environment = self.cluster.environment();
+        let bundled = Bundled { app: self.app.name(), ports: self.ports, environment, verbose };
+        Recipe { bundled: Some(bundled), ..Recipe::new(launch, None) }.led(true)
+    }
+}
+
+/// The apps of a file, in the order in which they start, and what the bundled ones share with other machines. `base` is the directory from which their paths count.
+pub(crate) fn recipes(
+    settled: &Settled,
+    base: &Path,
+    profile: Option<&str>,
+    verbose: bool,
+) -> anyhow::Result<(Cluster, Vec<Recipe>)> {
+    let told = &settled.cluster;
+    let cluster = match settled.apps.iter().any(|app| app.bundled.is_some()) {
+        true => cluster(told.adapter.as_deref(), told.node_link).context("cluster")?,
+        false => Cluster::default(),
+    };
+    let mut env = apps::environment();
+    if let Some(profile) = profile {
+        env.insert(PROFILE_VARIABLE.to_owned(), profile.to_owned());
+    }
+    let launch = |app: &settings::App| {
+        let mut spec = app.spec.clone();
+        if app.bundled.is_some() && !app.says_drain {
+            spec.drain = Span::from_secs(0);
+        }
+        Launch { name: app.name.clone(), spec, cwd: base.to_owned(), env: env.clone() }
+    };
+    let ordered = in_order(settled.apps.iter().map(launch).collect()).map_err(|error| anyhow!(error))?;
+    let recipe = |launch: Launch| {
+        let app = settled.apps.iter().find(|app| app.name == launch.name).expect("it was made of one");
+        let known = |name: &&String| settled.apps.iter().any(|other| other.name == **name);
+        if let Some(stranger) = launch.spec.after.iter().find(|name| !known(name)) {
+            bail!("app.{}.after: there is no app {stranger}: add it, or leave it out", app.name);
+        }
+        let led = board::leads_to(&settled.edge, &app.name);
+        let bundled = match app.bundled {
+            Some(bundled) => Some(Bundled {
+                app: name_of(bundled),
+                ports: worker_ports(app, launch.instances(cores()))?,
+                environment: cluster.environment(),
+                verbose,
+            }),
+            None => None,
+        };
+        Ok(Recipe { bundled, ..Recipe::new(launch, None) }.led(led))
+    };
+    let recipes: anyhow::Result<_> = ordered.into_iter().map(recipe).collect();
+    Ok((cluster, recipes?))
+}
+
+/// What is shared with other machines. An address of a backplane is looked at by who has its client.
+pub(crate) fn cluster(adapter: Option<&str>, node_link: Option<SocketAddr>) -> anyhow::Result<Cluster> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let check = |url: &str| (backplane::at_hand()?.check)(url);
+    Ok(Cluster::settle(adapter, node_link, variable, check)?)
+}
+
+fn worker_ports(app: &settings::App, instances: NonZeroU32) -> Result<Option<Ports>, PlanError> {
+    let Some(first) = app.worker_ports else { return Ok(None) };
+    if u32::from(first) + instances.get() - 1 > u32::from(u16::MAX) {
+        return Err(PlanError::NoRoom { first: first.into(), instances: instances.get() });
+    }
+    Ok(Some(Ports { host: IpAddr::V4(Ipv4Addr::LOCALHOST), first }))
+}
+
+const fn name_of(bundled: settings::Bundled) -> &'static str {
+    match bundled {
+        settings::Bundled::Chat => App::Chat.name(),
+        settings::Bundled::Contract => App::Contract.name(),
+        settings::Bundled::Features => App::Features.name(),
+    }
+}
+
+fn here() -> PathBuf {
+    std::env::current_dir().unwrap_or_else(|_| PathBuf::from("/"))
 }
 
 /// The address to open in a browser on this machine.

@@ -2,15 +2,22 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
+use std::time::Duration;
 
-use sockeye_supervisor::{Event, Timing};
+use sockeye_supervisor::Event;
 
 use crate::plan::{Plan, url};
+use crate::tenant::Recipe;
 
 /// What was told so far.
 #[derive(Debug)]
 pub(crate) struct Screen {
-    listening: SocketAddr,
+    /// Before each line, where several apps run.
+    prefix: String,
+    /// What is to be opened, where a person is shown around.
+    listening: Option<SocketAddr>,
+    /// After which time a worker that is not ready is killed.
+    patience: Duration,
     rows: BTreeMap<u32, Row>,
     instances: u32,
     stopping: bool,
@@ -28,8 +35,10 @@ struct Row {
 
 impl Screen {
     /// Nothing was told yet.
-    pub(crate) fn new(plan: &Plan, listening: SocketAddr) -> Self {
-        Self { listening, rows: BTreeMap::new(), instances: plan.instances.get(), stopping: false }
+    pub(crate) fn new(recipe: &Recipe, prefix: String, listening: Option<SocketAddr>) -> Self {
+        let patience = recipe.launch.spec.ready_timeout.duration();
+        let instances = recipe.count().get();
+        Self { prefix, listening, patience, rows: BTreeMap::new(), instances, stopping: false }
     }
 
     /// The end was asked for: what ends from here on is no news.
@@ -39,6 +48,11 @@ impl Screen {
 
     /// What to say of an event, if anything.
     pub(crate) fn handle_event(&mut self, event: &Event) -> Option<String> {
+        let line = self.line(event)?;
+        Some(if line.starts_with('\n') { line } else { format!("{}{line}", self.prefix) })
+    }
+
+    fn line(&mut self, event: &Event) -> Option<String> {
         match event {
             Event::Started { instance, pid } => {
                 *self.row(*instance) = Row { pid: *pid, ..Row::default() };
@@ -49,18 +63,22 @@ impl Screen {
                 let port = port.map(|port| format!("  port {port}")).unwrap_or_default();
                 Some(format!("worker {instance}  ready    pid {pid}  {tag}{port}"))
             }
-            Event::AllReady => Some(self.hints()),
+            Event::Serving { instance, .. } => {
+                let pid = self.row(*instance).pid;
+                Some(format!("worker {instance}  ready    pid {pid}"))
+            }
+            Event::AllReady => self.listening.map(|listening| self.hints(listening)),
             Event::Killed { instance, .. } => {
                 self.row(*instance).killed = true;
                 let pid = self.row(*instance).pid;
                 self.stopping.then(|| format!("worker {instance}  killed   pid {pid}"))
             }
             Event::Died { instance, status, .. } => {
+                let patience = self.patience;
                 let row = self.row(*instance);
-                row.end = if row.killed {
-                    format!("not ready within {} s, killed", Timing::default().ready_timeout.as_secs())
-                } else {
-                    status.to_string()
+                row.end = match row.killed {
+                    true => format!("not ready within {patience:?}, killed"),
+                    false => status.to_string(),
                 };
                 None
             }
@@ -84,23 +102,22 @@ impl Screen {
             Event::Load { .. }
             | Event::Returned(_)
             | Event::Stopped
-            | Event::Serving { .. }
             | Event::Asks { .. }
             | Event::PlainReady { .. }
             | Event::PlainLoad { .. }
             | Event::PlainGone { .. }
             | Event::Unfit { .. }
-            | Event::Gone { .. }
-            | Event::Reloaded { .. } => None,
+            | Event::Gone { .. } => None,
+            Event::Reloaded { complete } => complete.then(|| "reloaded".to_owned()),
         }
     }
 
-    fn hints(&self) -> String {
+    fn hints(&self, listening: SocketAddr) -> String {
         let pid = self.rows.values().next().map_or(0, |row| row.pid);
         let refuge = if self.instances > 1 { "move to another worker" } else { "come back to its successor" };
         format!(
             "\nopen    {:31} (two windows, and chat)\ntry     {:31} (its clients {refuge})\nstop    Ctrl-C",
-            url(self.listening),
+            url(listening),
             format!("kill -9 {pid}"),
         )
     }
@@ -125,11 +142,10 @@ mod tests {
     use std::num::NonZeroUsize;
     use std::os::unix::process::ExitStatusExt;
     use std::process::ExitStatus;
-    use std::time::Duration;
 
     #[test]
     fn a_death_is_told_once_with_its_reason_and_the_delay() {
-        let mut screen = Screen::new(&plan(), "127.0.0.1:3000".parse().unwrap());
+        let mut screen = screen();
         check(&mut screen, &Event::Started { instance: 1, pid: 7 }, None);
         check(&mut screen, &Event::Died { instance: 1, pid: 7, status: ExitStatus::from_raw(9) }, None);
         check(
@@ -149,7 +165,7 @@ mod tests {
     #[test]
     fn the_first_line_and_the_last_say_what_runs_and_what_to_try() {
         assert!(headline(&plan()).ends_with(": 2 workers, 1 thread each"), "{}", headline(&plan()));
-        let mut screen = Screen::new(&plan(), "127.0.0.1:3000".parse().unwrap());
+        let mut screen = screen();
         check(&mut screen, &Event::Started { instance: 0, pid: 4242 }, None);
         let hints = "\n\
             open    http://127.0.0.1:3000/          (two windows, and chat)\n\
@@ -161,6 +177,10 @@ mod tests {
     #[track_caller]
     fn check(screen: &mut Screen, event: &Event, said: Option<&str>) {
         assert_eq!(screen.handle_event(event).as_deref(), said);
+    }
+
+    fn screen() -> Screen {
+        Screen::new(&plan().recipe(false), String::new(), "127.0.0.1:3000".parse().ok())
     }
 
     fn plan() -> Plan {

@@ -1,39 +1,74 @@
 //! What a file says at the moment, and how it comes to say something else while clients are connected.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
 use anyhow::{Context, anyhow, bail};
-use sockeye_edge::Control;
+use sockeye_edge::{Config, Control};
 use sockeye_settings::Settled;
 use tokio::signal::unix::{Signal, SignalKind, signal};
+use tokio::sync::{Mutex, mpsc, oneshot};
 
-use crate::{exit, settings, unsupported};
+use crate::tenant::Recipe;
+use crate::{exit, plan, settings, unsupported};
+
+/// What a house is asked to become.
+pub(crate) struct Change {
+    /// What the edge is told.
+    pub(crate) edge: Config,
+    /// What runs behind it.
+    pub(crate) recipes: Vec<Recipe>,
+    /// Whether it could be done; if not, nothing was.
+    pub(crate) reply: oneshot::Sender<anyhow::Result<()>>,
+}
+
+/// How a file is read.
+#[derive(Debug, Clone)]
+pub(crate) struct Reader {
+    /// Its path.
+    pub(crate) file: PathBuf,
+    /// Which variables its apps get beside the usual.
+    pub(crate) profile: Option<String>,
+    /// Whether workers log every change of state.
+    pub(crate) verbose: bool,
+}
 
 /// A file that runs.
 pub(crate) struct Standing {
-    path: PathBuf,
+    reader: Reader,
     control: Control,
     /// What is in force. Held while another takes its place, so that two do not cross.
     settled: Mutex<Settled>,
+    house: mpsc::Sender<Change>,
 }
 
 impl Standing {
-    /// The file from which an edge was started.
-    pub(crate) fn new(path: &Path, control: Control, settled: Settled) -> Self {
-        Self { path: path.to_owned(), control, settled: Mutex::new(settled) }
+    /// The file from which a house was started.
+    pub(crate) fn new(
+        reader: Reader,
+        control: Control,
+        settled: Settled,
+        house: mpsc::Sender<Change>,
+    ) -> Self {
+        Self { reader, control, settled: Mutex::new(settled), house }
     }
 
     /// Reads the file again and applies it. No connection is closed; where it cannot be, all is as it was.
-    ///
-    /// It blocks: it reads files and may ask the resolver.
-    pub(crate) fn apply(&self) -> anyhow::Result<String> {
-        let mut standing = self.settled.lock().unwrap_or_else(PoisonError::into_inner);
-        let settled = settings::read(&self.path).and_then(unsupported::refuse)?;
+    pub(crate) async fn apply(&self) -> anyhow::Result<String> {
+        let mut standing = self.settled.lock().await;
+        let reader = self.reader.clone();
+        // It reads files and may ask the resolver: off the threads that serve clients.
+        let (settled, recipes) = tokio::task::spawn_blocking(move || reader.read())
+            .await
+            .context("the change was broken off")??;
         keeps(&standing, &settled)?;
-        self.control.apply(settled.edge.clone()).map_err(|error| anyhow!("{error}"))?;
+        let (reply, answer) = oneshot::channel();
+        let change = Change { edge: settled.edge.clone(), recipes, reply };
+        let gone = || anyhow!("it is about to end");
+        self.house.send(change).await.map_err(|_| gone())?;
+        answer.await.map_err(|_| gone())??;
         *standing = settled;
-        Ok(format!("applied {}", self.path.display()))
+        Ok(format!("applied {}", self.path().display()))
     }
 
     /// The edge that runs.
@@ -43,14 +78,25 @@ impl Standing {
 
     /// The file's path.
     pub(crate) fn path(&self) -> &Path {
-        &self.path
+        &self.reader.file
+    }
+}
+
+impl Reader {
+    /// What the file says, and what runs for it, as far as that can be told beforehand.
+    fn read(&self) -> anyhow::Result<(Settled, Vec<Recipe>)> {
+        let settled = settings::read(&self.file).and_then(unsupported::refuse)?;
+        let whole = std::path::absolute(&self.file).context("there is no current directory")?;
+        let base = whole.parent().unwrap_or(Path::new("/"));
+        let (_, recipes) = plan::recipes(&settled, base, self.profile.as_deref(), self.verbose)?;
+        recipes.iter().try_for_each(Recipe::check)?;
+        Ok((settled, recipes))
     }
 }
 
 /// What only a start can change is told, and not left out.
 fn keeps(standing: &Settled, settled: &Settled) -> anyhow::Result<()> {
     let changed = [
-        ("app", standing.apps != settled.apps),
         ("admin", standing.admin != settled.admin),
         ("cluster", standing.cluster != settled.cluster),
         ("limits of servers (connect_timeout to buffer_size)", standing.edge.relay != settled.edge.relay),
@@ -71,7 +117,7 @@ pub(crate) fn hangups() -> anyhow::Result<Signal> {
 /// Applies the file at each SIGHUP, for as long as it is polled.
 pub(crate) async fn heed(standing: Arc<Standing>, mut hangups: Signal) {
     while hangups.recv().await.is_some() {
-        match apply(Arc::clone(&standing)).await {
+        match standing.apply().await {
             Ok(done) => exit::say(&done),
             Err(error) => {
                 exit::complain_lines(exit::FAILED, &format!("{error:#}"));
@@ -79,9 +125,4 @@ pub(crate) async fn heed(standing: Arc<Standing>, mut hangups: Signal) {
             }
         }
     }
-}
-
-/// [`Standing::apply`], off the threads that serve clients.
-pub(crate) async fn apply(standing: Arc<Standing>) -> anyhow::Result<String> {
-    tokio::task::spawn_blocking(move || standing.apply()).await.context("the change was broken off")?
 }

@@ -8,12 +8,7 @@ use sockeye_settings::Settled;
 
 /// Gives the settings back, if all of them are served.
 pub(crate) fn refuse(settled: Settled) -> anyhow::Result<Settled> {
-    let mut missing = edge(&settled.edge);
-    if settled.apps.len() > 1 {
-        missing.push("several apps".to_owned());
-    }
-    let own = settled.apps.iter().filter(|app| app.bundled.is_none());
-    missing.extend(own.map(|app| format!("app.{}.command", app.name)));
+    let missing = edge(&settled.edge);
     if missing.is_empty() {
         return Ok(settled);
     }

@@ -63,6 +63,12 @@ fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Se
     let mut openings = openings;
     let apps_written = app::apps(desk, root);
     open_ports(desk, &mut openings, &apps_written, root.contains_key("listen"));
+    // Programs alone, and nothing said of where clients come in: they ask for their addresses themselves.
+    let programs = apps_written.iter().all(|written| written.app.bundled.is_none());
+    let unsaid = ["listen", "site", "upstream"].iter().all(|key| !root.contains_key(*key));
+    if programs && unsaid && !apps_written.is_empty() {
+        openings.retain(|opening| opening.upstream.is_some());
+    }
     let mut apps: Vec<App> = apps_written.into_iter().map(|written| written.app).collect();
     let answers_itself = |opening: &Opening| match &opening.listener.serves {
         Serves::Http(http) => http.redirect.is_some(),

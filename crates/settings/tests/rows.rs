@@ -180,6 +180,15 @@ fn an_app_has_what_a_process_file_says_and_a_listener_where_it_names_a_port() {
 }
 
 #[test]
+fn programs_alone_ask_for_their_addresses_themselves() {
+    let apps = "[app.a]\ncommand = 'a.js'\n[app.b]\ncommand = 'b.js'\n";
+    let all = settled(apps);
+    assert_eq!((all.edge.listeners.len(), all.edge.sites.len(), all.apps.len()), (0, 0, 2));
+    let led = settled("listen = ':80'\n[app.a]\ncommand = 'a.js'\n");
+    assert_eq!((led.edge.listeners.len(), &led.edge.sites[0].does), (1, &Does::Relay { group: "a".into() }));
+}
+
+#[test]
 fn what_has_to_be_open_is_listed_and_loopback_is_not() {
     let all = settled(
         r#"

@@ -42,7 +42,13 @@ pub fn write(directory: &Path) -> io::Result<PathBuf> {
         file.write_all(text.as_bytes())?;
         fs::rename(making, path)?;
     }
-    Ok(directory.join(FILES[0].0))
+    Ok(script(directory))
+}
+
+/// The file that Node.js has to load, of those in `directory`.
+#[must_use]
+pub fn script(directory: &Path) -> PathBuf {
+    directory.join(FILES[0].0)
 }
 
 /// `NODE_OPTIONS` with the preload before whatever the user has there.

@@ -1,7 +1,5 @@
 //! What an operator asks, and the answer: who may, what it is, what comes of it.
 
-use std::sync::Arc;
-
 use bytes::Bytes;
 use http::{HeaderValue, Method, Request, Response, StatusCode, header};
 use http_body_util::{BodyExt, Full, Limited};
@@ -13,7 +11,6 @@ use super::members::{self, Trouble};
 use super::metrics;
 use super::office::Office;
 use super::view::View;
-use crate::standing;
 
 type Answer = Response<Full<Bytes>>;
 
@@ -41,7 +38,7 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
         ("GET" | "HEAD", "/metrics") => {
             typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&view(office)))
         }
-        ("POST", "/apply") => match standing::apply(Arc::clone(&office.standing)).await {
+        ("POST", "/apply") => match office.standing.apply().await {
             Ok(done) => typed(StatusCode::OK, "application/json", json!({ "done": done }).to_string()),
             Err(error) => problem(
                 StatusCode::UNPROCESSABLE_ENTITY,
@@ -64,12 +61,27 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
 
 /// What concerns the clients of the workers: `docs/admin.md`.
 async fn clients(office: &Office, mut request: Request<Incoming>) -> Answer {
-    let Some(clients) = &office.clients else {
-        return problem(
-            StatusCode::NOT_FOUND,
-            "there are no workers here",
-            "ask a server of the upstream itself",
-        );
+    let query = request.uri().query().unwrap_or_default();
+    let app = query.split('&').find_map(|pair| pair.strip_prefix("app="));
+    let clients = match office.ways.to(app) {
+        Ok(clients) => clients,
+        Err(apps) if apps.is_empty() => {
+            return problem(
+                StatusCode::NOT_FOUND,
+                "there are no workers here",
+                "ask a server of the upstream itself",
+            );
+        }
+        Err(apps) => {
+            let error = app
+                .map_or_else(|| "there are several apps".to_owned(), |app| format!("there is no app {app}"));
+            let fix = format!(
+                "say whose clients are meant, such as ?app={}: there are {}",
+                apps[0],
+                apps.join(", ")
+            );
+            return problem(StatusCode::BAD_REQUEST, &error, &fix);
+        }
     };
     request.headers_mut().insert(header::AUTHORIZATION, clients.word.clone());
     let (head, body) = Box::pin(clients.service.answer(request)).await.into_parts();

@@ -1,6 +1,7 @@
 //! What all connections of operators share.
 
-use std::sync::Arc;
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Instant;
 
 use http::HeaderValue;
@@ -13,8 +14,38 @@ pub(super) struct Office {
     pub(super) standing: Arc<Standing>,
     pub(super) token: Option<Secret>,
     pub(super) since: Instant,
-    /// The way to the clients of this machine's workers, where there are any.
-    pub(super) clients: Option<Clients>,
+    pub(super) ways: Ways,
+}
+
+/// The ways to the clients of this machine's workers, by their apps. They come and go with these.
+#[derive(Clone, Default)]
+pub(crate) struct Ways(Arc<Mutex<BTreeMap<String, Arc<Clients>>>>);
+
+impl Ways {
+    /// An app is there.
+    pub(crate) fn insert(&self, app: &str, clients: Clients) {
+        self.all().insert(app.to_owned(), Arc::new(clients));
+    }
+
+    /// An app is gone.
+    pub(crate) fn remove(&self, app: &str) {
+        self.all().remove(app);
+    }
+
+    /// The way to an app's clients, or to those of the only one; else the names that there are.
+    pub(super) fn to(&self, app: Option<&str>) -> Result<Arc<Clients>, Vec<String>> {
+        let all = self.all();
+        let found = match app {
+            Some(app) => all.get(app),
+            None => all.values().next().filter(|_| all.len() == 1),
+        };
+        found.cloned().ok_or_else(|| all.keys().cloned().collect())
+    }
+
+    /// Nothing under this lock panics halfway.
+    fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Clients>>> {
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 /// The library's own admin API, and the word by which this listener is known to it: who may come is decided here.

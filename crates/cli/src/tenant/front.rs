@@ -1,23 +1,25 @@
-//! The edge before the workers of one app: which addresses it holds, and who serves there.
+//! Who serves an app, told to the edge; and the public addresses that the app itself asks for.
 //!
-//! A worker that cannot let its clients go by itself is drained here: the edge moves them, and when nobody is left that is told. The public address is what a person named, else what the app asks for: our library over its link, others over the plain link. Absent: routing (the edge's).
+//! A worker that cannot let its clients go by itself is drained here: the edge moves them, and when nobody is left that is told.
+//! Where what was written leads to the app, clients come in there; else at the address that a person named, else at what the app asks for: our library
+//! over its link, others over the plain link. Absent: routing (the edge's), the edge itself.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::num::NonZero;
 use std::path::Path;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use sockeye_edge::config::{
-    BindError, Config, ConfigError, Drain, Endpoint, Group, Listener, Members, Server, ServerState, Site,
+    BindError, ConfigError, Drain, Endpoint, Group, Listener, Members, Server, ServerState, Site,
 };
-use sockeye_edge::{Control, Proxy};
 use sockeye_proto::Tag;
 use sockeye_supervisor::{Asking, Event, Launch, Protocol};
-use tokio::sync::oneshot;
-use tokio::task::JoinHandle;
 use tracing::warn;
+
+use crate::board::{Board, Part};
 
 /// The pause between two looks whether somebody is left at a worker that drains; nobody has to be there twice.
 const LOOK_PAUSE: Duration = Duration::from_millis(200);
@@ -25,32 +27,31 @@ const LOOK_PAUSE: Duration = Duration::from_millis(200);
 /// The share of the time of a drain in which the edge moves its sessions: the last ones are to have gone before it ends.
 const PACE_SHARE: f64 = 0.9;
 
-/// How long answers under way may take once the last worker is gone.
-const END_WAIT: Duration = Duration::from_millis(500);
-
-/// The edge and what it was told.
+/// What the edge was told of one app.
 pub(super) struct Front {
-    control: Control,
-    edge: JoinHandle<()>,
-    /// Dropping it ends the edge.
-    close: oneshot::Sender<()>,
+    board: Arc<Board>,
+    /// The name of its group.
+    group: String,
+    /// Whether what was written leads clients to it.
+    led: bool,
     /// The address that a person named.
     named: Option<SocketAddr>,
     host: Option<IpAddr>,
     /// Whether the app is a Node.js app that asks for its addresses itself.
     preloaded: bool,
     listening: Vec<SocketAddr>,
-    /// Public ports that somebody has asked for.
-    ports: BTreeSet<u16>,
+    /// Public ports that the app has asked for, in this order: what leads to the app leads to the first.
+    ports: Vec<u16>,
     /// Workers that take connections.
     tags: BTreeMap<u32, Tag>,
     /// Workers that take requests alone, by the names of their servers.
     plain: BTreeMap<String, Plain>,
+    /// Whether the program is not ours, as far as its workers have said.
+    foreign: bool,
     /// Those of them that drain, until nobody is left there.
     draining: BTreeMap<u32, Drained>,
     /// How many sessions a second the edge moves off those that drain.
     pace: u32,
-    config: Config,
 }
 
 /// A worker that drains.
@@ -69,61 +70,45 @@ struct Plain {
     server: Server,
 }
 
-impl Plain {
-    /// The group of the edge that it is in.
-    fn group(&self) -> String {
-        self.port.map_or_else(|| Group::WORKERS.to_owned(), |port| port.to_string())
-    }
-}
-
 impl Front {
     /// Opens the address that a person named, if so.
-    pub(super) async fn open(launch: &Launch) -> anyhow::Result<Self> {
-        let mut config = Config::default();
-        config.listeners.clear();
-        config.groups = vec![Group::workers()];
-        let proxy = Proxy::bind(config.clone())?;
-        let (close, closed) = oneshot::channel::<()>();
+    pub(super) fn open(board: Arc<Board>, group: &str, launch: &Launch, led: bool) -> anyhow::Result<Self> {
         let mut front = Self {
-            control: proxy.control(),
-            // Ends with `close`, which is this value's.
-            edge: tokio::spawn(proxy.run(async {
-                let _ = closed.await;
-            })),
-            close,
+            board,
+            group: group.to_owned(),
+            led,
             named: None,
             host: launch.spec.host,
             preloaded: false,
             listening: Vec::new(),
-            ports: BTreeSet::new(),
+            ports: Vec::new(),
             tags: BTreeMap::new(),
             plain: BTreeMap::new(),
+            foreign: false,
             draining: BTreeMap::new(),
             pace: 0,
-            config,
         };
-        front.change(launch)?;
-        tokio::task::yield_now().await;
+        front.change(launch, led)?;
         Ok(front)
     }
 
     /// Another address may be named from here on: it is opened before the last one is closed.
-    pub(super) fn change(&mut self, launch: &Launch) -> anyhow::Result<()> {
-        self.host = launch.spec.host;
-        self.preloaded = launch.is_preloaded();
+    pub(super) fn change(&mut self, launch: &Launch, led: bool) -> anyhow::Result<()> {
         let host = launch.spec.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
-        let named = launch.port().map(|port| SocketAddr::new(host, port));
-        if named == self.named {
-            return Ok(());
-        }
-        if let Some(named) = named {
+        let named = launch.port().filter(|_| !led).map(|port| SocketAddr::new(host, port));
+        if let Some(named) = named.filter(|_| named != self.named) {
             self.listen(named).map_err(|error| anyhow!("{error}"))?;
         }
-        if let Some(last) = self.named.take() {
-            let _ = self.control.unlisten(&last.to_string());
-            self.listening.retain(|address| *address != last);
-        }
+        self.host = launch.spec.host;
+        self.preloaded = launch.is_preloaded();
+        self.led = led;
+        let last = self.named.filter(|_| named != self.named);
         self.named = named;
+        if let Some(last) = last {
+            self.listening.retain(|address| *address != last);
+            self.post();
+            let _ = self.board.control().unlisten(&last.to_string());
+        }
         Ok(())
     }
 
@@ -134,11 +119,14 @@ impl Front {
                 let Ok(tag) = tag.parse() else {
                     return Some(format!("a worker has the tag {tag}, which is none"));
                 };
+                self.board.control().add(&self.group, tag, instance, http, handover);
                 self.tags.insert(instance, tag);
-                self.control.add(tag, instance, http, handover);
+                if std::mem::take(&mut self.foreign) || self.tags.len() == 1 {
+                    self.post();
+                }
                 return self.open_asked(asked);
             }
-            Event::Serving { instance, port: Some(port) } if self.named.is_some() => {
+            Event::Serving { instance, port: Some(port) } if self.named.is_some() || self.led => {
                 // Who has told us of its sockets is reached there.
                 if !self.plain.values().any(|plain| plain.instance == instance) {
                     let at = Endpoint::Tcp((Ipv4Addr::LOCALHOST, port).into());
@@ -156,20 +144,22 @@ impl Front {
             Event::PlainGone { path, .. } => self.remove(&name_of(&path)),
             Event::Load { instance, load } => {
                 if let Some(tag) = self.tags.get(&instance) {
-                    self.control.load(*tag, load.sessions, load.arrived);
+                    self.board.control().load(*tag, load.sessions, load.arrived);
                 }
             }
             Event::Draining { instance, within } => self.drain(instance, within),
-            Event::Returned(connection) => self.control.returned(connection),
+            Event::Returned(connection) => self.board.control().returned(connection),
             Event::Died { instance, .. } => {
                 if let Some(tag) = self.tags.remove(&instance) {
-                    self.control.remove(tag);
+                    self.board.control().remove(tag);
                 }
                 self.draining.remove(&instance);
                 self.remove(&format!("w{instance}"));
             }
             Event::Unfit { reason, .. } => {
-                return Some(format!("the app cannot run several times: {reason}; start it without -i"));
+                return Some(format!(
+                    "the app cannot run several times: {reason}; start it without -i (instances)"
+                ));
             }
             Event::Serving { .. }
             | Event::PlainLoad { arrived: None, .. }
@@ -210,10 +200,10 @@ impl Front {
 
     /// Workers without a link for connections at whom somebody is, and how many: sessions, tunnels, requests under way.
     fn busy(&self) -> Vec<(u32, u64)> {
-        let groups = self.control.stats().groups;
+        let groups = self.board.control().stats().groups;
         let mut busy = Vec::new();
         for (name, plain) in &self.plain {
-            let group = groups.iter().find(|group| group.name == plain.group());
+            let group = groups.iter().find(|group| group.name == self.group_of(plain.port));
             let Some(server) = group.and_then(|group| group.servers.iter().find(|one| one.name == *name))
             else {
                 continue;
@@ -233,27 +223,30 @@ impl Front {
         self.busy().iter().filter(|(instance, _)| is_draining(instance)).map(|(_, some)| some).sum()
     }
 
-    /// The public addresses that are open.
-    pub(super) fn listening(&self) -> Vec<SocketAddr> {
-        self.listening.clone()
+    /// Gives no new client to anybody.
+    pub(super) fn drain_all(&mut self) {
+        self.tags.values().for_each(|tag| self.board.control().drain(*tag));
+        self.plain.values_mut().for_each(|plain| plain.server.state = ServerState::Drain);
+        self.post();
     }
 
-    /// Clients whose connections run through the edge at this moment.
-    pub(super) fn open_connections(&self) -> u64 {
-        self.control.stats().open
+    /// The public addresses that the app or a person asked for, and are open.
+    pub(super) fn listening(&self) -> &[SocketAddr] {
+        &self.listening
     }
 
-    /// No worker is left: what is under way can only be the edge's own answers.
-    pub(super) async fn close(self) {
-        let Self { mut edge, close, .. } = self;
-        drop(close);
-        if tokio::time::timeout(END_WAIT, &mut edge).await.is_err() {
-            edge.abort();
+    /// Closes what was opened for this app alone.
+    pub(super) fn close(&mut self) {
+        let open = std::mem::take(&mut self.listening);
+        self.plain.clear();
+        self.post();
+        for address in open {
+            let _ = self.board.control().unlisten(&address.to_string());
         }
     }
 
     fn open_asked(&mut self, asked: Option<SocketAddr>) -> Option<String> {
-        if self.named.is_some() {
+        if self.named.is_some() || self.led {
             return None;
         }
         let asked = asked?;
@@ -268,19 +261,20 @@ impl Front {
             asking.refuse(Some("ENOTSUP"), why);
             return Some(format!("the app asks for port {port} to speak something else than HTTP: {why}"));
         }
-        // A person named the address for this port, or for the one that a foreign program was given.
-        if self.named.is_some_and(|named| named.port() == asking.port || !self.preloaded) {
+        if self.is_led_to(port) {
+            self.note_port(port);
             asking.accept();
             return None;
         }
         let host = self.host.or(asking.host).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let mut outcome = self.listen(SocketAddr::new(host, asking.port));
+        let mut outcome = self.listen(SocketAddr::new(host, port));
         if outcome.is_err() && host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             // A machine without IPv6.
-            outcome = self.listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), asking.port));
+            outcome = self.listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
         }
         match outcome {
             Ok(()) => {
+                self.note_port(port);
                 asking.accept();
                 None
             }
@@ -296,14 +290,30 @@ impl Front {
         }
     }
 
+    /// Whether clients for this port of the app come in elsewhere: at the address that a person named for it, or for the port that a foreign program was
+    /// given; or where what was written leads them.
+    fn is_led_to(&self, port: u16) -> bool {
+        let named = self.named.is_some_and(|named| named.port() == port || !self.preloaded);
+        let first = self.ports.first().is_none_or(|first| *first == port);
+        named || self.led && (first || !self.preloaded)
+    }
+
+    /// A port stays known: its workers may be about to come back.
+    fn note_port(&mut self, port: u16) {
+        if !self.ports.contains(&port) {
+            self.ports.push(port);
+        }
+    }
+
     fn listen(&mut self, address: SocketAddr) -> Result<(), ConfigError> {
         if self.listening.contains(&address) {
             return Ok(());
         }
         let listener =
             Listener { name: address.to_string(), at: Endpoint::Tcp(address), ..Listener::default() };
-        self.control.listen(listener)?;
+        self.board.control().listen(listener)?;
         self.listening.push(address);
+        self.post();
         Ok(())
     }
 
@@ -316,13 +326,17 @@ impl Front {
             tag,
             state: ServerState::Up,
         };
+        if let Some(port) = port {
+            self.note_port(port);
+        }
         self.plain.insert(name, Plain { instance, port, server });
-        self.apply();
+        self.foreign = self.tags.is_empty();
+        self.post();
     }
 
     fn remove(&mut self, name: &str) {
         if self.plain.remove(name).is_some() {
-            self.apply();
+            self.post();
         }
     }
 
@@ -333,13 +347,13 @@ impl Front {
         let mut its = self.plain.iter().filter(|(name, plain)| plain.instance == instance && is_its(name));
         if let (Some((name, plain)), None) = (its.next(), its.next()) {
             // Where it has just gone there is nobody to count for.
-            let _ = self.control.report(&plain.group(), name, sessions, arrived);
+            let _ = self.board.control().report(&self.group_of(plain.port), name, sessions, arrived);
         }
     }
 
     fn drain(&mut self, instance: u32, within: Option<Duration>) {
         if let Some(tag) = self.tags.get(&instance) {
-            self.control.drain(*tag);
+            self.board.control().drain(*tag);
         }
         if let Some(within) = within {
             self.draining
@@ -352,44 +366,50 @@ impl Front {
             changed = true;
         }
         if changed {
-            self.apply();
+            self.post();
         }
     }
 
-    /// Tells the edge who serves at which address: each public port has a group of its own, and what nobody asked for goes to the rest.
-    fn apply(&mut self) {
-        let mut ports: BTreeMap<u16, Vec<Server>> =
-            self.ports.iter().map(|port| (*port, Vec::new())).collect();
-        let mut rest = Vec::new();
-        for Plain { port, server, .. } in self.plain.values() {
-            match port {
-                Some(port) => ports.entry(*port).or_default().push(server.clone()),
-                None => rest.push(server.clone()),
+    /// The group of whoever serves for a public port: the app's own, but for ports after the first.
+    fn group_of(&self, port: Option<u16>) -> String {
+        match port {
+            Some(port) if self.ports.first().is_some_and(|first| *first != port) => {
+                format!("{}:{port}", self.group)
             }
+            Some(_) | None => self.group.clone(),
         }
-        // A port stays known: its workers may be about to come back.
-        self.ports = ports.keys().copied().collect();
-        let mut groups = vec![match self.tags.is_empty() {
-            // Those who have a link let their sessions go themselves.
+    }
+
+    /// Tells the edge who serves at which address: the app's group has those of its first port, each other port a group of its own.
+    fn post(&self) {
+        let servers = |mine: &dyn Fn(Option<u16>) -> bool| -> Vec<Server> {
+            let mine = self.plain.values().filter(|plain| mine(plain.port));
+            mine.map(|plain| plain.server.clone()).collect()
+        };
+        let (first, others) = match self.ports.split_first() {
+            Some((first, others)) => (Some(*first), others),
+            None => (None, &[][..]),
+        };
+        let main = servers(&|port| port.is_none() || port == first);
+        let own = match self.foreign {
             true => {
-                Group { drain: Drain { pace: self.pace, rebalance: false }, ..group(Group::WORKERS, rest) }
+                // Those who have a link let their sessions go themselves.
+                let pace = if self.ports.is_empty() { self.pace } else { 0 };
+                Group { drain: Drain { pace, rebalance: false }, ..group(&self.group, main) }
             }
-            false => Group::workers(),
-        }];
-        let mut sites = Vec::new();
-        for address in &self.listening {
-            // The address that a person named, for an app that has asked for another port, is the first one's.
-            let named = (self.named == Some(*address)).then(|| self.ports.first()).flatten();
-            if let Some(port) = self.ports.get(&address.port()).or(named) {
-                let everything = Site::everything(&port.to_string());
-                sites.push(Site { listeners: vec![address.to_string()], ..everything });
-            }
-        }
-        sites.push(Site::everything(Group::WORKERS));
-        groups.extend(ports.into_iter().map(|(port, servers)| group(&port.to_string(), servers)));
-        (self.config.groups, self.config.sites) = (groups, sites);
-        if let Err(error) = self.control.apply(self.config.clone()) {
-            warn!(%error, "the edge does not know of its workers");
+            // Whoever says nothing of itself is waited for, and our own workers are there by their tags.
+            false => self.board.group(&self.group).unwrap_or_else(Group::workers),
+        };
+        let mut part = Part { groups: vec![own], sites: Vec::new() };
+        let name = |port: u16| self.group_of(Some(port));
+        part.groups.extend(others.iter().map(|port| group(&name(*port), servers(&|own| own == Some(*port)))));
+        part.sites.extend(self.listening.iter().map(|address| {
+            let own = others.contains(&address.port()) && self.named != Some(*address);
+            let everything = Site::everything(&if own { name(address.port()) } else { self.group.clone() });
+            Site { listeners: vec![address.to_string()], ..everything }
+        }));
+        if let Err(error) = self.board.post(&self.group, part) {
+            warn!(%error, app = self.group, "the edge does not know of the app's workers");
         }
     }
 }

@@ -32,6 +32,9 @@ pub(crate) struct UpFlags {
     /// This machine's address, where its workers take requests that came to other machines; each takes a port from this one on. Needs --adapter, and SOCKEYE_NODE_SECRET on all machines
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) node_link: Option<std::net::SocketAddr>,
+    /// Let clients whose connection broke go on where they were, at any worker, if they are back within SECONDS [default: what SOCKEYE_RECOVERY says; 120 without a number]
+    #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120", value_parser = recovery)]
+    pub(crate) recovery: Option<Duration>,
     /// Seconds that clients may stay connected after Ctrl-C or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) drain: Duration,
@@ -74,6 +77,9 @@ const THREADS_MAX: usize = 1024;
 /// The longest drain: a day.
 const DRAIN_MAX: Duration = Duration::from_secs(86_400);
 
+/// The longest time, in seconds, that a client may be away: an hour. Its session and all that is said meanwhile are kept.
+const RECOVERY_MAX: u64 = 3600;
+
 fn host(text: &str) -> Result<IpAddr, String> {
     if text == "localhost" {
         return Ok(IpAddr::V4(Ipv4Addr::LOCALHOST));
@@ -110,6 +116,15 @@ fn seconds(text: &str) -> Result<Duration, String> {
         .and_then(|seconds| Duration::try_from_secs_f64(seconds).ok())
         .filter(|duration| *duration <= DRAIN_MAX)
         .ok_or_else(|| format!("expected seconds from 0 to {}, such as --drain 10", DRAIN_MAX.as_secs()))
+}
+
+/// How long a client may be away; `0`: not at all.
+pub(crate) fn recovery(text: &str) -> Result<Duration, String> {
+    text.parse()
+        .ok()
+        .filter(|seconds| *seconds <= RECOVERY_MAX)
+        .map(Duration::from_secs)
+        .ok_or_else(|| format!("expected seconds from 0 (off) to {RECOVERY_MAX}, such as 120"))
 }
 
 /// What is wrong with the command line, in one line that says what to do. `None` when nothing is: help was asked for.

@@ -18,6 +18,7 @@ mod places;
 mod plan;
 mod ports;
 mod processes;
+mod recovery;
 mod runtime;
 mod screen;
 mod settings;

@@ -16,7 +16,7 @@ use crate::cluster::Cluster;
 use crate::daemon::registry::in_order;
 use crate::flags::{App, UpFlags};
 use crate::tenant::{Bundled, Recipe, cores};
-use crate::{apps, backplane, board};
+use crate::{apps, backplane, board, recovery};
 
 /// What `up` does.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -33,6 +33,8 @@ pub(crate) struct Plan {
     pub(crate) app: App,
     /// How long clients may stay at the end.
     pub(crate) drain: Duration,
+    /// How long clients may be away and go on; `None`: the environment says.
+    pub(crate) recovery: Option<Duration>,
     /// What the workers share with other machines.
     pub(crate) cluster: Cluster,
 }
@@ -80,6 +82,7 @@ impl Plan {
             ports: flags.worker_ports.map(|first| ports(first, flags, instances)).transpose()?,
             app: flags.app,
             drain: flags.drain,
+            recovery: flags.recovery,
             cluster: Cluster::default(),
         })
     }
@@ -101,7 +104,8 @@ impl Plan {
             ..AppSpec::default()
         };
         let launch = Launch { name: Group::WORKERS.to_owned(), spec, cwd: here(), env: apps::environment() };
-        let environment = self.cluster.environment();
+        let mut environment = self.cluster.environment();
+        environment.extend(recovery::environment(self.recovery));
         let bundled = Bundled { app: self.app.name(), ports: self.ports, environment, verbose };
         Recipe { bundled: Some(bundled), ..Recipe::new(launch, None) }.led(true)
     }
@@ -139,12 +143,17 @@ pub(crate) fn recipes(
         }
         let led = board::leads_to(&settled.edge, &app.name);
         let bundled = match app.bundled {
-            Some(bundled) => Some(Bundled {
-                app: name_of(bundled),
-                ports: worker_ports(app, launch.instances(cores()))?,
-                environment: cluster.environment(),
-                verbose,
-            }),
+            Some(bundled) => {
+                let recovery =
+                    recovery::settle(app.recovery, |name| launch.environment().get(name).cloned())?;
+                let environment = cluster.environment().into_iter();
+                Some(Bundled {
+                    app: name_of(bundled),
+                    ports: worker_ports(app, launch.instances(cores()))?,
+                    environment: environment.chain(recovery::environment(recovery)).collect(),
+                    verbose,
+                })
+            }
             None => None,
         };
         Ok(Recipe { bundled, ..Recipe::new(launch, None) }.led(led))

@@ -1,6 +1,7 @@
 //! `[app.NAME]`: programs that are started, each a group of servers. Its keys are those of [`AppSpec`], and a few that concern the bundled ones.
 
 use std::num::{NonZeroU32, NonZeroUsize};
+use std::time::Duration;
 
 use serde_json::{Value as Json, json};
 use sockeye_edge::config::{Group, Members};
@@ -21,6 +22,8 @@ pub struct App {
     pub bundled: Option<Bundled>,
     /// The first of the bundled workers' own ports.
     pub worker_ports: Option<u16>,
+    /// How long clients of bundled workers may be away and go on where they were.
+    pub recovery: Option<Duration>,
     /// Everything else.
     pub spec: AppSpec,
     /// Whether the file says how long clients may stay.
@@ -52,6 +55,7 @@ impl App {
             name: Group::WORKERS.to_owned(),
             bundled: Some(Bundled::Chat),
             worker_ports: None,
+            recovery: None,
             spec,
             says_drain: false,
         }
@@ -107,13 +111,19 @@ fn app(desk: &mut Desk<'_>, sheet: &Sheet<'_>, name: &str) -> App {
     if bundled.is_some() {
         spec.instances = spec.instances.or(Some(Instances::Max));
     }
-    if let (None, Some(node)) = (bundled, sheet.node("worker_ports")) {
-        desk.refuse(&sheet.key("worker_ports"), node, "only bundled workers have such ports");
+    for (key, why) in [
+        ("worker_ports", "only bundled workers have such ports"),
+        ("recovery", "a program of your own sets it itself, as connection_state_recovery"),
+    ] {
+        if let (None, Some(node)) = (bundled, sheet.node(key)) {
+            desk.refuse(&sheet.key(key), node, why);
+        }
     }
     App {
         name: name.to_owned(),
         bundled,
         worker_ports: sheet.number(desk, "worker_ports", 1..=65_535),
+        recovery: sheet.span(desk, "recovery", Duration::from_secs(1)..=RECOVERY_MAX),
         spec,
         says_drain: sheet.node("drain").is_some(),
     }
@@ -170,7 +180,10 @@ fn json_of(node: &Node) -> Json {
 }
 
 /// The keys that no spec has.
-const OWN: [&str; 2] = ["bundled", "worker_ports"];
+const OWN: [&str; 3] = ["bundled", "worker_ports", "recovery"];
+
+/// The longest time that a client may be away.
+const RECOVERY_MAX: Duration = Duration::from_secs(3600);
 
 #[cfg(test)]
 mod tests {

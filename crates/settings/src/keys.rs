@@ -385,6 +385,12 @@ pub(crate) const APP: Section = Section {
             "each bundled worker gets a port of its own as well, counting up from this one",
         ),
         key(
+            "recovery",
+            "a time up to `1h`",
+            "what `SOCKEYE_RECOVERY` says, else off",
+            "how long clients of bundled workers may be away and go on where they were",
+        ),
+        key(
             "command",
             "a script or a program",
             "none",

@@ -9,7 +9,7 @@ use clap::Args;
 
 use crate::flags::UpFlags;
 use crate::plan::Plan;
-use crate::{backplane, cluster, exit, house, plan, settings, unsupported};
+use crate::{backplane, cluster, exit, house, plan, recovery, settings, unsupported};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -45,7 +45,11 @@ pub(crate) fn run_chat(flags: &UpFlags) -> ExitCode {
         Ok(cluster) => cluster,
         Err(error) => return exit::complain(exit::USAGE, &format!("{error:#}")),
     };
-    match Plan::settle(flags, cores()).map(|plan| Plan { cluster, ..plan }) {
+    let recovery = match recovery::settle(flags.recovery, |name| std::env::var(name).ok()) {
+        Ok(recovery) => recovery,
+        Err(error) => return exit::complain(exit::USAGE, &error.to_string()),
+    };
+    match Plan::settle(flags, cores()).map(|plan| Plan { cluster, recovery, ..plan }) {
         Ok(plan) => exit::conclude(house::run(&plan, flags.verbose)),
         Err(error) => exit::complain(exit::USAGE, &error.to_string()),
     }

@@ -8,7 +8,7 @@ use clap::Args;
 use sockeye::{Config, Parser};
 
 use crate::flags::App;
-use crate::{cluster, log, runtime};
+use crate::{cluster, log, recovery, runtime};
 
 /// What was typed, by a supervisor.
 #[derive(Debug, Args)]
@@ -37,7 +37,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
     let threads = threads.unwrap_or(NonZeroUsize::MIN);
     let runtime = runtime::build(threads).context("cannot start threads")?;
     let (adapter, node_link) = runtime.block_on(cluster::of_worker()).context("cannot join a cluster")?;
-    let config = Config { threads, adapter, node_link, ..Config::default() };
+    let connection_state_recovery = recovery::of_worker()?;
+    let config = Config { threads, adapter, node_link, connection_state_recovery, ..Config::default() };
     let server = match app {
         App::Chat => chat::server(config),
         App::Contract => chat::contract(config),

@@ -48,11 +48,16 @@ for (const cluster of CLUSTERS) {
     const CASES = [
       ["the owner is told to end", "SIGTERM", sockeye],
       ["the owner is killed", "SIGKILL", sockeye],
-      ...(cluster.official ? [["the owner is killed and a Node.js server takes over", "SIGKILL", official]] : []),
+      ...(cluster.official
+        ? [
+            ["the owner is killed and a Node.js server takes over", "SIGKILL", official],
+            ["the owner, a Node.js server, ends and one of ours takes over", "SIGTERM", sockeye, official],
+          ]
+        : []),
     ];
-    for (const [title, signal, heir] of CASES) {
+    for (const [title, signal, heir, first = sockeye] of CASES) {
       test(`${MESSAGES} messages while ${title}: each client has each once, in order`, async () => {
-        nodes = [await sockeye(url, { args }), await heir(url, { args })];
+        nodes = [await first(url, { args }), await heir(url, { args })];
         const [owner, next] = nodes;
         proxy = await switchable(owner.port);
         sockets = await Promise.all(Array.from({ length: CLIENTS }, (_, n) => enter(proxy.url, n % 2 ? "polling" : "websocket")));

@@ -103,11 +103,24 @@ const BEHAVIOUR = {
       await eventually(async () => (await node.ask("count", { rooms: [room] }))[1] === 0);
     }
     assert.ok((await nodes[1].ask("rooms", { rooms: ["all"] }))[1].includes("all"));
-    const gone = clients.map((client) => new Promise((resolve) => client.once("disconnect", resolve)));
-    await nodes[2].do("disconnect-sockets", { rooms: ["all"] }, false);
-    assert.deepEqual(await Promise.all(gone), ids.map(() => "io server disconnect"));
-    await eventually(async () => (await nodes[0].ask("count", { rooms: ["all"] }))[1] === 0);
     close(clients);
+  },
+
+  async "sockets are disconnected by any node, wherever they are, with and without the connection below"(nodes) {
+    for (const [index, node] of nodes.entries()) {
+      const closes = index % 2 === 0;
+      const clients = await one(nodes);
+      const room = `leavers-${index}`;
+      await node.do("sockets-join", { rooms: clients.map(({ id }) => id) }, [room]);
+      await eventually(async () => (await node.ask("count", { rooms: [room] }))[1] === nodes.length);
+      const gone = clients.map((client) => once(client, "disconnect"));
+      const closed = clients.map((client) => closes && once(client.io.engine, "close"));
+      await node.do("disconnect-sockets", { rooms: [room] }, closes);
+      for (const [reason] of await Promise.all(gone)) assert.equal(reason, "io server disconnect");
+      await Promise.all(closed);
+      await eventually(async () => (await nodes[(index + 1) % nodes.length].ask("count", { rooms: [room] }))[1] === 0);
+      close(clients);
+    }
   },
 
   async "servers hear each other and answer"(nodes, { text }) {
@@ -134,6 +147,14 @@ const BEHAVIOUR = {
       for (const node of nodes) await node.do("emit", { nsp }, "news", nsp);
       await heard(clients, nodes.length);
       assert.ok(clients.every(({ news }) => news.every(([word]) => word === nsp)));
+      for (const client of clients) client.on("ask", (answer) => answer(client.id));
+      const ids = clients.map(({ id }) => id).sort();
+      for (const node of nodes) {
+        const [error, answers] = await node.ask("emit-ack", { nsp }, "ask");
+        assert.deepEqual([error, answers.sort()], [null, ids]);
+        const [failed, sockets] = await node.ask("fetch-sockets", { nsp });
+        assert.deepEqual([failed, sockets.map(({ id }) => id).sort()], [null, ids]);
+      }
       close(clients);
     }
   },

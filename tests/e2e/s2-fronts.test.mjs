@@ -11,9 +11,10 @@ import { sockeye } from "../harness/cluster.mjs";
 import { ask } from "../harness/echo.mjs";
 import { run, settingsFile, upFile } from "../harness/files.mjs";
 import { front, unavailable } from "../harness/fronts.mjs";
-import { binary, freePort, LONG, REFERENCE, ROOT } from "../harness/target.mjs";
+import { binary, freePort, REFERENCE, ROOT } from "../harness/target.mjs";
 
-const CLIENTS = LONG ? 100 : 15;
+/** By each transport. */
+const CLIENTS = 200;
 const skip = (REFERENCE && "official nodes know their own sessions only") || (existsSync(binary("conformance")) ? false : "conformance is not built");
 const ALL = ["polling", "websocket", "default"];
 

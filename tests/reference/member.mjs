@@ -137,4 +137,13 @@ control.on("connection", (socket) => {
   asked("server-side-emit-ack", ({ nsp = "/" }, ...args) => io.of(nsp).serverSideEmitWithAck(...args));
 });
 
+// Official servers write a session down when its client goes: one that ends at once writes none.
+if (flags.recovery) {
+  process.once("SIGTERM", () => {
+    const end = () => process.exit(0);
+    setTimeout(end, 2_000);
+    io.close().finally(() => setTimeout(end, 200));
+  });
+}
+
 http.listen(Number(flags.port), "127.0.0.1", () => console.log("ready"));

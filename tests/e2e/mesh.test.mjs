@@ -40,6 +40,43 @@ test("a foreign node hears every broadcast of the workers, and every client hear
   }
 });
 
+test("a foreign node with a board hears the rooms that it shows, and no other", { skip: SKIP }, async () => {
+  const target = await up({ workers: 2 });
+  const [speaker] = await connectMany(target.url, "websocket", 1);
+  const node = meshNode(meshDir(target.runtimeDir), "board");
+  /** What it has heard, up to the end of this round. */
+  const round = async (number) => {
+    speaker.emit("room", "cellar", "cellar", number);
+    speaker.emit("broadcast", "all", number);
+    speaker.emit("room", "kitchen", "kitchen", number);
+    const heard = [];
+    do heard.push(JSON.parse((await node.says((line) => line.startsWith("heard "))).slice("heard ".length)));
+    while (heard.at(-1)[1] !== "kitchen");
+    return heard;
+  };
+  try {
+    await node.says((line) => line === "joined");
+    node.tell("hear kitchen");
+    await node.says((line) => line === "hears kitchen");
+    // A worker sends everything until its first mark has come back.
+    let number = 0;
+    while ((await round(number)).length > 1) number += 1;
+    for (const end = number + 20; number < end; number += 1) assert.deepEqual(await round(number), [["room", "kitchen", number]]);
+    // What it has begun to hear by the time of an emit it hears.
+    node.tell("hear cellar");
+    await node.says((line) => line === "hears cellar");
+    assert.deepEqual(await round("both"), [["room", "cellar", "both"], ["room", "kitchen", "both"]]);
+    node.tell("deaf cellar");
+    await node.says((line) => line === "deaf to cellar");
+    assert.deepEqual(await round("one"), [["room", "kitchen", "one"]]);
+    assert.equal(await node.leave(), 0);
+  } finally {
+    node.kill();
+    closeAll([speaker]);
+    await target.stop();
+  }
+});
+
 /** The directory where the nodes of this run meet. */
 function meshDir(runtimeDir) {
   const [run, ...more] = readdirSync(runtimeDir);
@@ -47,8 +84,8 @@ function meshDir(runtimeDir) {
   return join(runtimeDir, run, "mesh");
 }
 
-function meshNode(dir) {
-  const child = spawn(process.execPath, [SCRIPT, dir], { stdio: ["pipe", "pipe", "inherit"] });
+function meshNode(dir, ...more) {
+  const child = spawn(process.execPath, [SCRIPT, dir, ...more], { stdio: ["pipe", "pipe", "inherit"] });
   const lines = [];
   const waiting = [];
   createInterface({ input: child.stdout }).on("line", (line) => (lines.push(line), waiting.splice(0).forEach((wake) => wake())));

@@ -85,7 +85,10 @@ fn show_backplane(event: &BackplaneEvent, control: &Namespace) {
             local.emit("backplane", ("unpublished", nsp, messages))
         }
         BackplaneEvent::Malformed { nsp } => local.emit("backplane", ("malformed", nsp)),
-        _ => Ok(()),
+        BackplaneEvent::MeshUntaken { .. }
+        | BackplaneEvent::MeshMissed { .. }
+        | BackplaneEvent::MeshMalformed { .. }
+        | _ => Ok(()),
     };
     // Names, numbers and booleans can be sent.
     drop(told);

@@ -21,6 +21,8 @@ Environment:
   SOCKEYE_LOG          error, warn (the default), info, debug, or a list such as warn,sockeye_edge=debug
   SOCKEYE_ADAPTER      the backplane, where --adapter is not given: a password in it is not seen by `ps`
   SOCKEYE_NODE_SECRET  with --node-link: what all machines know, at least 16 bytes (`openssl rand -hex 32`)
+  SOCKEYE_NODE_LINK_CERT, SOCKEYE_NODE_LINK_KEY, SOCKEYE_NODE_LINK_CA
+                       in place of a secret: what --node-link-cert, --node-link-key and --node-link-ca say
   SOCKEYE_RUNTIME_DIR  where the directory for sockets is made [default: XDG_RUNTIME_DIR, else /tmp]";
 
 /// Says in one line what is wrong, and gives the code to end with.

@@ -2,6 +2,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 use std::num::NonZeroUsize;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::error::{ContextKind, ContextValue, ErrorKind};
@@ -29,12 +30,21 @@ pub(crate) struct UpFlags {
     /// The backplane that joins the workers with other machines, and with servers in Node.js: redis://, redis+sharded://, redis+streams://, postgres://, mongodb:// or nats:// [default: what SOCKEYE_ADAPTER says]
     #[arg(long, value_name = "URL")]
     pub(crate) adapter: Option<String>,
-    /// This machine's address, where its workers take requests that came to other machines; each takes a port from this one on. Needs --adapter, and SOCKEYE_NODE_SECRET on all machines
+    /// This machine's address, where its workers take requests that came to other machines; each takes a port from this one on. Needs --adapter, and on all machines SOCKEYE_NODE_SECRET or the three certificates
     #[arg(long, value_name = "IP:PORT")]
     pub(crate) node_link: Option<std::net::SocketAddr>,
     /// Let clients whose connection broke go on where they were, at any worker, if they are back within SECONDS [default: what SOCKEYE_RECOVERY says; 120 without a number]
     #[arg(long, value_name = "SECONDS", num_args = 0..=1, default_missing_value = "120", value_parser = recovery)]
     pub(crate) recovery: Option<Duration>,
+    /// This machine's certificate for the node link, PEM with its chain: it is encrypted then, and both ends show theirs [default: what SOCKEYE_NODE_LINK_CERT says]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) node_link_cert: Option<PathBuf>,
+    /// The key of that certificate, PEM [default: what SOCKEYE_NODE_LINK_KEY says]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) node_link_key: Option<PathBuf>,
+    /// The authority that signs the machines' certificates and no others, PEM [default: what SOCKEYE_NODE_LINK_CA says]
+    #[arg(long, value_name = "FILE")]
+    pub(crate) node_link_ca: Option<PathBuf>,
     /// Seconds that clients may stay connected after Ctrl-C or SIGTERM
     #[arg(long, value_name = "SECONDS", default_value = "0", value_parser = seconds)]
     pub(crate) drain: Duration,

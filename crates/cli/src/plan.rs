@@ -12,7 +12,7 @@ use sockeye_settings as settings;
 use sockeye_settings::Settled;
 use sockeye_supervisor::{AppSpec, Instances, Launch, PROFILE_VARIABLE, Ports, Span};
 
-use crate::cluster::Cluster;
+use crate::cluster::{Cluster, Said};
 use crate::daemon::registry::in_order;
 use crate::flags::{App, UpFlags};
 use crate::tenant::{Bundled, Recipe, cores};
@@ -120,7 +120,7 @@ pub(crate) fn recipes(
 ) -> anyhow::Result<(Cluster, Vec<Recipe>)> {
     let told = &settled.cluster;
     let cluster = match settled.apps.iter().any(|app| app.bundled.is_some()) {
-        true => cluster(told.adapter.as_deref(), told.node_link).context("cluster")?,
+        true => cluster(&Said::of_file(told)).context("cluster")?,
         false => Cluster::default(),
     };
     let mut env = apps::environment();
@@ -163,10 +163,10 @@ pub(crate) fn recipes(
 }
 
 /// What is shared with other machines. An address of a backplane is looked at by who has its client.
-pub(crate) fn cluster(adapter: Option<&str>, node_link: Option<SocketAddr>) -> anyhow::Result<Cluster> {
+pub(crate) fn cluster(said: &Said<'_>) -> anyhow::Result<Cluster> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let check = |url: &str| (backplane::at_hand()?.check)(url);
-    Ok(Cluster::settle(adapter, node_link, variable, check)?)
+    Ok(Cluster::settle(said, variable, check)?)
 }
 
 fn worker_ports(app: &settings::App, instances: NonZeroU32) -> Result<Option<Ports>, PlanError> {

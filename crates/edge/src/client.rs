@@ -115,7 +115,7 @@ impl Client {
                 Socket::Tcp(stream) if visitor.group.is_local() => {
                     visitor.hand_over(stream, read.freeze()).await
                 }
-                socket @ (Socket::Tcp(_) | Socket::Unix(_)) => {
+                socket @ (Socket::Tcp(_) | Socket::Unix(_) | Socket::Tls(_)) => {
                     visitor.carry(End::Socket(socket), read.freeze()).await;
                 }
             };

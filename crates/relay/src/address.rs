@@ -8,8 +8,8 @@ use std::time::Duration;
 
 use tokio::net::{TcpSocket, TcpStream};
 
-use crate::secret::Secret;
 use crate::socket::Socket;
+use crate::trust::NodeTrust;
 
 /// Names the place where an upstream listens.
 #[derive(Clone, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -18,14 +18,14 @@ pub enum Address {
     Tcp(SocketAddr),
     /// The path of a Unix stream socket.
     Unix(PathBuf),
-    /// The port of a node of ours, with a [`Secret`] of the configuration.
+    /// The port of a node of ours, with a [`NodeTrust`] of the configuration.
     Node(SocketAddr),
 }
 
 impl Address {
     /// Connects within `limit`.
-    pub(crate) async fn connect(&self, limit: Duration, secret: Option<&Secret>) -> io::Result<Socket> {
-        match tokio::time::timeout(limit, self.dial(secret)).await {
+    pub(crate) async fn connect(&self, limit: Duration, trust: Option<&NodeTrust>) -> io::Result<Socket> {
+        match tokio::time::timeout(limit, self.dial(trust)).await {
             Ok(connected) => connected,
             Err(_elapsed) => Err(io::Error::new(
                 io::ErrorKind::TimedOut,
@@ -34,16 +34,15 @@ impl Address {
         }
     }
 
-    async fn dial(&self, secret: Option<&Secret>) -> io::Result<Socket> {
+    async fn dial(&self, trust: Option<&NodeTrust>) -> io::Result<Socket> {
         match self {
             Self::Tcp(address) => dial_tcp(*address).await.map(Socket::Tcp),
             Self::Node(address) => {
-                let no_secret = || io::Error::new(io::ErrorKind::InvalidInput, "there is no node_secret");
-                let secret = secret.ok_or_else(no_secret)?;
-                let mut stream = dial_tcp(*address).await?;
-                let met = secret.dial(&mut stream).await;
-                met.map_err(|error| io::Error::new(error.kind(), format!("the node at {address}: {error}")))?;
-                Ok(Socket::Tcp(stream))
+                let no_trust = || io::Error::new(io::ErrorKind::InvalidInput, "there is no node_trust");
+                let trust = trust.ok_or_else(no_trust)?;
+                let stream = dial_tcp(*address).await?;
+                let met = trust.dial(stream).await;
+                met.map_err(|error| io::Error::new(error.kind(), format!("the node at {address}: {error}")))
             }
             #[cfg(unix)]
             Self::Unix(path) => dial_unix(path).await,

@@ -3,7 +3,7 @@
 use std::num::NonZero;
 use std::time::Duration;
 
-use crate::secret::Secret;
+use crate::trust::NodeTrust;
 
 /// Bounds what a [`Relay`](crate::Relay) keeps and how long it waits.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -24,8 +24,8 @@ pub struct Config {
     /// The largest response head, and the largest piece of a body held at once. Larger heads break the request. Default 64 KiB; the floor
     /// is hyper's, 8 KiB.
     pub buffer_bytes_max: u32,
-    /// What the nodes of the cluster share, for [`Address::Node`](crate::Address::Node). Default none: such an address cannot be reached.
-    pub node_secret: Option<Secret>,
+    /// How the nodes of the cluster know each other, for [`Address::Node`](crate::Address::Node). Default none: such an address cannot be reached.
+    pub node_trust: Option<NodeTrust>,
 }
 
 impl Default for Config {
@@ -36,7 +36,7 @@ impl Default for Config {
             idle_per_address_max: const { NonZero::new(128).expect("not zero") },
             idle_lifetime: Duration::from_secs(4),
             buffer_bytes_max: 64 * 1024,
-            node_secret: None,
+            node_trust: None,
         }
     }
 }

@@ -30,6 +30,8 @@ mod relay;
 mod secret;
 mod socket;
 mod tally;
+mod tls;
+mod trust;
 mod tunnel;
 mod wire;
 
@@ -44,5 +46,7 @@ pub use origin::Origin;
 pub use relay::{Relay, Stats, Upstream};
 pub use secret::{NoSecret, SECRET_BYTES_MIN, Secret};
 pub use socket::{Rewind, Socket};
+pub use tls::{NoTls, NodeTls};
+pub use trust::NodeTrust;
 pub use tunnel::{End, Stream};
 pub use wire::Wire;

@@ -1,4 +1,4 @@
-//! The door for nodes of other machines: a TCP port on which only those are let in who know the secret.
+//! The door for nodes of other machines: a TCP port on which only those are let in who know the secret, or have a certificate.
 
 use std::io;
 use std::net::SocketAddr;
@@ -8,28 +8,28 @@ use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinSet;
 
-use crate::secret::Secret;
 use crate::socket::Socket;
+use crate::trust::NodeTrust;
 
-/// How long a connection may take to show that it knows the secret; then it is closed.
+/// How long a connection may take to show that it is a node's; then it is closed.
 pub const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// How many connections may be about to show it; more are closed at once.
 pub const HANDSHAKES_MAX: usize = 256;
 
-/// A port for nodes. It answers nobody who does not know the secret.
+/// A port for nodes. Nobody else hears more from it than what shows that it is one.
 #[derive(Debug)]
 pub struct NodeListener {
     listener: TcpListener,
-    secret: Secret,
-    handshakes: JoinSet<Option<(TcpStream, SocketAddr)>>,
+    trust: NodeTrust,
+    handshakes: JoinSet<Option<(Socket, SocketAddr)>>,
     refused: AtomicU64,
 }
 
 impl NodeListener {
     /// Takes a port that is listened to.
-    pub fn new(listener: TcpListener, secret: Secret) -> Self {
-        Self { listener, secret, handshakes: JoinSet::new(), refused: AtomicU64::new(0) }
+    pub fn new(listener: TcpListener, trust: impl Into<NodeTrust>) -> Self {
+        Self { listener, trust: trust.into(), handshakes: JoinSet::new(), refused: AtomicU64::new(0) }
     }
 
     /// The next connection of a node. Requests on it are believed about their client.
@@ -50,10 +50,10 @@ impl NodeListener {
                         self.refused.fetch_add(1, Ordering::Relaxed);
                         continue;
                     }
-                    self.handshakes.spawn(let_in(stream, peer, self.secret.clone()));
+                    self.handshakes.spawn(let_in(stream, peer, self.trust.clone()));
                 }
                 Some(done) = self.handshakes.join_next() => match done {
-                    Ok(Some((stream, peer))) => return Ok((Socket::Tcp(stream), peer)),
+                    Ok(Some(node)) => return Ok(node),
                     Ok(None) | Err(_) => drop(self.refused.fetch_add(1, Ordering::Relaxed)),
                 }
             }
@@ -75,11 +75,11 @@ impl NodeListener {
     }
 }
 
-async fn let_in(mut stream: TcpStream, peer: SocketAddr, secret: Secret) -> Option<(TcpStream, SocketAddr)> {
+async fn let_in(stream: TcpStream, peer: SocketAddr, trust: NodeTrust) -> Option<(Socket, SocketAddr)> {
     // Fails only for a socket that is gone.
     drop(stream.set_nodelay(true));
-    match tokio::time::timeout(HANDSHAKE_TIMEOUT, secret.accept(&mut stream)).await {
-        Ok(Ok(())) => Some((stream, peer)),
+    match tokio::time::timeout(HANDSHAKE_TIMEOUT, trust.accept(stream)).await {
+        Ok(Ok(socket)) => Some((socket, peer)),
         Ok(Err(error)) => {
             tracing::warn!(%peer, %error, "a connection to the node link was refused");
             None

@@ -257,7 +257,7 @@ impl Upstream {
     pub async fn dial(&self) -> std::io::Result<Socket> {
         self.shared.counters.connects.fetch_add(1, Ordering::Relaxed);
         let config = &self.shared.config;
-        self.slot.address.connect(config.connect_time_max, config.node_secret.as_ref()).await
+        self.slot.address.connect(config.connect_time_max, config.node_trust.as_ref()).await
     }
 
     /// Joins a client's connection to one that was dialled, in a tunnel as after an upgrade. `read` was read from the client before.
@@ -366,7 +366,7 @@ impl Upstream {
     pub async fn fresh_wire(&self) -> std::io::Result<Wire> {
         self.shared.counters.connects.fetch_add(1, Ordering::Relaxed);
         let config = &self.shared.config;
-        let connected = self.slot.address.connect(config.connect_time_max, config.node_secret.as_ref()).await;
+        let connected = self.slot.address.connect(config.connect_time_max, config.node_trust.as_ref()).await;
         if connected.is_err() {
             self.shared.counters.refused.fetch_add(1, Ordering::Relaxed);
         }

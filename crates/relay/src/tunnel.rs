@@ -261,10 +261,10 @@ impl Side {
         (Self::Other(Box::new(TokioIo::new(upgraded))), Bytes::new())
     }
 
-    /// Writes what a stream other than a socket holds back.
+    /// Writes what a stream that encrypts holds back.
     fn poll_flush_rest(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
         match self {
-            Self::Socket(_) => Poll::Ready(Ok(())),
+            Self::Socket(socket) => Pin::new(socket).poll_flush(cx),
             Self::Other(stream) => Pin::new(stream).poll_flush(cx),
         }
     }

@@ -15,7 +15,7 @@ use tokio::task::JoinHandle;
 #[tokio::test]
 async fn a_node_that_knows_the_secret_is_answered_and_its_connection_is_kept() {
     let (address, node) = serve(2).await;
-    let relay = Relay::new(Config { node_secret: Some(secret(b's')), ..Config::default() });
+    let relay = Relay::new(Config { node_trust: Some(secret(b's').into()), ..Config::default() });
     for _ in 0..100 {
         let response = relay.request(&address, get(), &origin().relayed_by("Ab3dE_")).await.unwrap();
         assert_eq!(response.into_body().collect().await.unwrap().to_bytes(), "ok");
@@ -28,10 +28,10 @@ async fn a_node_that_knows_the_secret_is_answered_and_its_connection_is_kept() {
 #[tokio::test]
 async fn another_secret_and_none_reach_nobody_and_the_request_comes_back() {
     let (address, node) = serve(0).await;
-    for (node_secret, expected) in
-        [(Some(secret(b't')), "it has another secret"), (None, "there is no node_secret")]
+    for (node_trust, expected) in
+        [(Some(secret(b't').into()), "it has another secret"), (None, "there is no node_trust")]
     {
-        let relay = Relay::new(Config { node_secret, ..Config::default() });
+        let relay = Relay::new(Config { node_trust, ..Config::default() });
         let refused = relay.request(&address, get(), &origin()).await.err().unwrap();
         let RelayError::Refused { source, .. } = refused else { panic!("expected nothing to be sent") };
         assert!(source.to_string().contains(expected), "{source}");
@@ -63,7 +63,7 @@ async fn who_says_nothing_keeps_nobody_out() {
     for _ in 0..10 {
         silent.push(TcpStream::connect(port).await.unwrap());
     }
-    let relay = Relay::new(Config { node_secret: Some(secret(b's')), ..Config::default() });
+    let relay = Relay::new(Config { node_trust: Some(secret(b's').into()), ..Config::default() });
     assert!(relay.request(&address, get(), &origin()).await.is_ok());
     node.abort();
 }

@@ -567,7 +567,20 @@ pub(crate) const CLUSTER: Section = Section {
             "node_link",
             "`IP:PORT`",
             "none",
-            "where this machine's nodes listen for those of others, who know `SOCKEYE_NODE_SECRET` too; needs `adapter`",
+            "where this machine's nodes listen for those of others, who know `SOCKEYE_NODE_SECRET` too, or have certificates; needs `adapter`",
+        ),
+        key(
+            "node_link_cert",
+            "a path",
+            "none",
+            "PEM with its chain: the node link is encrypted, both ends show a certificate, and no secret is needed; with `node_link_key` and `node_link_ca`",
+        ),
+        key("node_link_key", "a path", "none", "the key of that certificate, PEM"),
+        key(
+            "node_link_ca",
+            "a path",
+            "none",
+            "the authority that signs the machines' certificates and no others, PEM",
         ),
     ],
 };

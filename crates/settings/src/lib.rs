@@ -31,6 +31,6 @@ pub use environment::PREFIX;
 pub use facts::{Facts, Resolve};
 pub use keys::{Key, SECTIONS, Section};
 pub use ports::Port;
-pub use rest::{Admin, Cluster, TOKEN_CHARACTERS_MIN, Token};
+pub use rest::{Admin, Cluster, NodeLinkFiles, TOKEN_CHARACTERS_MIN, Token};
 pub use settle::{Settled, settle};
 pub use units::span;

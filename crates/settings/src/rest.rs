@@ -9,7 +9,7 @@ use std::time::Duration;
 use sockeye_edge::config::{AccessLog, Config, Endpoint, LogFormat};
 
 use crate::address;
-use crate::desk::{Desk, words};
+use crate::desk::{Desk, Sheet, words};
 use crate::facts::{Facts, is_path};
 use crate::keys::{ACCESS_LOG, ADMIN, CLUSTER, LIMITS};
 use crate::tree::{Node, Table, Value};
@@ -48,6 +48,19 @@ pub struct Cluster {
     pub adapter: Option<String>,
     /// Where nodes of other machines come in.
     pub node_link: Option<SocketAddr>,
+    /// By what these machines know each other, in place of a secret.
+    pub node_link_files: Option<NodeLinkFiles>,
+}
+
+/// The files by which machines know each other.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NodeLinkFiles {
+    /// This machine's certificate.
+    pub certificate: PathBuf,
+    /// Its key.
+    pub key: PathBuf,
+    /// The authority that signs those of all machines.
+    pub ca: PathBuf,
 }
 
 /// The shortest token: what is shorter can be guessed.
@@ -155,7 +168,7 @@ pub(crate) fn limits(desk: &mut Desk<'_>, root: &Table, config: &mut Config) {
     }
 }
 
-pub(crate) fn cluster(desk: &mut Desk<'_>, root: &Table) -> Cluster {
+pub(crate) fn cluster(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -> Cluster {
     let Some(entry) = root.get("cluster") else { return Cluster::default() };
     let Some(sheet) = desk.open("cluster", &entry.node, &CLUSTER) else { return Cluster::default() };
     let adapter = sheet.node("adapter").and_then(|node| {
@@ -183,7 +196,31 @@ pub(crate) fn cluster(desk: &mut Desk<'_>, root: &Table) -> Cluster {
             "this needs cluster.adapter: machines find each other on a backplane",
         );
     }
-    Cluster { adapter, node_link }
+    let node_link_files = node_link_files(desk, &sheet, facts);
+    Cluster { adapter, node_link, node_link_files }
+}
+
+/// All three of them, or none.
+fn node_link_files(desk: &mut Desk<'_>, sheet: &Sheet<'_>, facts: &Facts<'_>) -> Option<NodeLinkFiles> {
+    const KEYS: [&str; 3] = ["node_link_cert", "node_link_key", "node_link_ca"];
+    let paths = KEYS
+        .map(|key| sheet.read(desk, key, "the path of a PEM file", is_path).map(|text| facts.path(&text)));
+    let [Some(certificate), Some(key), Some(ca)] = paths else {
+        let there = KEYS.iter().find_map(|key| sheet.node(key));
+        for key in KEYS.iter().filter(|key| there.is_some() && sheet.node(key).is_none()) {
+            let message = format!("expected the path of a PEM file: {} belong together", KEYS.join(", "));
+            desk.refuse_at(&sheet.place, &sheet.key(key), message);
+        }
+        return None;
+    };
+    if let (None, Some(node)) = (sheet.node("node_link"), sheet.node("node_link_cert")) {
+        desk.refuse(
+            "cluster.node_link_cert",
+            node,
+            "this needs cluster.node_link: it is for what machines say to each other",
+        );
+    }
+    Some(NodeLinkFiles { certificate, key, ca })
 }
 
 const SCHEMES: [&str; 9] = [

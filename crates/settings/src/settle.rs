@@ -56,7 +56,7 @@ pub fn settle(
 fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Settled> {
     let sheet = desk.open("", whole, &ROOT)?;
     let Value::Table(root) = &whole.value else { return None };
-    let cluster = rest::cluster(desk, root);
+    let cluster = rest::cluster(desk, root, facts);
     let openings = listen::listeners(desk, root, facts);
     let groups = upstream::groups(desk, root, cluster.adapter.as_deref(), facts);
     let written = site::sites(desk, root, facts);

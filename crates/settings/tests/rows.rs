@@ -213,6 +213,9 @@ fn what_has_to_be_open_is_listed_and_loopback_is_not() {
         [cluster]
         adapter = "redis://user:secret@10.0.0.9:6379/1"
         node_link = "10.0.0.7:7000"
+        node_link_cert = "node.pem"
+        node_link_key = "node.key"
+        node_link_ca = "/etc/ca.pem"
         "#,
     );
     let ports: Vec<_> = all
@@ -366,6 +369,14 @@ const WRONG: &[(&str, &str)] = &[
     (
         "[cluster]\nadapter = 'http://user:secret@a'",
         "f.toml:2:11: cluster.adapter: expected an address that begins with redis://, rediss://, nats://, tls://, postgres://, postgresql://, mongodb://, mongodb+srv://, mesh:",
+    ),
+    (
+        "[cluster]\nadapter = 'nats://a'\nnode_link = '10.0.0.7:1'\nnode_link_cert = 'a'\nnode_link_ca = 'b'",
+        "f.toml:1:1: cluster.node_link_key: expected the path of a PEM file: node_link_cert, node_link_key, node_link_ca belong together",
+    ),
+    (
+        "[cluster]\nadapter = 'nats://a'\nnode_link_cert = 'a'\nnode_link_key = 'b'\nnode_link_ca = 'c'",
+        "f.toml:3:18: cluster.node_link_cert = 'a': this needs cluster.node_link: it is for what machines say to each other",
     ),
     ("a = [", "f.toml:1:6: this is no TOML: unclosed array, expected `]`"),
     (

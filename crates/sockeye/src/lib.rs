@@ -130,4 +130,4 @@ pub use sockeye_cluster::{Refused, Room};
 pub use sockeye_files::Files;
 pub use sockeye_proto::engine::Transport;
 pub use sockeye_proto::socket::{DisconnectReason, Parser};
-pub use sockeye_relay::{NoSecret, SECRET_BYTES_MIN, Secret};
+pub use sockeye_relay::{NoSecret, NoTls, NodeTls, NodeTrust, SECRET_BYTES_MIN, Secret};

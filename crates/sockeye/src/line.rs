@@ -180,10 +180,13 @@ impl Line {
         if answer.body.len() <= COPIED_BYTES_MAX {
             let mut bytes = answer.head(keeps_alive, answer.body.len());
             bytes.extend_from_slice(&answer.body);
-            return self.socket.write_all(&bytes).await;
+            self.socket.write_all(&bytes).await?;
+        } else {
+            let mut both = Bytes::from(answer.head(keeps_alive, 0)).chain(answer.body.clone());
+            self.socket.write_all_buf(&mut both).await?;
         }
-        let mut both = Bytes::from(answer.head(keeps_alive, 0)).chain(answer.body.clone());
-        self.socket.write_all_buf(&mut both).await
+        // What encrypts may have taken more than its socket.
+        self.socket.flush().await
     }
 
     /// Says a last word, and ends the connection whether the client hears it or not.

@@ -1,6 +1,6 @@
 //! How nodes of other machines reach this one: the settings of the port for them, and the port.
 
-use sockeye_relay::{NodeListener, Secret};
+use sockeye_relay::{NodeListener, NodeTrust};
 use std::io;
 use std::net::SocketAddr;
 use tokio::net::{TcpListener, TcpSocket};
@@ -13,8 +13,8 @@ const BACKLOG: u32 = 1024;
 
 /// How nodes of other machines reach this one, so that no balancer has to be sticky.
 ///
-/// The port is for nodes only: whoever does not know the secret gets not a byte. Requests on it are not encrypted, so it belongs on a
-/// network of one's own.
+/// The port is for nodes only. With a secret whoever does not know it gets not a byte, and requests are not encrypted, so it belongs on a network of
+/// one's own. With certificates ([`NodeTls`](crate::NodeTls)) it is TLS, and both ends show theirs.
 #[derive(Clone, Debug)]
 pub struct NodeLink {
     /// Where this node listens for others. Port 0 is one that the system picks. Workers of a supervisor share the setting: each takes the first
@@ -22,8 +22,8 @@ pub struct NodeLink {
     pub listen: SocketAddr,
     /// Where others reach it, if that is another address. Needed where `listen` is `0.0.0.0` or `[::]`. Port 0: that of `listen`.
     pub advertise: Option<SocketAddr>,
-    /// What all nodes of the cluster know.
-    pub secret: Secret,
+    /// How the nodes know each other: by a [`Secret`](crate::Secret) or by certificates; the same way on all.
+    pub trust: NodeTrust,
 }
 
 impl NodeLink {
@@ -57,7 +57,12 @@ impl NodeLink {
             );
             return Err(io::Error::new(io::ErrorKind::InvalidInput, text));
         }
-        Ok((NodeListener::new(listener, self.secret.clone()), reached))
+        if let NodeTrust::Tls(tls) = &self.trust
+            && let Some(error) = tls.unfit()
+        {
+            tracing::warn!(error, "other nodes will not take this node's certificate");
+        }
+        Ok((NodeListener::new(listener, self.trust.clone()), reached))
     }
 }
 

@@ -31,8 +31,8 @@ pub(crate) struct Site {
 impl Site {
     pub(crate) fn new(core: Arc<Core>, files: Option<Files>, doors: Doors) -> Arc<Self> {
         let bundle = core.config.serve_client.then(|| ClientBundle::find(core.config.client_dir.clone()));
-        let node_secret = core.config.node_link.as_ref().map(|link| link.secret.clone());
-        let relay = Relay::new(sockeye_relay::Config { node_secret, ..sockeye_relay::Config::default() });
+        let node_trust = core.config.node_link.as_ref().map(|link| link.trust.clone());
+        let relay = Relay::new(sockeye_relay::Config { node_trust, ..sockeye_relay::Config::default() });
         let press = Press::new(core.config.http_compression);
         Arc::new(Self { core, relay, doors, press, bundle, files })
     }

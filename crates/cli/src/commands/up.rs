@@ -7,6 +7,7 @@ use std::process::ExitCode;
 use anyhow::Context;
 use clap::Args;
 
+use crate::cluster::Said;
 use crate::flags::UpFlags;
 use crate::plan::Plan;
 use crate::{backplane, cluster, exit, house, plan, recovery, settings, unsupported};
@@ -41,7 +42,7 @@ pub(crate) fn run_chat(flags: &UpFlags) -> ExitCode {
     if let Err(error) = find_backplane(flags.adapter.as_deref()) {
         return exit::complain(exit::FAILED, &format!("{error:#}"));
     }
-    let cluster = match plan::cluster(flags.adapter.as_deref(), flags.node_link) {
+    let cluster = match plan::cluster(&Said::of_flags(flags)) {
         Ok(cluster) => cluster,
         Err(error) => return exit::complain(exit::USAGE, &format!("{error:#}")),
     };

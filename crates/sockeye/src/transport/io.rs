@@ -52,6 +52,7 @@ impl Io {
                 let (reader, writer) = stream.into_split();
                 (Reader::Unix(reader), Some(Writer::Unix(writer)))
             }
+            Self::Raw(Socket::Tls(stream)) => (Reader::Boxed(Box::into_pin(stream as Box<dyn Stream>)), None),
             Self::Boxed(stream) => (Reader::Boxed(stream), None),
         }
     }

@@ -108,6 +108,8 @@ impl Streams {
             server: self.server.clone(),
             stream: stream.to_owned(),
             count: self.options.read_count,
+            behind: usize::try_from(self.options.max_len.min(self.options.read_count.into()))
+                .unwrap_or(usize::MAX),
             block: self.options.block,
         });
         let reader = Arc::new(reader.await?);

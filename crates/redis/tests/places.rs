@@ -172,6 +172,34 @@ async fn a_stream_is_read_on_after_each_lost_connection_and_nothing_is_missed_or
 }
 
 #[tokio::test]
+async fn what_is_cut_off_a_stream_before_it_was_read_is_told() {
+    let Some(server) = RedisServer::start(&[]) else { return };
+    let url = format!("redis+streams://127.0.0.1:{}", server.port);
+    let (b, mut heard) = open(&url).await.expect("it opens");
+    let (a, _arrivals) = open(&url).await.expect("it opens");
+    until_said(&*a, "before").await;
+    hears(&mut heard, "before").await;
+    assert_eq!(b.stats().gaps, 0);
+    // More at one stroke than the stream keeps: whoever reads it sees the last ones only. Its connection lives.
+    let many = "for n = 1, 1000 do redis.call('XADD', 'socket.io', 'MAXLEN', '=', 300, '*', \
+                'uid', 'x', 'nsp', '/elsewhere', 'type', '2') end";
+    server.cli(&["eval", many, "0"]);
+    let told = async {
+        loop {
+            match heard.recv().await.expect("it is open") {
+                Arrival::Resumed { whole } => return whole,
+                Arrival::Message { .. } | Arrival::Malformed => {}
+            }
+        }
+    };
+    assert!(!tokio::time::timeout(PATIENCE, told).await.expect("it is told in time"));
+    until_said(&*a, "after").await;
+    hears(&mut heard, "after").await;
+    let stats = b.stats();
+    assert_eq!((stats.gaps, stats.disconnects), (1, 0), "{stats:?}");
+}
+
+#[tokio::test]
 async fn rooms_listened_to_while_redis_is_away_are_heard_when_it_is_back() {
     let Some(server) = RedisServer::start(&[]) else { return };
     let url = format!("redis+sharded://127.0.0.1:{}", server.port);

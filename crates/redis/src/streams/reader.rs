@@ -22,6 +22,8 @@ pub(crate) struct Reading {
     pub(crate) server: Server,
     pub(crate) stream: String,
     pub(crate) count: u32,
+    /// So many entries at once show that the reader may be further behind than the stream reaches.
+    pub(crate) behind: usize,
     pub(crate) block: Duration,
 }
 
@@ -152,7 +154,24 @@ async fn follow(reading: &Reading, shared: &Shared, connection: &mut Connection)
         xread.arg("BLOCK").arg(u64::try_from(reading.block.as_millis()).unwrap_or(u64::MAX));
         xread.arg("STREAMS").arg(&reading.stream).arg(at.to_string());
         match connection.send(&xread).await {
-            Ok(value) => entries_in_read(value).iter().for_each(|entry| shared.hear(entry)),
+            Ok(value) => {
+                let entries = entries_in_read(value);
+                if entries.len() >= reading.behind {
+                    match extent(connection, &reading.stream).await {
+                        // A server that was frozen, say, while its connection lived: Redis tells nobody what it has cut off.
+                        Ok(extent) if !extent.is_whole_after(at) => {
+                            warn!(
+                                stream = reading.stream,
+                                "the stream was cut off before it was read: something is lost"
+                            );
+                            shared.tell_all(|follower| follower.resumed(false));
+                        }
+                        Ok(_) => {}
+                        Err(error) => return error,
+                    }
+                }
+                entries.iter().for_each(|entry| shared.hear(entry));
+            }
             Err(error) => return adapter_error(&error),
         }
     }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 #[derive(Debug, Clone, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum BackplaneEvent {
-    /// The connection was lost and is back. Where `whole` is unset, what others published meanwhile is lost.
+    /// The connection was lost and is back, or this server was behind. Where `whole` is unset, what others published meanwhile is lost.
     Resumed {
         /// The namespace.
         nsp: String,

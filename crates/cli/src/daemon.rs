@@ -24,6 +24,7 @@ use tracing::{info, warn};
 use crate::keeper;
 use crate::keeper::words::{Question as ToKeeper, Status};
 use crate::places::Places;
+use crate::rest::Rest;
 use crate::talk::{self, Asked};
 use crate::{log, notify, runtime};
 
@@ -114,9 +115,16 @@ impl Daemon {
         tokio::spawn(talk::serve(listener, sender));
         let mut terminations = signal(SignalKind::terminate())?;
         let mut interrupts = signal(SignalKind::interrupt())?;
+        let mut rest = Rest::new(Instant::now());
         loop {
             let due = self.again.values().min().copied();
             tokio::select! {
+                () = sleep_until(rest.poll_timeout()) => {
+                    if rest.handle_timeout(Instant::now()) {
+                        sockeye_sys::release_unmodified_pages();
+                    }
+                    continue;
+                }
                 Some(Asked { question, reply }) = questions.recv() => {
                     let is_end = matches!(question, Question::Kill);
                     let steps = Box::pin(self.hear(question)).await;
@@ -138,6 +146,7 @@ impl Daemon {
                 _ = terminations.recv() => break,
                 _ = interrupts.recv() => break,
             }
+            rest.handle_work(Instant::now());
         }
         let _ = std::fs::remove_file(self.places.daemon());
         Ok(())

@@ -22,6 +22,7 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::JoinHandle;
 
 use crate::board::Board;
+use crate::rest::Rest;
 use crate::talk::{self, Asked, Reply};
 pub(crate) use crate::tenant::cores;
 use crate::tenant::{RELOAD_FAILED, Recipe, Tenant, Turn};
@@ -78,6 +79,7 @@ struct Keeper {
     interrupts: Signal,
     children: Signal,
     trouble: Option<String>,
+    rest: Rest,
 }
 
 /// The edge before this app alone.
@@ -129,6 +131,7 @@ impl Keeper {
             interrupts: signal(SignalKind::interrupt())?,
             children: signal(SignalKind::child())?,
             trouble: None,
+            rest: Rest::new(Instant::now()),
             task,
         })
     }
@@ -137,6 +140,12 @@ impl Keeper {
         loop {
             let due = self.orphans.poll_timeout();
             tokio::select! {
+                () = sleep_until(self.rest.poll_timeout()) => {
+                    if self.rest.handle_timeout(Instant::now()) {
+                        sockeye_sys::release_unmodified_pages();
+                    }
+                    continue;
+                }
                 turn = self.tenant.next() => match turn {
                     Some(Turn::Event(event)) => self.take(event),
                     Some(Turn::Restarts(why)) => self.note(why),
@@ -148,6 +157,7 @@ impl Keeper {
                 _ = self.children.recv() => self.orphans.handle_child(Instant::now()),
                 () = sleep_until(due) => self.orphans.handle_timeout(&self.tenant.view(), Instant::now()),
             }
+            self.rest.handle_work(Instant::now());
         }
         Box::pin(self.finish()).await;
         Ok(())

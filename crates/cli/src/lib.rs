@@ -19,6 +19,7 @@ mod plan;
 mod ports;
 mod processes;
 mod recovery;
+mod rest;
 mod runtime;
 mod screen;
 mod settings;

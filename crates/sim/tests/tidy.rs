@@ -17,10 +17,21 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("sockeye-relay", &[]),
     ("sockeye-link", &[]),
     ("sockeye-files", &[]),
+    ("sockeye-sys", &[]),
     // Floor 2.
     ("sockeye-cluster", &["sockeye-proto"]),
     // Floor 3.
-    ("sockeye", &["sockeye-cluster", "sockeye-relay", "sockeye-link", "sockeye-files", "sockeye-proto"]),
+    (
+        "sockeye",
+        &[
+            "sockeye-cluster",
+            "sockeye-relay",
+            "sockeye-link",
+            "sockeye-files",
+            "sockeye-proto",
+            "sockeye-sys",
+        ],
+    ),
     ("sockeye-edge", &["sockeye-relay", "sockeye-link", "sockeye-files", "sockeye-proto"]),
     ("sockeye-supervisor", &["sockeye-link"]),
     ("sockeye-client", &["sockeye-proto"]),
@@ -49,6 +60,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-link",
             "sockeye-files",
             "sockeye-proto",
+            "sockeye-sys",
             "sockeye-emitter",
             "sockeye-client",
             "sockeye-doctor",

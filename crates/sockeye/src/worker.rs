@@ -25,8 +25,12 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::sync::{Arc, Weak};
+use std::time::Duration;
 use tokio::net::{TcpListener, TcpStream, UnixListener};
 use tokio::task::JoinSet;
+
+/// What a worker does this long after it is ready is no part of its start.
+const START_TIME: Duration = Duration::from_secs(1);
 
 /// Serves in the place that `assign` names, until the parent says stop or is gone.
 pub(crate) async fn run(
@@ -68,10 +72,18 @@ pub(crate) async fn run(
     tokio::select! {
         () = work => {}
         () = core.tell_load_changes() => {}
+        () = forget_the_start() => {}
     }
     core.tell_load();
     parent.bye().await;
     Ok(())
+}
+
+/// Gives back the pages of all that ran once, at the start. A worker is one of many on its machine.
+async fn forget_the_start() {
+    tokio::time::sleep(START_TIME).await;
+    sockeye_sys::release_unmodified_pages();
+    std::future::pending().await
 }
 
 async fn serve(

@@ -40,6 +40,10 @@ impl Manifest {
             }
             manifest.keeps_lints |=
                 value == "true" && ((section == "lints" && key == "workspace") || key == "lints.workspace");
+            // The one crate that may be unsafe; it says so at each place, and keeps the others by a list of its own.
+            manifest.keeps_lints |= manifest.package == "sockeye-sys"
+                && section == "lints.rust"
+                && (key, value) == ("unsafe_code", "\"deny\"");
             if is_dependencies(&section) {
                 let name = key.split('.').next().unwrap_or(key);
                 manifest.dependencies.push((name.to_owned(), index + 1));

@@ -10,7 +10,7 @@ use std::net::SocketAddr;
 use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
 use anyhow::{anyhow, bail};
 use sockeye_supervisor::{Event, Line, RuntimeDir, Status as Stage, StopSignal, Supervisor, WorkerView};
@@ -59,7 +59,7 @@ impl Tenant {
             true => Some(Front::open(Arc::clone(board), group, launch, recipe.led)?),
             false => None,
         };
-        let health = Health::new(launch)?;
+        let health = Health::new(launch, Instant::now(), SystemTime::now())?;
         let supervisor = Supervisor::start(config, directory, on_line)?;
         Ok(Self { recipe, supervisor, front, health, mark, preload, behind: false })
     }
@@ -71,7 +71,7 @@ impl Tenant {
     pub(crate) async fn next(&mut self) -> Option<Turn> {
         loop {
             let front = self.front.as_ref().and_then(Front::poll_timeout);
-            let due = [self.health.poll_timeout(), front].into_iter().flatten().min();
+            let due = [self.health.poll_timeout(Instant::now(), SystemTime::now()), front].into_iter().flatten().min();
             tokio::select! {
                 event = self.supervisor.next() => return event.map(Turn::Event),
                 () = self.health.changed() => {}
@@ -116,7 +116,7 @@ impl Tenant {
         if self.recipe == recipe {
             return Ok(());
         }
-        self.health = Health::new(&recipe.launch)?;
+        self.health = Health::new(&recipe.launch, Instant::now(), SystemTime::now())?;
         let same = Recipe { launch: self.recipe.launch.clone(), ..recipe.clone() };
         let mut spec = recipe.launch.spec.clone();
         spec.instances = self.recipe.launch.spec.instances;
@@ -255,7 +255,8 @@ impl Tenant {
         {
             self.supervisor.left_alone(instance);
         }
-        for due in self.health.handle_timeout(&self.supervisor.view()) {
+        let views = self.supervisor.view();
+        for due in self.health.handle_timeout(&views, Instant::now(), SystemTime::now()) {
             match due {
                 Due::Restart { instance, why } => {
                     self.supervisor.restart(instance);

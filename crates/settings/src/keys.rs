@@ -452,7 +452,12 @@ pub(crate) const APP: Section = Section {
             "how long clients of a worker may take to leave when it is reloaded or scaled away",
         ),
         key("max_memory", "a size", "none", "resident memory above which a process is restarted"),
-        key("cron", "five fields", "never", "when it is restarted whatever happens, in UTC"),
+        key(
+            "cron",
+            "five fields",
+            "never",
+            "when it is restarted whatever happens, by the clock of `TZ` or else of the system",
+        ),
         key(
             "watch",
             "a table: `paths`, `ignore`, `delay`",

@@ -32,7 +32,7 @@ mod worker;
 
 pub use asking::Asking;
 pub use config::{Config, Policy, Ports, Timing, random_tag};
-pub use cron::Cron;
+pub use cron::{Cron, Zone};
 pub use event::{Event, StartError, Stats, WorkerView};
 pub use fleet::{Busy, Fleet, FleetOutput};
 pub use launch::{Launch, LaunchError, PROFILE_VARIABLE, Program, name_of};

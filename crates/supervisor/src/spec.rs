@@ -80,7 +80,7 @@ pub struct AppSpec {
     pub drain: Span,
     /// Resident memory above which a process is restarted. Default no limit.
     pub max_memory: Option<Size>,
-    /// When it is restarted whatever happens, as five fields of cron in UTC. Default never.
+    /// When it is restarted whatever happens, as five fields of cron, by the clock of `TZ` or else of the system. Default never.
     pub cron: Option<String>,
     /// Which files restart it when they change.
     pub watch: WatchSpec,

@@ -63,7 +63,7 @@ pub(crate) struct Flags {
     /// Restart a process that uses more memory, such as 300M
     #[arg(long, value_name = "SIZE")]
     max_memory_restart: Option<Size>,
-    /// Restart at moments, such as '0 3 * * *' (UTC)
+    /// Restart at moments, such as '0 3 * * *', by the clock of TZ or else of the system
     #[arg(long, visible_alias = "cron-restart", value_name = "CRON")]
     cron: Option<String>,
     /// Do not start a process again that ended

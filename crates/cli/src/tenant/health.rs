@@ -6,7 +6,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use sockeye_supervisor::proc::{Usage, usage};
 use sockeye_supervisor::watch::{Ignore, watch};
-use sockeye_supervisor::{Cron, Launch, Size, WorkerView};
+use sockeye_supervisor::{Cron, Launch, Size, WorkerView, Zone};
 use tokio::sync::mpsc;
 
 /// How often memory is looked at, where it is limited.
@@ -36,7 +36,7 @@ pub(super) enum Due {
 pub(super) struct Health {
     memory_max: Option<Size>,
     memory_at: Option<Instant>,
-    cron: Option<Cron>,
+    cron: Option<(Cron, Zone)>,
     cron_at: Option<SystemTime>,
     changes: Option<mpsc::Receiver<String>>,
     quiet: Duration,
@@ -45,9 +45,10 @@ pub(super) struct Health {
 }
 
 impl Health {
-    pub(super) fn new(launch: &Launch) -> anyhow::Result<Self> {
+    pub(super) fn new(launch: &Launch, now: Instant, clock: SystemTime) -> anyhow::Result<Self> {
         let spec = &launch.spec;
         let cron = spec.cron.as_deref().map(str::parse::<Cron>).transpose().map_err(anyhow::Error::msg)?;
+        let cron = cron.map(|cron| (cron, Zone::of(&launch.environment())));
         let changes = match spec.watch.paths.is_empty() {
             true => None,
             false => {
@@ -66,8 +67,8 @@ impl Health {
         };
         Ok(Self {
             memory_max: spec.max_memory,
-            memory_at: spec.max_memory.map(|_| Instant::now() + MEMORY_PAUSE),
-            cron_at: cron.as_ref().and_then(|cron| cron.next(SystemTime::now())),
+            memory_at: spec.max_memory.map(|_| now + MEMORY_PAUSE),
+            cron_at: cron.as_ref().and_then(|(cron, zone)| cron.next(clock, zone)),
             cron,
             changes,
             quiet: spec.watch.delay.duration(),
@@ -88,22 +89,27 @@ impl Health {
         }
     }
 
-    pub(super) fn poll_timeout(&self) -> Option<Instant> {
+    /// When to call [`Self::handle_timeout`].
+    pub(super) fn poll_timeout(&self, now: Instant, clock: SystemTime) -> Option<Instant> {
         let cron = self.cron_at.map(|at| {
-            let wait = at.duration_since(SystemTime::now()).unwrap_or_default();
-            Instant::now() + wait.min(CRON_SLEEP_MAX)
+            let wait = at.duration_since(clock).unwrap_or_default();
+            now + wait.min(CRON_SLEEP_MAX)
         });
         [self.memory_at, cron, self.changed.as_ref().map(|(at, _)| *at)].into_iter().flatten().min()
     }
 
-    pub(super) fn handle_timeout(&mut self, workers: &[WorkerView]) -> Vec<Due> {
-        let (now, clock) = (Instant::now(), SystemTime::now());
+    pub(super) fn handle_timeout(
+        &mut self,
+        workers: &[WorkerView],
+        now: Instant,
+        clock: SystemTime,
+    ) -> Vec<Due> {
         let mut due = Vec::new();
         if let Some((_, path)) = self.changed.take_if(|(at, _)| *at <= now) {
             due.push(Due::Restart { instance: None, why: format!("{path} changed") });
         }
         if self.cron_at.is_some_and(|at| at <= clock) {
-            self.cron_at = self.cron.as_ref().and_then(|cron| cron.next(clock));
+            self.cron_at = self.cron.as_ref().and_then(|(cron, zone)| cron.next(clock, zone));
             due.push(Due::Cron);
         }
         if self.memory_at.is_some_and(|at| at <= now) {
@@ -146,3 +152,47 @@ impl Health {
 
 /// Of so many processes the use is remembered: several times the workers there can be.
 const SAMPLES_MAX: usize = 4096;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use sockeye_supervisor::AppSpec;
+    use std::path::PathBuf;
+
+    #[test]
+    fn a_restart_by_the_clock_is_due_at_its_moment_once_and_again_the_next_day() {
+        let mut spec = AppSpec::new("/bin/true");
+        spec.cron = Some("30 3 * * *".to_owned());
+        spec.env.insert("TZ".to_owned(), "CET-1".to_owned());
+        let launch = Launch { name: "a".to_owned(), spec, cwd: PathBuf::from("/"), env: BTreeMap::default() };
+        let (start, day) = (Instant::now(), Duration::from_secs(86_400));
+        // 2026-11-30 02:00 by the clock of that zone.
+        let clock = SystemTime::UNIX_EPOCH + Duration::from_secs(1_796_000_400);
+        let mut health = Health::new(&launch, start, clock).unwrap();
+        let moment = Duration::from_secs(90 * 60);
+        let mut look = |after: Duration| health.handle_timeout(&[], start + after, clock + after);
+        assert_eq!(look(Duration::ZERO), []);
+        assert_eq!(look(moment - Duration::from_secs(1)), []);
+        assert_eq!(look(moment), [Due::Cron]);
+        assert_eq!(look(moment), []);
+        assert_eq!(look(moment + day - Duration::from_secs(1)), []);
+        assert_eq!(look(moment + day), [Due::Cron]);
+        // A machine that slept makes up for what it missed once.
+        assert_eq!(look(moment + day * 5), [Due::Cron]);
+        assert_eq!(look(moment + day * 5), []);
+        // It wakes now and then, since the clock may be set meanwhile.
+        let wake = health.poll_timeout(start, clock).unwrap();
+        assert_eq!(wake - start, CRON_SLEEP_MAX);
+    }
+
+    #[test]
+    fn a_clock_that_is_set_forward_is_followed() {
+        let mut spec = AppSpec::new("/bin/true");
+        spec.cron = Some("0 0 1 1 *".to_owned());
+        let launch = Launch { name: "a".to_owned(), spec, cwd: PathBuf::from("/"), env: BTreeMap::default() };
+        let (now, clock) = (Instant::now(), SystemTime::UNIX_EPOCH);
+        let mut health = Health::new(&launch, now, clock).unwrap();
+        let later = clock + Duration::from_secs(366 * 86_400);
+        assert_eq!(health.handle_timeout(&[], now, later), [Due::Cron]);
+    }
+}

@@ -6,16 +6,17 @@ pub(crate) mod table;
 pub(crate) mod tail;
 
 use std::collections::BTreeMap;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
-use std::time::{Duration, Instant};
+use std::sync::mpsc;
+use std::time::Duration;
 
-use anyhow::{Context, anyhow, bail};
+use anyhow::{Context, bail};
 use clap::Args;
 use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
-use crate::daemon::words::{Done, Question};
+use crate::daemon::words::{AWAKE, Done, Question};
 use crate::exit;
 use crate::places::{KEEPER_VARIABLE, Places};
 use crate::talk;
@@ -56,43 +57,48 @@ pub(crate) fn is_awake(places: &Places) -> bool {
 /// Waits until the daemon, which was told to end, has ended: the kernel lets go of its lock then.
 pub(crate) fn await_end(places: &Places) -> anyhow::Result<()> {
     let lock = std::fs::File::open(places.lock()).context("cannot see whether the daemon ended")?;
-    let deadline = Instant::now() + DAEMON_TIMEOUT;
-    while flock(&lock, FlockOperation::NonBlockingLockShared).is_err() {
-        if Instant::now() > deadline {
-            bail!("the daemon does not end: see {}", places.own_log().display());
-        }
-        std::thread::sleep(Duration::from_millis(5));
+    let (sender, ended) = mpsc::sync_channel(1);
+    // Ends with the daemon, or with this command.
+    std::thread::spawn(move || sender.send(flock(&lock, FlockOperation::LockShared)));
+    match ended.recv_timeout(DAEMON_TIMEOUT) {
+        Ok(locked) => locked.context("cannot see whether the daemon ended"),
+        Err(_) => bail!("the daemon does not end: see {}", places.own_log().display()),
     }
-    Ok(())
 }
 
+/// Starts a daemon unless one answers, and waits for its word. Of several commands at a time one does so.
 fn wake(places: &Places) -> anyhow::Result<()> {
     if is_awake(places) {
         return Ok(());
     }
     places.make()?;
+    // The directory is what there is before a daemon, and its lock ends with this command.
+    let turn = std::fs::File::open(&places.runtime)?;
+    flock(&turn, FlockOperation::LockExclusive)?;
+    if is_awake(places) {
+        return Ok(());
+    }
     let log = std::fs::OpenOptions::new().append(true).create(true).open(places.own_log())?;
     let mut command = Command::new("/proc/self/exe");
     let (name, value) = THRIFT;
     command.arg("daemon").env(name, value).env_remove(KEEPER_VARIABLE).env_remove("NOTIFY_SOCKET");
-    command.stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
+    command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().context("cannot start the daemon")?;
-    let deadline = Instant::now() + DAEMON_TIMEOUT;
-    while Instant::now() < deadline {
-        if is_awake(places) {
-            return Ok(());
-        }
-        // Another may have been started at the same time: then ours ends, and that one answers.
-        if child.try_wait()?.is_some_and(|status| !status.success()) && !is_awake(places) {
-            std::thread::sleep(Duration::from_millis(50));
-            if is_awake(places) {
-                return Ok(());
-            }
-            bail!("the daemon ended: see {}", places.own_log().display());
-        }
-        std::thread::sleep(Duration::from_millis(5));
+    let mut stdout = child.stdout.take().context("it is piped")?;
+    let (sender, word) = mpsc::sync_channel(1);
+    // Ends with the daemon's first word, or with this command.
+    std::thread::spawn(move || {
+        let mut word = String::new();
+        let _ = stdout.read_to_string(&mut word);
+        sender.send(word)
+    });
+    match word.recv_timeout(DAEMON_TIMEOUT) {
+        Ok(word) if word.trim() == AWAKE => Ok(()),
+        // Somebody else may have started one meanwhile, as systemd does: that one answers.
+        Ok(_) if is_awake(places) => Ok(()),
+        Ok(_) => bail!("the daemon ended: see {}", places.own_log().display()),
+        Err(_) => bail!("the daemon does not answer: see {}", places.own_log().display()),
     }
-    Err(anyhow!("the daemon does not answer: see {}", places.own_log().display()))
 }
 
 /// Has the allocator of a daemon or a keeper commit memory when it is used. By default it commits arenas ahead, which the kernel backs by huge pages: 6 to 9 MiB

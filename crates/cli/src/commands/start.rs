@@ -183,7 +183,7 @@ fn start(flags: &Flags, places: &Places) -> anyhow::Result<Done> {
     if !launches.is_empty() {
         // A port, an interpreter, a word that is wrong is told before a daemon is bothered.
         for launch in &launches {
-            launch.settle(crate::keeper::cores()).with_context(|| launch.name.clone())?;
+            launch.settle(crate::tenant::cores()).with_context(|| launch.name.clone())?;
         }
         done.apps.extend(apps::ask(places, &Question::Start { launches })?.apps);
     }

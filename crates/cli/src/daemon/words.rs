@@ -7,6 +7,9 @@ use sockeye_supervisor::{Launch, StopSignal};
 
 use crate::keeper::words::Status;
 
+/// The daemon's first word on standard output: from here on questions are answered.
+pub(crate) const AWAKE: &str = "ok";
+
 /// What the daemon is asked.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]

@@ -1,0 +1,216 @@
+//! What each question changes: apps are started, stopped, replaced, scaled, and whoever has to be asked for the rest is named.
+
+use std::collections::BTreeMap;
+
+use anyhow::{Context, anyhow, bail};
+use serde::de::DeserializeOwned;
+use sockeye_supervisor::Launch;
+
+use super::Daemon;
+use super::registry::{Target, difference, in_order, scaled};
+use super::steps::{DO_TIMEOUT, Step};
+use super::words::AppDone;
+use crate::keeper::words::{Question as ToKeeper, Status};
+use crate::{talk, tenant};
+
+impl Daemon {
+    pub(super) async fn start(&mut self, launches: Vec<Launch>) -> anyhow::Result<Vec<Step>> {
+        let launches = in_order(launches).map_err(|error| anyhow!(error))?;
+        for launch in &launches {
+            launch.settle(tenant::cores()).with_context(|| launch.name.clone())?;
+            if self.registry.named(&launch.name).is_some_and(|app| app.keeper.is_some()) {
+                bail!(
+                    "{} runs already: sockeye restart {0} starts it anew, sockeye reload {0} without a gap; --name gives this one another name",
+                    launch.name
+                );
+            }
+            for name in &launch.spec.after {
+                let is_there =
+                    launches.iter().any(|other| other.name == *name) || self.registry.named(name).is_some();
+                if !is_there {
+                    bail!("{}: after: there is no app {name}", launch.name);
+                }
+            }
+        }
+        let mut steps = Vec::new();
+        for launch in launches {
+            let (name, after) = (launch.name.clone(), launch.spec.after.clone());
+            let instances = launch.instances(tenant::cores()).get();
+            let key = self.registry.put(launch, instances);
+            let outcome = match self.await_all(&after).await {
+                Ok(()) => self.launch(key).await,
+                Err(error) => Err(error),
+            };
+            steps.push(self.step(key, &name, outcome.map(|()| ToKeeper::Settle)));
+        }
+        Ok(steps)
+    }
+
+    pub(super) async fn resume(
+        &mut self,
+        words: &[String],
+        env: Option<&BTreeMap<String, String>>,
+    ) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for Target { key, place } in self.select(words)? {
+            let name = self.name(key);
+            let is_running = self.registry.app(key).is_some_and(|app| app.keeper.is_some());
+            let env = self.renew(key, env)?;
+            let outcome = if is_running {
+                let launch = self.registry.app(key).map(|app| Box::new(app.launch.clone()));
+                Ok(ToKeeper::Restart { place, launch })
+            } else {
+                self.launch(key).await.map(|()| ToKeeper::Settle)
+            };
+            let mut step = self.step(key, &name, outcome);
+            step.done.env = env;
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    pub(super) async fn restart(
+        &mut self,
+        words: &[String],
+        reload: bool,
+        env: Option<&BTreeMap<String, String>>,
+    ) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for Target { key, place } in self.select(words)? {
+            let name = self.name(key);
+            let difference = self.renew(key, env)?;
+            let outcome = match self.registry.app(key) {
+                Some(app) if app.keeper.is_some() => {
+                    let launch = Some(Box::new(app.launch.clone()));
+                    match (reload, place) {
+                        (true, None) => Ok(ToKeeper::Reload { launch }),
+                        (true, Some(_)) => {
+                            Err(anyhow!("a reload replaces all instances of an app: name {name}"))
+                        }
+                        (false, place) => Ok(ToKeeper::Restart { place, launch }),
+                    }
+                }
+                Some(_) | None => self.launch(key).await.map(|()| ToKeeper::Settle),
+            };
+            let mut step = self.step(key, &name, outcome);
+            step.done.env = difference;
+            steps.push(step);
+        }
+        Ok(steps)
+    }
+
+    pub(super) async fn stop(&mut self, words: &[String]) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for Target { key, place } in self.select(words)? {
+            let name = self.name(key);
+            let outcome = match place {
+                Some(place) => self.ask(key, &ToKeeper::Stop { place: Some(place) }).await,
+                None => self.end(key).await,
+            };
+            steps.push(one(&name, outcome));
+        }
+        Ok(steps)
+    }
+
+    pub(super) async fn delete(&mut self, words: &[String]) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for Target { key, place } in self.select(words)? {
+            let name = self.name(key);
+            let outcome = match place {
+                Some(_) => {
+                    Err(anyhow!("that is one of several instances: sockeye scale {name} -1 takes one away"))
+                }
+                None => self.end(key).await,
+            };
+            if outcome.is_ok() {
+                self.registry.remove(key);
+                self.save()?;
+            }
+            steps.push(one(&name, outcome));
+        }
+        Ok(steps)
+    }
+
+    pub(super) async fn scale(&mut self, word: &str, number: &str) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for Target { key, place } in self.select(&[word.to_owned()])? {
+            let app = self.registry.app(key).context("it was selected")?;
+            let (name, before) = (app.launch.name.clone(), app.instances);
+            if place.is_some() {
+                bail!("that is one of several instances: name {name}");
+            }
+            let instances = scaled(before, number).map_err(|error| anyhow!(error))?;
+            if app.keeper.is_some() {
+                let outcome = self.ask(key, &ToKeeper::Scale { instances }).await;
+                if outcome.is_ok() {
+                    self.registry.resize(key, instances);
+                    self.save()?;
+                }
+                steps.push(one(&name, outcome));
+            } else {
+                bail!("{name} does not run: start it with -i {instances}");
+            }
+        }
+        Ok(steps)
+    }
+
+    /// The same word to each; what comes back is noted.
+    pub(super) async fn tell<T: DeserializeOwned>(
+        &self,
+        words: &[String],
+        question: impl Fn(Option<u32>) -> ToKeeper,
+        note: impl Fn(&mut AppDone, T),
+    ) -> anyhow::Result<Vec<Step>> {
+        let mut steps = Vec::new();
+        for Target { key, place } in self.select(words)? {
+            let mut app = AppDone::new(&self.name(key));
+            match talk::ask_async(&self.places.keeper(key), &question(place), DO_TIMEOUT).await {
+                Ok(value) => note(&mut app, value),
+                Err(_) if self.registry.app(key).is_some_and(|app| app.keeper.is_none()) => {
+                    app.error = Some("it does not run".to_owned());
+                }
+                Err(error) => app.error = Some(format!("{error:#}")),
+            }
+            steps.push(Step { done: app, ask: None });
+        }
+        Ok(steps)
+    }
+
+    /// What is left to do for an app.
+    fn step(&self, key: u32, name: &str, outcome: anyhow::Result<ToKeeper>) -> Step {
+        let mut done = AppDone::new(name);
+        let ask = match outcome {
+            Ok(question) => Some((self.places.keeper(key), question)),
+            Err(error) => {
+                done.error = Some(format!("{error:#}"));
+                None
+            }
+        };
+        Step { done, ask }
+    }
+
+    /// Takes the variables of a shell over, and says how they differ.
+    fn renew(&mut self, key: u32, env: Option<&BTreeMap<String, String>>) -> anyhow::Result<Vec<String>> {
+        let (Some(env), Some(app)) = (env, self.registry.app_mut(key)) else { return Ok(Vec::new()) };
+        let mut env = env.clone();
+        // `PORT=8080 sockeye start app.js` says it of the app, and nobody types it again: without it the app would come back at another address.
+        for name in [sockeye_supervisor::PROFILE_VARIABLE, "PORT"] {
+            if let (None, Some(kept)) = (env.get(name), app.launch.env.get(name)) {
+                env.insert(name.to_owned(), kept.clone());
+            }
+        }
+        let difference = difference(&app.launch.env, &env);
+        app.launch.env = env;
+        self.save()?;
+        Ok(difference)
+    }
+}
+
+fn one(name: &str, outcome: anyhow::Result<Status>) -> Step {
+    let mut done = AppDone::new(name);
+    match outcome {
+        Ok(status) => done.status = Some(status),
+        Err(error) => done.error = Some(format!("{error:#}")),
+    }
+    Step { done, ask: None }
+}

@@ -23,9 +23,9 @@ const { Server } = require(${JSON.stringify(join(APPS, "socket.io"))});
 new Server(server).on("connection", (socket) => socket.on("whoami", (ack) => ack({ pid: process.pid })));
 server.listen(process.env.PORT || 3000, "127.0.0.1");`;
 
-// A shell between is no Node.js to us: the first is reached by its PORT alone, the second by its plain link.
+// What Python becomes is no Node.js to us: the first is reached by its PORT alone, the second by its plain link.
 for (const [kind, file, words] of [
-  ["reached by its PORT", "run.sh", ["--port"]],
+  ["reached by its PORT", "run.py", ["--port"]],
   ["with the preload", "app.js", []],
 ]) {
   describe(`a program ${kind}`, { skip }, () => {
@@ -35,7 +35,7 @@ for (const [kind, file, words] of [
       port = await freePort();
       url = `http://127.0.0.1:${port}`;
       home.file("app.js", APP);
-      home.file("run.sh", "exec node app.js");
+      home.file("run.py", 'import os; os.execvp("node", ["node", "app.js"])');
       if (words.length === 0) home.env.PORT = String(port);
       await start("1h");
     });

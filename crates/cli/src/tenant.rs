@@ -71,7 +71,10 @@ impl Tenant {
     pub(crate) async fn next(&mut self) -> Option<Turn> {
         loop {
             let front = self.front.as_ref().and_then(Front::poll_timeout);
-            let due = [self.health.poll_timeout(Instant::now(), SystemTime::now()), front].into_iter().flatten().min();
+            let due = [self.health.poll_timeout(Instant::now(), SystemTime::now()), front]
+                .into_iter()
+                .flatten()
+                .min();
             tokio::select! {
                 event = self.supervisor.next() => return event.map(Turn::Event),
                 () = self.health.changed() => {}

@@ -26,7 +26,7 @@ exports.on = (word, act) => (handlers[word] = act);
 /** Tells the parent something; without a parent it is for nothing. */
 exports.say = say;
 
-/** Asks for a public address: `{ id, answer }`, a promise of the Unix socket's path. */
+/** Asks for a public address: `{ id, answer }`, a promise of the Unix socket's path, or of nothing where the process is to listen by itself. */
 exports.listen = (host, port, protocol) => {
   const id = ++lastId;
   const answer = new Promise((resolve, reject) => asked.set(id, { resolve, reject }));
@@ -67,7 +67,8 @@ function hear(connection, take) {
 
 function obey(word) {
   const { type, id } = word;
-  if (type === "listening") settle(id, ({ resolve }) => resolve(word.path));
+  if (type === "alone") settle(id, ({ resolve }) => resolve(undefined));
+  else if (type === "listening") settle(id, ({ resolve }) => resolve(word.path));
   else if (type === "refuse") settle(id, ({ reject }) => reject(Object.assign(new Error(word.reason), word.code && { code: word.code })));
   else if (type === "drain") handlers.drain(word.ms);
   else if (type === "stop") handlers.stop();

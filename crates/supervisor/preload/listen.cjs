@@ -13,14 +13,15 @@ const servers = require("./servers.cjs");
 
 /** The exit code of a copy that cannot be one of several (EX_CONFIG): starting it again has no sense. */
 const EXIT_UNFIT = 78;
-const UNFIT = "the app forks its own `cluster`, so it runs once, by itself: start it without -i, or let it not fork where SOCKEYE_WORKER is set";
+const FORKS = "the app forks its own `cluster`, so it runs once, by itself: start it without -i, or let it not fork where SOCKEYE_WORKER is set";
+const NATIVE = "the app listens by uWebSockets.js, where nobody can take its port from it, so it runs once, by itself: start it without -i";
 
 /** What a call of `listen` wants of us: a function that does it, or nothing. */
 exports.wish = (args) => {
   const wanted = understood(args);
   const own = wanted && ownCluster();
   if (!wanted || own === "worker") return undefined;
-  if (own === "primary") return (server, listen) => (unfit() ? Reflect.apply(listen, server, args) : server);
+  if (own === "primary") return (server, listen) => (unfit(FORKS) ? Reflect.apply(listen, server, args) : server);
   return (server, listen) => behindTheEdge(server, wanted, listen);
 };
 
@@ -54,7 +55,7 @@ function ownCluster() {
   if (!cluster.fork.sockeye) {
     // `listen` and then `fork`, as with @socket.io/sticky: `bind` looks for it.
     const { fork } = cluster;
-    cluster.fork = (...args) => (unfit(), Reflect.apply(fork, cluster, args));
+    cluster.fork = (...args) => (unfit(FORKS), Reflect.apply(fork, cluster, args));
     cluster.fork.sockeye = true;
   }
   return undefined;
@@ -62,14 +63,17 @@ function ownCluster() {
 
 let said = false;
 
+/** The app gives Socket.IO a server that listens by itself. */
+exports.native = () => unfit(NATIVE);
+
 /** One copy goes on, as it is; the others end. Says whether this is the one. */
-function unfit() {
+function unfit(why) {
   // The place, which a successor has of whom it replaces.
   const instance = Number(process.env.NODE_APP_INSTANCE ?? process.env.SOCKEYE_WORKER) || 0;
   if (said) return instance === 0;
   said = true;
-  complain(UNFIT);
-  const told = link.assigned().then(() => link.say({ type: "unfit", reason: UNFIT }), () => {});
+  complain(why);
+  const told = link.assigned().then(() => link.say({ type: "unfit", reason: why }), () => {});
   if (instance > 0) told.then(() => setImmediate(() => process.exit(EXIT_UNFIT)));
   return instance === 0;
 }
@@ -105,11 +109,9 @@ async function bind(server, place, listen) {
   }
   if (!shall || said) {
     hide(server, place);
-    const alone = !place.closed && (!said || unfit());
+    const alone = !place.closed && (!said || unfit(FORKS));
     return void (alone && Reflect.apply(listen, server, [{ port, host: wanted.host, backlog, signal }]));
   }
-  engines.serve(shall.tag);
-  await servers.serve(shall);
   if (place.closed) return;
   const { id, answer } = link.listen(place.host, port, speaksHttp(server) ? "http" : "tcp");
   place.id = id;
@@ -120,6 +122,14 @@ async function bind(server, place, listen) {
     refusal.message = `listen ${refusal.code ?? "refused"}: ${refusal.message} ${place.host ?? "::"}:${port}`;
     throw Object.assign(refusal, { syscall: "listen", address: place.host ?? "::", port });
   }
+  if (path === undefined) {
+    // A mere child of the app.
+    hide(server, place);
+    return void (!place.closed && Reflect.apply(listen, server, [{ port, host: wanted.host, backlog, signal }]));
+  }
+  engines.serve(shall.tag);
+  await servers.serve(shall);
+  if (place.closed) return;
   server.prependOnceListener("listening", () => {
     const say = () => link.say({ type: "ready", id, sids: engines.sids() });
     engines.onSids(say);

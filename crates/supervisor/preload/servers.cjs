@@ -38,12 +38,23 @@ exports.nameOf = (io) => {
   return number > 1 ? `${io._path}#${number}` : `${io._path}`;
 };
 
+/** uWebSockets.js listens where nothing of ours is asked. */
+function watch(owner) {
+  const { attachApp } = owner;
+  if (typeof attachApp !== "function") return;
+  owner.attachApp = function (...args) {
+    require("./listen.cjs").native();
+    return Reflect.apply(attachApp, this, args);
+  };
+}
+
 /** The stock adapter, whoever asks for it, is replaced; one that the app brings itself wins. */
 function hook(io) {
   let owner = io;
   while (!Object.prototype.hasOwnProperty.call(owner, "adapter")) owner = Object.getPrototypeOf(owner);
   if (hooked.has(owner)) return;
   hooked.add(owner);
+  watch(owner);
   const { adapter } = owner;
   Object.defineProperty(owner, "adapter", {
     configurable: true,

@@ -32,8 +32,32 @@ pub struct Program {
     pub program: PathBuf,
     /// With these.
     pub args: Vec<String>,
-    /// Whether it is Node.js, which can talk to its parent.
-    pub is_node: bool,
+    /// What it is.
+    pub kind: Kind,
+}
+
+/// What a program is, as far as Node.js is concerned.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Kind {
+    /// Node.js, which can talk to its parent.
+    Node,
+    /// What starts Node.js, such as npm.
+    Launcher,
+    /// A shell, which may.
+    Shell,
+    /// Anything else.
+    Other,
+}
+
+impl Kind {
+    fn of(program: &str) -> Self {
+        match Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default() {
+            "node" | "nodejs" | "tsx" => Self::Node,
+            "npm" | "npx" | "pnpm" | "pnpx" | "yarn" | "yarnpkg" | "nodemon" | "ts-node" => Self::Launcher,
+            "sh" | "bash" | "dash" | "zsh" => Self::Shell,
+            _ => Self::Other,
+        }
+    }
 }
 
 /// Why an app cannot be run as it is said.
@@ -88,10 +112,26 @@ impl Launch {
         all
     }
 
-    /// Whether it is a Node.js app of several copies, which ask for the public address by the preload.
+    /// Whether it is a Node.js app of several copies, which ask for the public address by the preload. Of what a shell starts that is so where no port is named;
+    /// where one is, each process gets a `PORT` of its own, and what is Node.js and listens there is taken on.
     #[must_use]
     pub fn is_preloaded(&self) -> bool {
-        self.is_cluster() && self.program().is_ok_and(|program| program.is_node)
+        self.is_cluster()
+            && match self.kind() {
+                Kind::Node | Kind::Launcher => true,
+                Kind::Shell => self.spec.port.is_none() && !self.environment().contains_key("PORT"),
+                Kind::Other => false,
+            }
+    }
+
+    /// Whether what it starts may be Node.js that is one of several: it gets the preload.
+    #[must_use]
+    pub fn takes_preload(&self) -> bool {
+        self.is_cluster() && self.kind() != Kind::Other
+    }
+
+    fn kind(&self) -> Kind {
+        self.program().map_or(Kind::Other, |program| program.kind)
     }
 
     /// The public port that somebody named: the app's own is not known here. A preloaded app hears `PORT` as it was said, and asks for what it makes of it.
@@ -114,7 +154,7 @@ impl Launch {
     /// # Errors
     /// When the program is not there, or a field makes no sense.
     pub fn settle(&self, cores: NonZeroUsize) -> Result<Config, LaunchError> {
-        let Program { program, args, is_node } = self.program()?;
+        let Program { program, args, kind } = self.program()?;
         let spec = &self.spec;
         if let Some(cron) = &spec.cron {
             cron.parse::<crate::cron::Cron>().map_err(|error| LaunchError::Field { field: "cron", error })?;
@@ -122,7 +162,7 @@ impl Launch {
         let mut config = Config::new(program);
         config.arguments = args.into_iter().map(OsString::from).collect();
         let mut environment = self.environment();
-        let preloaded = self.is_cluster() && is_node;
+        let preloaded = self.is_preloaded();
         if let Some(port) = spec.port.filter(|_| preloaded || !self.is_cluster()) {
             environment.insert("PORT".to_owned(), port.to_string());
         }
@@ -136,14 +176,14 @@ impl Launch {
         config.instances = self.instances(cores);
         config.linked = self.is_cluster();
         config.private_ports = self.is_cluster() && !preloaded && self.port().is_some();
-        config.ipc = is_node;
+        config.ipc = kind == Kind::Node;
         config.ready = spec.ready.clone();
         config.probe_port = self.port();
         if self.is_cluster() {
             let share = cores.get() / config.instances.get() as usize;
             config.threads = spec.threads.or(NonZeroUsize::new(share)).or(Some(NonZeroUsize::MIN));
         }
-        if matches!(spec.ready, ReadyBy::Ipc) && !is_node {
+        if matches!(spec.ready, ReadyBy::Ipc) && kind != Kind::Node {
             let error = "ipc is for Node.js: choose notify, port or http:/PATH".to_owned();
             return Err(LaunchError::Field { field: "ready", error });
         }
@@ -220,7 +260,7 @@ fn program(launch: &Launch, exists: &dyn Fn(&Path) -> bool) -> Result<Program, L
         let program = script
             .or_else(|| find(&spec.command))
             .ok_or_else(|| LaunchError::Missing(spec.command.clone()))?;
-        return Ok(Program { is_node: is_node(&spec.command), program, args: spec.args.clone() });
+        return Ok(Program { kind: Kind::of(&spec.command), program, args: spec.args.clone() });
     };
     let script = script.ok_or_else(|| LaunchError::Missing(spec.command.clone()))?;
     let program = find(&interpreter).ok_or_else(|| LaunchError::Field {
@@ -230,7 +270,7 @@ fn program(launch: &Launch, exists: &dyn Fn(&Path) -> bool) -> Result<Program, L
     let mut args = spec.interpreter_args.clone();
     args.push(script.to_string_lossy().into_owned());
     args.extend(spec.args.iter().cloned());
-    Ok(Program { is_node: is_node(&interpreter), program, args })
+    Ok(Program { kind: Kind::of(&interpreter), program, args })
 }
 
 /// TypeScript is run by the app's own tsx, else by that of the machine, else by Node.js, which can since 22.18.
@@ -240,11 +280,6 @@ fn tsx(directory: &Path, exists: &dyn Fn(&Path) -> bool, find: &dyn Fn(&str) -> 
         Some(own) => own.to_string_lossy().into_owned(),
         None => if find("tsx").is_some() { "tsx" } else { "node" }.to_owned(),
     }
-}
-
-fn is_node(program: &str) -> bool {
-    let name = Path::new(program).file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    matches!(name, "node" | "nodejs" | "tsx")
 }
 
 #[cfg(test)]
@@ -270,6 +305,42 @@ mod tests {
     }
 
     #[test]
+    fn what_starts_node_is_known_by_its_name() {
+        for (program, kind) in [
+            ("node", Kind::Node),
+            ("/opt/node-18/bin/node", Kind::Node),
+            ("/srv/node_modules/.bin/tsx", Kind::Node),
+            ("npm", Kind::Launcher),
+            ("/usr/bin/yarn", Kind::Launcher),
+            ("sh", Kind::Shell),
+            ("/bin/bash", Kind::Shell),
+            ("python3", Kind::Other),
+            ("./server", Kind::Other),
+            ("npm-check", Kind::Other),
+            ("", Kind::Other),
+        ] {
+            assert_eq!(Kind::of(program), kind, "{program}");
+        }
+    }
+
+    #[test]
+    fn what_a_shell_starts_is_taken_for_node_where_no_port_is_named() {
+        // What runs it; whether a port is named; whether it takes the preload, and whether it asks for its address itself.
+        for (interpreter, port, expected) in
+            [("sh", false, (true, true)), ("sh", true, (true, false)), ("python3", false, (false, false))]
+        {
+            let mut launch = launch("/bin/true");
+            launch.env.insert("PATH".to_owned(), "/bin:/usr/bin".to_owned());
+            launch.spec.interpreter = Some(interpreter.to_owned());
+            launch.spec.instances = Some(Instances::Max);
+            if port {
+                launch.env.insert("PORT".to_owned(), "3000".to_owned());
+            }
+            assert_eq!((launch.takes_preload(), launch.is_preloaded()), expected, "{interpreter} {port}");
+        }
+    }
+
+    #[test]
     fn an_interpreter_that_is_named_wins() {
         let mut launch = launch("app.js");
         launch.spec.interpreter = Some("none".to_owned());
@@ -278,7 +349,7 @@ mod tests {
         launch.spec.interpreter_args = vec!["-u".to_owned()];
         let program = find(&launch).unwrap();
         assert_eq!(program.args, ["-u", "/srv/app.js", "a"]);
-        assert!(!program.is_node);
+        assert_eq!(program.kind, Kind::Other);
         launch.spec.interpreter = Some("bun".to_owned());
         let error = find(&launch).unwrap_err().to_string();
         assert_eq!(error, "interpreter: there is no bun, neither as a file nor as a program of PATH");

@@ -13,7 +13,8 @@ use std::time::{Duration, Instant};
 
 use anyhow::anyhow;
 use sockeye_edge::config::{
-    BindError, ConfigError, Drain, Endpoint, Group, Listener, Members, Server, ServerState, Site,
+    BindError, Check, ConfigError, Drain, Endpoint, Group, Health, Http, Listener, Members, Server,
+    ServerState, Serves, Site,
 };
 use sockeye_proto::Tag;
 use sockeye_supervisor::{Asking, Event, Launch, Protocol};
@@ -67,6 +68,8 @@ struct Plain {
     instance: u32,
     /// The public port that it asked for; absent where it was given a private one.
     port: Option<u16>,
+    /// Whether it has a plain link: it tells how many sessions it has, and lets them go itself.
+    linked: bool,
     server: Server,
 }
 
@@ -97,7 +100,7 @@ impl Front {
         let host = launch.spec.host.unwrap_or(IpAddr::V4(Ipv4Addr::LOCALHOST));
         let named = launch.port().filter(|_| !led).map(|port| SocketAddr::new(host, port));
         if let Some(named) = named.filter(|_| named != self.named) {
-            self.listen(named).map_err(|error| anyhow!("{error}"))?;
+            self.listen(named, Serves::Http(Http::default())).map_err(|error| anyhow!("{error}"))?;
         }
         self.host = launch.spec.host;
         self.preloaded = launch.is_preloaded();
@@ -130,13 +133,21 @@ impl Front {
                 // Who has told us of its sockets is reached there.
                 if !self.plain.values().any(|plain| plain.instance == instance) {
                     let at = Endpoint::Tcp((Ipv4Addr::LOCALHOST, port).into());
-                    self.add(instance, None, format!("w{instance}"), at, None);
+                    self.add(Plain {
+                        instance,
+                        port: None,
+                        linked: false,
+                        server: server(format!("w{instance}"), at),
+                    });
                 }
             }
             Event::Asks { asking, .. } => return self.answer(asking),
             Event::PlainReady { instance, port, path, tag, tagged, .. } => {
                 let tag = tag.parse().ok().filter(|_| tagged);
-                self.add(instance, Some(port), name_of(&path), Endpoint::Unix(path), tag);
+                // What was given a private port serves in the place of it.
+                let port = (!self.is_given()).then_some(port);
+                let server = Server { tag, ..server(name_of(&path), Endpoint::Unix(path)) };
+                self.add(Plain { instance, port, linked: true, server });
             }
             Event::PlainLoad { instance, sessions, arrived: Some(arrived), tag } => {
                 self.load(instance, &tag, sessions, arrived);
@@ -209,7 +220,7 @@ impl Front {
                 continue;
             };
             // Whoever has a plain link tells its sessions itself, and sooner than a poll that never comes is missed.
-            let sessions = if plain.port.is_none() { server.sessions + server.on_the_way } else { 0 };
+            let sessions = if plain.linked { 0 } else { server.sessions + server.on_the_way };
             let some = sessions.max(server.tunnels).max(server.requests);
             if some > 0 {
                 busy.push((plain.instance, some));
@@ -218,9 +229,12 @@ impl Front {
         busy
     }
 
+    /// Of those who drain and cannot let their sessions go themselves.
     fn sessions_to_move(&self) -> u64 {
-        let is_draining = |instance: &u32| self.draining.contains_key(instance);
-        self.busy().iter().filter(|(instance, _)| is_draining(instance)).map(|(_, some)| some).sum()
+        let is_linked =
+            |instance: u32| self.plain.values().any(|plain| plain.instance == instance && plain.linked);
+        let is_asked = |instance: u32| self.draining.contains_key(&instance) && !is_linked(instance);
+        self.busy().iter().filter(|(instance, _)| is_asked(*instance)).map(|(_, some)| some).sum()
     }
 
     /// Gives no new client to anybody.
@@ -251,26 +265,46 @@ impl Front {
         }
         let asked = asked?;
         let address = self.host.map_or(asked, |host| SocketAddr::new(host, asked.port()));
-        self.listen(address).err().map(|error| format!("the app asks for a public address: {error}"))
+        self.listen(address, Serves::Http(Http::default()))
+            .err()
+            .map(|error| format!("the app asks for a public address: {error}"))
     }
 
     fn answer(&mut self, asking: Asking) -> Option<String> {
         let port = asking.port;
-        if asking.protocol == Protocol::Tcp {
-            let why = "only HTTP can be shared among several copies of an app";
-            asking.refuse(Some("ENOTSUP"), why);
-            return Some(format!("the app asks for port {port} to speak something else than HTTP: {why}"));
+        // A Node.js child of a program that serves by itself, or at the port that it was given, is not the app.
+        if !self.tags.is_empty() || (self.is_given() && asking.given != Some(port)) {
+            asking.leave();
+            return None;
         }
-        if self.is_led_to(port) {
-            self.note_port(port);
+        let is_led = self.is_led_to(port);
+        if is_led && asking.protocol == Protocol::Tcp {
+            let why = "an address that is named is for HTTP: start the app without --port and PORT";
+            asking.refuse(Some("ENOTSUP"), why);
+            return Some(format!("the app speaks something else than HTTP at port {port}: {why}"));
+        }
+        if is_led {
+            if !self.is_given() {
+                self.note_port(port);
+            }
             asking.accept();
             return None;
         }
+        let serves = match asking.protocol {
+            Protocol::Http => Serves::Http(Http::default()),
+            Protocol::Tcp => {
+                // The listener names the group of this port, which has to be there.
+                self.note_port(port);
+                self.foreign = true;
+                self.post();
+                Serves::Tcp { group: self.group_of(Some(port)), send_proxy: None }
+            }
+        };
         let host = self.host.or(asking.host).unwrap_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED));
-        let mut outcome = self.listen(SocketAddr::new(host, port));
+        let mut outcome = self.listen(SocketAddr::new(host, port), serves.clone());
         if outcome.is_err() && host == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
             // A machine without IPv6.
-            outcome = self.listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port));
+            outcome = self.listen(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), port), serves);
         }
         match outcome {
             Ok(()) => {
@@ -298,6 +332,11 @@ impl Front {
         named || self.led && (first || !self.preloaded)
     }
 
+    /// Whether each process was given a private port at which it has to listen.
+    fn is_given(&self) -> bool {
+        !self.preloaded && (self.named.is_some() || self.led)
+    }
+
     /// A port stays known: its workers may be about to come back.
     fn note_port(&mut self, port: u16) {
         if !self.ports.contains(&port) {
@@ -305,31 +344,23 @@ impl Front {
         }
     }
 
-    fn listen(&mut self, address: SocketAddr) -> Result<(), ConfigError> {
+    fn listen(&mut self, address: SocketAddr, serves: Serves) -> Result<(), ConfigError> {
         if self.listening.contains(&address) {
             return Ok(());
         }
         let listener =
-            Listener { name: address.to_string(), at: Endpoint::Tcp(address), ..Listener::default() };
+            Listener { name: address.to_string(), at: Endpoint::Tcp(address), serves, ..Listener::default() };
         self.board.control().listen(listener)?;
         self.listening.push(address);
         self.post();
         Ok(())
     }
 
-    fn add(&mut self, instance: u32, port: Option<u16>, name: String, at: Endpoint, tag: Option<Tag>) {
-        let server = Server {
-            name: name.clone(),
-            at,
-            weight: NonZero::<u16>::MIN,
-            sessions_max: None,
-            tag,
-            state: ServerState::Up,
-        };
-        if let Some(port) = port {
+    fn add(&mut self, plain: Plain) {
+        if let Some(port) = plain.port {
             self.note_port(port);
         }
-        self.plain.insert(name, Plain { instance, port, server });
+        self.plain.insert(plain.server.name.clone(), plain);
         self.foreign = self.tags.is_empty();
         self.post();
     }
@@ -358,7 +389,8 @@ impl Front {
         if let Some(within) = within {
             self.draining
                 .insert(instance, Drained { look_at: Instant::now() + LOOK_PAUSE, was_empty: false });
-            self.pace = pace(self.sessions_to_move(), within);
+            let sessions = self.sessions_to_move();
+            self.pace = if sessions > 0 { pace(sessions, within) } else { 0 };
         }
         let mut changed = false;
         for plain in self.plain.values_mut().filter(|plain| plain.instance == instance) {
@@ -394,8 +426,7 @@ impl Front {
         let own = match self.foreign {
             true => {
                 // Those who have a link let their sessions go themselves.
-                let pace = if self.ports.is_empty() { self.pace } else { 0 };
-                Group { drain: Drain { pace, rebalance: false }, ..group(&self.group, main) }
+                Group { drain: Drain { pace: self.pace, rebalance: false }, ..group(&self.group, main) }
             }
             // Whoever says nothing of itself is waited for, and our own workers are there by their tags.
             false => self.board.group(&self.group).unwrap_or_else(Group::workers),
@@ -423,8 +454,15 @@ fn pace(sessions: u64, within: Duration) -> u32 {
 }
 
 /// Programs that are not ours choose their path of Socket.IO themselves.
+/// Whether they serve is known by the supervisor: nobody connects to ask, which a server of bytes may take for a client.
 fn group(name: &str, servers: Vec<Server>) -> Group {
-    Group { engine_path: String::new(), ..Group::new(name, Members::Static(servers)) }
+    let group = Group::new(name, Members::Static(servers));
+    let health = Health { check: Check::Off, ..group.health };
+    Group { engine_path: String::new(), health, ..group }
+}
+
+fn server(name: String, at: Endpoint) -> Server {
+    Server { name, at, weight: NonZero::<u16>::MIN, sessions_max: None, tag: None, state: ServerState::Up }
 }
 
 /// A server's name is that of its socket: `Ab3dE_-1.sock`.
@@ -439,7 +477,6 @@ mod tests {
     #[test]
     fn all_sessions_have_gone_before_the_time_is_over() {
         for (sessions, within, expected) in [
-            (0, 10.0, 1),
             (4, 3600.0, 1),
             (9, 10.0, 1),
             (10, 10.0, 2),

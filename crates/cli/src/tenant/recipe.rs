@@ -83,14 +83,15 @@ impl Recipe {
         let mut config = self.launch.settle(cores())?;
         // This very program, whatever lies at its path by then.
         config.tether = Some("/proc/self/exe".into());
-        if config.ipc && config.linked {
+        if self.launch.takes_preload() {
             if !preload.exists() {
                 preload::write(preload).context("cannot write the preload")?;
             }
             let users = self.launch.environment().remove(NODE_OPTIONS).map(OsString::from);
             let script = preload::script(preload);
             config.environment.push((NODE_OPTIONS.into(), preload::node_options(&script, users.as_deref())));
-        } else if self.led {
+        }
+        if self.led && !self.launch.is_preloaded() {
             // Whoever tells us nothing of its sockets has to listen where it is told.
             config.private_ports = true;
         }

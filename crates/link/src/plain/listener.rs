@@ -109,6 +109,11 @@ impl Worker {
         self.say(ToWorker::Refuse { id, code: code.map(str::to_owned), reason: reason.into() });
     }
 
+    /// A listen is the program's own business: it listens there by itself.
+    pub fn alone(&self, id: u32) {
+        self.say(ToWorker::Alone { id });
+    }
+
     /// Lets its sessions go, spread over a time.
     pub fn drain(&self, within: Duration) {
         self.say(ToWorker::Drain { ms: u64::try_from(within.as_millis()).unwrap_or(u64::MAX) });

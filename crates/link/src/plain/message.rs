@@ -120,6 +120,11 @@ pub enum ToWorker {
         /// Why, for people.
         reason: String,
     },
+    /// That is the program's own business, and none of the edge's: listen there as without a parent.
+    Alone {
+        /// Which listen.
+        id: u32,
+    },
     /// Let the sessions go, spread over this time.
     Drain {
         /// In milliseconds.
@@ -247,6 +252,7 @@ mod tests {
                 ToWorker::Refuse { id: 2, code: Some("EADDRINUSE".into()), reason: "taken".into() },
                 r#"{"type":"refuse","id":2,"code":"EADDRINUSE","reason":"taken"}"#,
             ),
+            (ToWorker::Alone { id: 3 }, r#"{"type":"alone","id":3}"#),
             (ToWorker::Drain { ms: 30_000 }, r#"{"type":"drain","ms":30000}"#),
             (ToWorker::Stop, r#"{"type":"stop"}"#),
         ] {

@@ -55,7 +55,7 @@ impl Supervisor {
         match event {
             Some(plain::Event::Listen(listen)) => {
                 let path = self.directory.listen(&talk.tag, listen.id);
-                let asking = Asking::new(talk.worker.clone(), &listen, path.clone());
+                let asking = Asking::new(talk.worker.clone(), &listen, path.clone(), slot.port);
                 talk.listens.insert(listen.id, Heard { listen, path, sids: None });
                 self.events.push_back(Event::Asks { instance, asking });
             }

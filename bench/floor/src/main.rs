@@ -11,8 +11,10 @@ mod frame;
 mod http;
 mod poll;
 mod relay;
+mod relay_tls;
 
 use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::path::PathBuf;
 
 use anyhow::{Context as _, ensure};
 use clap::Parser;
@@ -34,6 +36,15 @@ struct Flags {
     /// Be the floor of a balancer instead: carry bytes to this port of the same host.
     #[arg(long)]
     relay_to: Option<u16>,
+    /// Let the kernel move the bytes, through a pipe, as that floor.
+    #[arg(long, requires = "relay_to")]
+    splice: bool,
+    /// End TLS with this certificate (PEM), as that floor.
+    #[arg(long, requires = "relay_to", requires = "key")]
+    certificate: Option<PathBuf>,
+    /// Its key.
+    #[arg(long)]
+    key: Option<PathBuf>,
 }
 
 fn main() -> anyhow::Result<()> {
@@ -42,8 +53,11 @@ fn main() -> anyhow::Result<()> {
     let address = SocketAddr::new(flags.host, flags.port);
     let listener = TcpListener::bind(address).with_context(|| format!("cannot listen on {address}"))?;
     println!("floor on {}", listener.local_addr()?);
+    if let (Some(port), Some(certificate), Some(key)) = (flags.relay_to, &flags.certificate, &flags.key) {
+        return relay_tls::run(&listener, SocketAddr::new(flags.host, port), certificate, key);
+    }
     if let Some(port) = flags.relay_to {
-        return Ok(relay::run(&listener, SocketAddr::new(flags.host, port))?);
+        return Ok(relay::run(&listener, SocketAddr::new(flags.host, port), flags.splice)?);
     }
     Floor::new(listener)?.run()?;
     Ok(())

@@ -10,9 +10,15 @@ use rustix::buffer::spare_capacity;
 use rustix::event::epoll::{self, CreateFlags, Event, EventData, EventFlags};
 use rustix::event::{PollFd, PollFlags};
 use rustix::io::Errno;
+use rustix::pipe::SpliceFlags;
 
 /// Carries every connection of the listener to an address, until the process is ended.
-pub(crate) fn run(listener: &TcpListener, target: SocketAddr) -> io::Result<()> {
+pub(crate) fn run(listener: &TcpListener, target: SocketAddr, splice: bool) -> io::Result<()> {
+    // One pipe serves all: it is empty between two connections.
+    let pipe = rustix::pipe::pipe()?;
+    if splice {
+        rustix::pipe::fcntl_setpipe_size(&pipe.1, READ_BYTES)?;
+    }
     listener.set_nonblocking(true)?;
     let epoll = epoll::create(CreateFlags::CLOEXEC)?;
     epoll::add(&epoll, listener, EventData::new_u64(LISTENER), EventFlags::IN)?;
@@ -45,7 +51,9 @@ pub(crate) fn run(listener: &TcpListener, target: SocketAddr) -> io::Result<()> 
             }
             let place = usize::try_from(data.u64()).expect("a place");
             let (Some(source), Some(sink)) = (&ends[place], &ends[place ^ 1]) else { continue };
-            if !carry(source, sink, &mut scratch) {
+            let goes_on =
+                if splice { carry_by(&pipe, source, sink) } else { carry(source, sink, &mut scratch) };
+            if !goes_on {
                 // Closing takes both out of the set.
                 (ends[place], ends[place ^ 1]) = (None, None);
                 free.push(place & !1);
@@ -66,6 +74,31 @@ fn carry(source: &OwnedFd, sink: &OwnedFd, scratch: &mut [u8]) -> bool {
     while !rest.is_empty() {
         match rustix::io::write(sink, rest) {
             Ok(written) => rest = &rest[written..],
+            Err(Errno::INTR) => {}
+            Err(Errno::AGAIN) => {
+                let sink = sink.as_fd();
+                if rustix::event::poll(&mut [PollFd::new(&sink, PollFlags::OUT)], None).is_err() {
+                    return false;
+                }
+            }
+            Err(_) => return false,
+        }
+    }
+    true
+}
+
+/// The same, without a look at the bytes.
+fn carry_by(pipe: &(OwnedFd, OwnedFd), source: &OwnedFd, sink: &OwnedFd) -> bool {
+    let flags = SpliceFlags::NONBLOCK | SpliceFlags::MOVE;
+    let mut left = match rustix::pipe::splice(source, None, &pipe.1, None, READ_BYTES, flags) {
+        Ok(0) => return false,
+        Ok(count) => count,
+        Err(Errno::AGAIN | Errno::INTR) => return true,
+        Err(_) => return false,
+    };
+    while left > 0 {
+        match rustix::pipe::splice(&pipe.0, None, sink, None, left, flags) {
+            Ok(moved) => left -= moved,
             Err(Errno::INTR) => {}
             Err(Errno::AGAIN) => {
                 let sink = sink.as_fd();

@@ -46,6 +46,9 @@ pub(crate) struct Flags {
     /// Sleeps when nothing has arrived, instead of asking again: the server then pays for waking the load.
     #[arg(long)]
     pub(crate) sleep: bool,
+    /// Encrypts every connection; the server's certificate is not checked.
+    #[arg(long)]
+    pub(crate) tls: bool,
     /// A process whose CPU time and memory are the server's; may be given more than once.
     #[arg(long)]
     pub(crate) server_pid: Vec<u32>,
@@ -65,7 +68,7 @@ impl Flags {
 
     pub(crate) fn clients(&self) -> usize {
         self.clients.unwrap_or(match self.scenario {
-            Scenario::Echo | Scenario::Ack | Scenario::Polling => 64,
+            Scenario::Echo | Scenario::Ack | Scenario::Polling | Scenario::Http => 64,
             Scenario::UnknownSid | Scenario::NotFound => 1,
             Scenario::Fanout | Scenario::Rooms => 1000,
             Scenario::ConnectWs | Scenario::ConnectPollingUpgrade => 16,
@@ -105,6 +108,8 @@ pub(crate) enum Scenario {
     ConnectPollingUpgrade,
     /// Connections that do nothing; the server's memory is measured.
     Idle,
+    /// `GET /health`, each client one after the other on a connection that stays.
+    Http,
     /// Requests with a session id that nobody has, each another one; answered by 400.
     UnknownSid,
     /// Requests for what is not there; answered by 404.
@@ -122,6 +127,7 @@ impl Scenario {
             Self::ConnectWs => "connect-ws",
             Self::ConnectPollingUpgrade => "connect-polling-upgrade",
             Self::Idle => "idle",
+            Self::Http => "http",
             Self::UnknownSid => "unknown-sid",
             Self::NotFound => "not-found",
         }

@@ -4,6 +4,7 @@
 //! against the bytes it has to be, and a wrong one fails the run. One JSON line comes out (`report.rs`). It is no
 //! client library: it knows the benchmark contract (`bench/README.md`) and nothing else of Socket.IO.
 
+mod asked;
 mod connects;
 mod cpu;
 mod echo;
@@ -14,8 +15,8 @@ mod idle;
 mod meter;
 mod open;
 mod polling;
-mod refused;
 mod report;
+mod tls;
 mod wire;
 
 use anyhow::Context as _;
@@ -26,13 +27,16 @@ use crate::flags::{Flags, Scenario};
 fn main() -> anyhow::Result<()> {
     let flags = Flags::parse();
     raise_descriptor_limit();
+    if flags.tls {
+        tls::begin()?;
+    }
     let report = match flags.scenario {
         Scenario::Echo | Scenario::Ack => echo::run(&flags),
         Scenario::Fanout | Scenario::Rooms => groups::run(&flags),
         Scenario::Polling => polling::run(&flags),
         Scenario::ConnectWs | Scenario::ConnectPollingUpgrade => connects::run(&flags),
         Scenario::Idle => idle::run(&flags),
-        Scenario::UnknownSid | Scenario::NotFound => refused::run(&flags),
+        Scenario::Http | Scenario::UnknownSid | Scenario::NotFound => asked::run(&flags),
     };
     let report = report.with_context(|| format!("{} failed", flags.scenario.name()))?;
     println!("{}", serde_json::to_string(&report)?);

@@ -10,11 +10,13 @@ use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType};
 use rustix::time::Timespec;
 
+use crate::tls::Tls;
 use crate::wire;
 
 /// One connection and the start of what has not fully arrived on it.
 pub(crate) struct Link {
     socket: OwnedFd,
+    tls: Option<Tls>,
     rest: Vec<u8>,
 }
 
@@ -32,7 +34,8 @@ impl Link {
         }
         // On loopback the kernel alone completes this: it does not wait for the server to accept.
         rustix::net::connect(&socket, &to).with_context(|| format!("cannot connect to {to}"))?;
-        Ok(Self { socket, rest: Vec::new() })
+        let tls = Tls::open(&socket)?;
+        Ok(Self { socket, tls, rest: Vec::new() })
     }
 
     /// Opens a WebSocket and joins the namespace, waiting for each answer.
@@ -83,8 +86,14 @@ impl Link {
                 self.rest.drain(..end);
                 return Ok(found);
             }
-            let count = rustix::io::read(&self.socket, &mut buffer)?;
-            ensure!(count > 0, "the server closed a connection that was being opened");
+            let count = match &self.tls {
+                Some(tls) => tls.read(&self.socket, &mut buffer)?,
+                None => {
+                    let count = rustix::io::read(&self.socket, &mut buffer)?;
+                    ensure!(count > 0, "the server closed a connection that was being opened");
+                    count
+                }
+            };
             self.rest.extend_from_slice(&buffer[..count]);
         }
     }
@@ -96,6 +105,10 @@ impl Link {
         if kept > 0 {
             scratch[..kept].copy_from_slice(&self.rest);
             self.rest.clear();
+        }
+        if let Some(tls) = &self.tls {
+            let count = tls.read(&self.socket, &mut scratch[kept..])?;
+            return Ok(&scratch[..kept + count]);
         }
         let count = match rustix::io::read(&self.socket, &mut scratch[kept..]) {
             Ok(0) => bail!("the server closed a connection"),
@@ -117,6 +130,9 @@ impl Link {
     /// Sends all of it, at once.
     #[inline]
     pub(crate) fn send(&self, bytes: &[u8]) -> anyhow::Result<()> {
+        if let Some(tls) = &self.tls {
+            return tls.send(&self.socket, bytes);
+        }
         let count = rustix::io::write(&self.socket, bytes).context("cannot send to the server")?;
         ensure!(count == bytes.len(), "a socket's buffer is full: fewer --in-flight or a smaller --payload");
         Ok(())

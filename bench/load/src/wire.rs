@@ -115,6 +115,11 @@ pub(crate) fn get(to: SocketAddr, sid: Option<&str>) -> String {
     format!("GET {PATH}&transport=polling{sid} HTTP/1.1\r\nHost: {to}\r\n\r\n")
 }
 
+/// A request for what each server has.
+pub(crate) fn page(to: SocketAddr) -> String {
+    format!("GET /health HTTP/1.1\r\nHost: {to}\r\n\r\n")
+}
+
 /// A request for what is not there.
 pub(crate) fn elsewhere(to: SocketAddr) -> String {
     format!("GET /nothing/is/here HTTP/1.1\r\nHost: {to}\r\n\r\n")

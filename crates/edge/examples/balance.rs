@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
 use sockeye_edge::config::{
-    Affinity, Algorithm, Config, Cookie, CookieMode, Endpoint, Group, Members, ServerState, Site,
+    AccessLog, Affinity, Algorithm, Certificate, Config, Cookie, CookieMode, Endpoint, Group, LogFormat,
+    Members, ServerState, Site, Tls,
 };
 use sockeye_edge::{Control, Proxy, parse_servers};
 use tokio::runtime::Builder;
@@ -67,6 +68,14 @@ fn settle(settings: &[String], lines: &str) -> anyhow::Result<Config> {
             setting.split_once('=').with_context(|| format!("expected key=value: {setting}"))?;
         match key {
             "listen" => config.listeners[0].at = Endpoint::Tcp(value.parse()?),
+            "tls" => {
+                let (certificate, key) = value.split_once(',').context("expected tls=CERTIFICATE,KEY")?;
+                let files = Certificate { certificate: certificate.into(), key: key.into(), chain: None };
+                config.listeners[0].tls = Some(Tls { certificates: vec![files] });
+            }
+            "log" => {
+                config.access_log = Some(AccessLog { path: Some(value.into()), format: LogFormat::Combined });
+            }
             "trust" => config.trust.push(value.parse()?),
             "sessions_per_second" => config.limits.sessions_per_second = value.parse()?,
             "affinity" => group.affinity = value.split(',').map(affinity).collect::<anyhow::Result<_>>()?,

@@ -29,6 +29,8 @@ pub(crate) struct Door {
     pub(crate) upstream: Upstream,
     /// Rung when sessions of it were let go: requests of theirs that wait need wait no more.
     pub(crate) moved: Notify,
+    /// How often it was.
+    pub(crate) moves: AtomicU64,
     /// Its relayed tunnels.
     cords: Mutex<Slab<Arc<Cord>>>,
     /// Handshakes relayed to it that have no answer yet, and those that got one.
@@ -61,6 +63,7 @@ impl Door {
             handover: None,
             upstream,
             moved: Notify::new(),
+            moves: AtomicU64::new(0),
             cords: Mutex::default(),
             asking: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -106,6 +109,12 @@ impl Door {
     /// Whether the worker lacked descriptors for connections a moment ago.
     pub(crate) fn is_short(&self, now: std::time::Instant) -> bool {
         self.look(now).is_short(now)
+    }
+
+    /// Tells those whose sessions were let go.
+    pub(crate) fn ring_moved(&self) {
+        self.moves.fetch_add(1, Ordering::Release);
+        self.moved.notify_waiters();
     }
 
     /// Keeps a tunnel's cord until [`Self::let_go`].

@@ -201,15 +201,14 @@ impl Call<'_> {
         request: Request<Body>,
         under_way: Option<UnderWay>,
     ) -> Response<Body> {
-        let sid = under_way.as_ref().map(|under_way| under_way.sid().to_owned());
-        let (carried, under_way) = match sid {
+        let (carried, under_way) = match under_way {
             // An upgrade goes on in its tunnel, which is ended where its session is to go.
             Some(_) if self.upgrade => (self.carry(door, request, TunnelOf::Session, under_way).await, None),
-            Some(sid) => {
+            Some(under_way) => {
                 let carried = self.carry(door, request, TunnelOf::Neither, None);
                 tokio::select! {
-                    carried = carried => (carried, under_way),
-                    () = self.group.servers.moved(door, &sid) => return self.refuse(),
+                    carried = carried => (carried, Some(under_way)),
+                    () = self.group.servers.moved(door, &under_way) => return self.refuse(),
                 }
             }
             None => (self.carry(door, request, TunnelOf::Session, None).await, None),

@@ -258,13 +258,30 @@ pub fn ends_head(bytes: &[u8]) -> bool {
 /// `+` is a space; a percent sign that starts no hex pair stands for itself; bytes that are not UTF-8 become U+FFFD.
 #[must_use]
 pub fn query_param<'a>(query: &'a str, name: &str) -> Option<Cow<'a, str>> {
-    query_pairs(query).find(|(key, _)| key == name).map(|(_, value)| value)
+    if !is_plain(query) {
+        return query_pairs(query).find(|(key, _)| key == name).map(|(_, value)| value);
+    }
+    // The same, where names and values stand as they are: most parts are passed over by a look at their beginning.
+    let mut rest = query;
+    loop {
+        let (pair, after) = cut(rest, b'&');
+        match pair.strip_prefix(name).map(|tail| (tail, tail.strip_prefix('='))) {
+            Some((_, Some(value))) => return Some(Cow::Borrowed(value)),
+            Some(("", None)) if !pair.is_empty() => return Some(Cow::Borrowed("")),
+            Some(_) | None => {}
+        }
+        rest = after?;
+    }
+}
+
+/// Nearly all queries are plain; searching each part for what is to be decoded would cost more than all the rest.
+fn is_plain(query: &str) -> bool {
+    memchr::memchr2(b'%', b'+', query.as_bytes()).is_none()
 }
 
 /// All pairs of a query, decoded, in their order.
 pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, str>)> {
-    // Nearly all queries are plain; searching each part for what is to be decoded would cost more than all the rest.
-    let is_plain = memchr::memchr2(b'%', b'+', query.as_bytes()).is_none();
+    let is_plain = is_plain(query);
     let mut rest = Some(query);
     std::iter::from_fn(move || {
         loop {
@@ -286,7 +303,7 @@ pub fn query_pairs(query: &str) -> impl Iterator<Item = (Cow<'_, str>, Cow<'_, s
 
 /// What stands before the first `byte`, which is ASCII, and what stands behind it.
 fn cut(text: &str, byte: u8) -> (&str, Option<&str>) {
-    match text.as_bytes().iter().position(|&found| found == byte) {
+    match memchr::memchr(byte, text.as_bytes()) {
         Some(at) => (&text[..at], Some(&text[at + 1..])),
         None => (text, None),
     }

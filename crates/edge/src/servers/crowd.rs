@@ -1,6 +1,7 @@
 //! The servers of one group: the machines under one lock, held for a look, never across an await.
 
 use std::path::PathBuf;
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
 use std::time::{Duration, Instant};
 
@@ -49,6 +50,8 @@ pub(crate) enum Owner {
 pub(crate) struct UnderWay {
     servers: Arc<Servers>,
     sid: Arc<str>,
+    /// How often its server's door had rung for sessions that were let go when this one was found there.
+    moves: u64,
 }
 
 impl Servers {
@@ -182,8 +185,10 @@ impl Servers {
         let mut state = self.state.lock();
         let Some(id) = state.learnt.handle_request(sid, Instant::now()) else { return Owner::Unknown };
         let door = state.reachable(id);
+        // Under the lock: who lets it go later rings later.
+        let moves = door.as_ref().map_or(0, |door| door.moves.load(Ordering::Acquire));
         drop(state);
-        let under_way = UnderWay { servers: self.me(), sid: sid.into() };
+        let under_way = UnderWay { servers: self.me(), sid: sid.into(), moves };
         match door {
             Some(door) => Owner::At(door, under_way),
             None => {
@@ -198,13 +203,16 @@ impl Servers {
         self.state.lock().only()
     }
 
-    /// Waits until a session is let go by its server.
-    pub(crate) async fn moved(&self, door: &Door, sid: &str) {
+    /// Waits until the session of a request is let go by its server.
+    pub(crate) async fn moved(&self, door: &Door, request: &UnderWay) {
+        let mut seen = request.moves;
         loop {
             let moved = door.moved.notified();
-            if self.state.lock().learnt.holds(sid).is_none() {
+            let moves = door.moves.load(Ordering::Acquire);
+            if moves != seen && self.state.lock().learnt.holds(&request.sid).is_none() {
                 return;
             }
+            seen = moves;
             moved.await;
         }
     }

@@ -92,7 +92,7 @@ impl Servers {
                 door.shed(sessions);
             } else {
                 door.pull(sessions);
-                door.moved.notify_waiters();
+                door.ring_moved();
             }
         }
         sheds

@@ -1,6 +1,8 @@
 //! An upstream's answer as it goes back to a client: its head written anew, and how its end is found. Pure.
 
-use httparse::{Response, Status};
+use std::mem::MaybeUninit;
+
+use httparse::{ParserConfig, Response, Status};
 
 use super::teller::line;
 
@@ -52,9 +54,12 @@ impl Answer {
     pub(crate) fn read(bytes: &[u8], question: &Question<'_>) -> Result<Option<Self>, NoAnswer> {
         let mut before = 0;
         loop {
-            let mut fields = [httparse::EMPTY_HEADER; FIELDS_MAX];
-            let mut response = Response::new(&mut fields);
-            let taken = match response.parse(&bytes[before..]) {
+            let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
+            let mut response = Response::new(&mut []);
+            let head = &bytes[before..];
+            let parsed =
+                ParserConfig::default().parse_response_with_uninit_headers(&mut response, head, &mut fields);
+            let taken = match parsed {
                 Ok(Status::Complete(taken)) => before + taken,
                 Ok(Status::Partial) => return Ok(None),
                 Err(_) => return Err(NoAnswer),

@@ -100,7 +100,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             // It goes on in its tunnel, which is ended where its session is to go.
             self.switch(door, TunnelOf::Session, under_way).await
         } else {
-            self.exchange(door, under_way.as_ref().map(UnderWay::sid), false).await
+            self.exchange(door, under_way.as_ref(), false).await
         };
         match carried {
             Ok(after) => after,
@@ -182,12 +182,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
     async fn exchange(
         &mut self,
         door: &Arc<Door>,
-        sid: Option<&str>,
+        request: Option<&UnderWay>,
         handshake: bool,
     ) -> Result<After, Lost> {
         let mut wire = door.upstream.wire().await.map_err(Lost::Refused)?;
         let (answer, mut read) = loop {
-            match self.first(&mut wire, door, sid).await {
+            match self.first(&mut wire, door, request).await {
                 Err(Lost::Broken | Lost::Nonsense) if wire.is_used() && self.order.is_repeatable => {
                     wire = door.upstream.fresh_wire().await.map_err(Lost::Refused)?;
                 }
@@ -204,10 +204,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             self.group.servers.handle_answer(door.id, opened);
         }
         if answer.status == 400
-            && let Some(sid) = sid
+            && let Some(request) = request
             && memchr::memmem::find(&read, b"Session ID unknown").is_some()
         {
-            self.group.servers.handle_over(sid);
+            self.group.servers.handle_over(request.sid());
         }
         Ok(self.bring(door, wire, answer, read).await)
     }
@@ -263,7 +263,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
         &mut self,
         wire: &mut Wire,
         door: &Door,
-        sid: Option<&str>,
+        request: Option<&UnderWay>,
     ) -> Result<(Answer, Vec<u8>), Lost> {
         if wire.write_all(&self.order.bytes).await.is_err() {
             return Err(Lost::Broken);
@@ -285,11 +285,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             accept: order.accept.as_deref(),
         };
         let answered = hear(self.line, wire, question);
-        let Some(sid) = sid else { return answered.await };
+        let Some(request) = request else { return answered.await };
         tokio::select! {
             biased;
             answered = answered => answered,
-            () = self.group.servers.moved(door, sid) => Err(Lost::Moved),
+            () = self.group.servers.moved(door, request) => Err(Lost::Moved),
         }
     }
 

@@ -1,4 +1,4 @@
-//! Requests that a server refuses: session ids that nobody has, and paths where nothing is. One after the other by each client, on a
+//! Plain requests: what each server has, session ids that nobody has, and paths where nothing is. One after the other by each client, on a
 //! connection that stays.
 
 use std::time::Instant;
@@ -11,7 +11,7 @@ use crate::open::{self, Link, Poller};
 use crate::report::Report;
 use crate::wire;
 
-/// Runs the scenario `unknown-sid` or `not-found`.
+/// Runs the scenario `http`, `unknown-sid` or `not-found`.
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<Report> {
     let mut poller = Poller::new()?;
     let mut clients = Vec::new();
@@ -55,7 +55,9 @@ impl Client {
         }
         let to = flags.address(number);
         self.asked += 1;
-        let request = if flags.scenario == Scenario::UnknownSid {
+        let request = if flags.scenario == Scenario::Http {
+            wire::page(to)
+        } else if flags.scenario == Scenario::UnknownSid {
             // Another one each time, of a node that is not there: nothing remembers the answer.
             wire::get(to, Some(&format!("{:020}", self.asked * 1000 + number as u64)))
         } else {
@@ -67,9 +69,15 @@ impl Client {
     }
 
     fn answered(&mut self, flags: &Flags, scratch: &mut [u8], meter: &mut Meter) -> anyhow::Result<bool> {
-        let expected = if flags.scenario == Scenario::UnknownSid { "400" } else { "404" };
+        let expected = if flags.scenario == Scenario::Http {
+            "200"
+        } else if flags.scenario == Scenario::UnknownSid {
+            "400"
+        } else {
+            "404"
+        };
         let bytes = self.link.read(scratch)?;
-        let Some(end) = wire::refusal(bytes, expected).context("a request that is to be refused")? else {
+        let Some(end) = wire::refusal(bytes, expected).context("the answer to a plain request")? else {
             self.link.keep(bytes);
             return Ok(false);
         };

@@ -97,7 +97,7 @@ def measure(stack, start, port, lines, chatter):
     try:
         stack.run(*start)
         until(f"{stack.name} serves", lambda: answers(port))
-        time.sleep(2)  # idle is what is left when starting is over
+        time.sleep(3)  # idle is what is left when starting is over; pages of the start are given back a second later
         row["stack"], row["daemon"] = resident(stack), resident(stack, {stack.daemon()})
         row["list"] = list_times(stack, 20)
         done = pathlib.Path(stack.home, "done")

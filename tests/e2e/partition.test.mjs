@@ -8,11 +8,13 @@ import { after, before, describe, test } from "node:test";
 import { setTimeout as sleep } from "node:timers/promises";
 import { backend, missing } from "../harness/backends.mjs";
 import { sockeye } from "../harness/cluster.mjs";
-import { binary, REFERENCE } from "../harness/target.mjs";
+import { binary, LONG, REFERENCE } from "../harness/target.mjs";
 
-/** By backplane: its URL. None of these keeps what is published while a node is away. */
+/** By backplane: its URL. None of these keeps what is published while a node is away, but for streams, and those not over a restart. `long`: with --long. */
 const CLUSTERS = [
   { name: "Redis, classic", server: "redis", url: (host, port) => `redis://${host}:${port}` },
+  { name: "Redis, sharded", server: "redis", url: (host, port) => `redis+sharded://${host}:${port}`, long: true },
+  { name: "Redis Streams", server: "redis", url: (host, port) => `redis+streams://${host}:${port}`, long: true },
   { name: "NATS", server: "nats", url: (host, port) => `nats://${host}:${port}` },
   { name: "Postgres", server: "postgres", url: (host, port) => `postgres://postgres@${host}:${port}/postgres` },
 ];
@@ -22,7 +24,7 @@ const IP = existsSync("/usr/sbin/ip") ? "/usr/sbin/ip" : "ip";
 /** No call takes longer, whatever is cut. */
 const CALL_MS = 10_000;
 
-for (const [index, cluster] of CLUSTERS.entries()) {
+for (const [index, cluster] of CLUSTERS.filter(({ long }) => LONG || !long).entries()) {
   const built = existsSync(binary("conformance")) ? false : "conformance is not built";
   const skip = (REFERENCE && "the nodes are ours") || noNamespaces() || missing(cluster.server) || built;
   describe(`${cluster.name}: a node that is cut off`, { skip }, () => {

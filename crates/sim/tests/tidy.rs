@@ -101,6 +101,27 @@ fn crates_use_only_the_floors_below_them() {
 }
 
 #[test]
+fn the_program_of_the_daemon_and_the_keepers_has_no_backplane() {
+    let mut found = vec!["sockeye-cli"];
+    let mut next = 0;
+    while let Some(package) = found.get(next) {
+        let uses = FLOORS.iter().find(|(name, _)| name == package).map_or(&[][..], |(_, uses)| uses);
+        let new: Vec<_> = uses.iter().filter(|name| !found.contains(name)).copied().collect();
+        found.extend(new);
+        next += 1;
+    }
+    for backplane in
+        ["sockeye-adapters", "sockeye-redis", "sockeye-nats", "sockeye-postgres", "sockeye-mongo"]
+    {
+        assert!(
+            !found.contains(&backplane),
+            "{backplane} is in `sockeye`: it belongs into sockeye-backplanes"
+        );
+    }
+    assert!(found.len() > 10, "{found:?}");
+}
+
+#[test]
 fn every_member_keeps_the_lints_of_the_workspace() {
     assert_tidy(tree().manifests.iter().filter_map(Manifest::lint_breaks));
 }

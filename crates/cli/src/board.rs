@@ -6,7 +6,7 @@ use std::collections::BTreeMap;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use sockeye_edge::Control;
-use sockeye_edge::config::{Config, ConfigError, Does, Group, Serves, Site};
+use sockeye_edge::config::{Config, ConfigError, Does, Group, Members, Serves, Site};
 
 /// The configuration in force. Shared by the apps of a house.
 pub(crate) struct Board {
@@ -106,11 +106,22 @@ pub(crate) fn leads_to(config: &Config, name: &str) -> bool {
         })
 }
 
+/// The groups whose servers a cluster's directory names, each with the address of the backplane.
+pub(crate) fn directories(edge: &Config) -> impl Iterator<Item = (String, String)> {
+    edge.groups.iter().filter_map(|group| match &group.members {
+        Members::Directory { adapter } => Some((group.name.clone(), adapter.clone())),
+        Members::Workers { .. }
+        | Members::Static(_)
+        | Members::Dns { .. }
+        | Members::File(_)
+        | Members::Registered { .. } => None,
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
     use sockeye_edge::Proxy;
-    use sockeye_edge::config::Members;
 
     #[tokio::test]
     async fn what_an_app_says_takes_the_place_of_what_was_written_and_goes_with_it() {

@@ -191,6 +191,16 @@ fn trust(
     }
 }
 
+/// How nodes of other machines are reached from here, where it is said.
+pub(crate) fn trust_of(said: &Said<'_>) -> anyhow::Result<Option<NodeTrust>> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let files = files(said.certificates, variable)?;
+    if files.is_none() && variable(NODE_SECRET_VARIABLE).is_none() {
+        return Ok(None);
+    }
+    Ok(Some(trust(files.as_ref(), variable)?))
+}
+
 /// The three files, absolute; `None` where there is none of them.
 fn files(
     typed: [Option<&Path>; 3],

@@ -3,6 +3,7 @@
 //! One loop opens the apps in their order, does what is applied, and ends all. Absent: what to run (`plan.rs`), one app (`room.rs`, and `tenant`), what is said
 //! of it (`screen.rs`), and every decision about a worker (the supervisor's) or a connection (the edge's).
 
+mod follower;
 mod room;
 
 use std::collections::BTreeMap;
@@ -21,14 +22,15 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::task::{JoinHandle, JoinSet};
 
 use crate::admin::{self, Admin, Ways};
-use crate::board::Board;
-use crate::cluster::Cluster;
+use crate::board::{Board, directories};
+use crate::cluster::{self, Cluster, Said};
 use crate::plan::{self, Plan};
 use crate::screen::headline;
 use crate::standing::{self, Change, Standing};
 use crate::tenant::Recipe;
 use crate::{backplane, exit, log, ports, runtime};
 
+use follower::Followers;
 use room::{Common, Order, Room, Word};
 
 /// Signals this close together are one wish: `timeout` and shells signal a program and its group.
@@ -72,9 +74,13 @@ pub(crate) fn run_file(
     let base = whole.parent().unwrap_or(Path::new("/"));
     let (cluster, recipes) = plan::recipes(&settled, base, profile, verbose)?;
     recipes.iter().try_for_each(Recipe::check)?;
+    let mut edge = settled.edge.clone();
+    if directories(&edge).next().is_some() {
+        edge.relay.node_trust = cluster::trust_of(&Said::of_file(&settled.cluster)).context("cluster")?;
+    }
     begin(verbose)?.block_on(async {
         let (ends, hangups) = (Ends::new()?, standing::hangups()?);
-        let proxy = bind(&settled.edge, ToString::to_string)?;
+        let proxy = bind(&edge, ToString::to_string)?;
         for recipe in &recipes {
             if let Some(workers) = recipe.bundled.as_ref().and_then(|bundled| bundled.ports) {
                 ports::try_workers(workers, recipe.count().get()).map_err(|line| anyhow!(line))?;
@@ -86,7 +92,7 @@ pub(crate) fn run_file(
         }
         let admin = Admin::open(file, &settled.admin)?;
         exit::say(&format!("{:10} listens at {}", "admin", admin.at()));
-        let mut house = House::new(proxy, settled.edge.clone(), (ends, None), cluster);
+        let mut house = House::new(proxy, edge, (ends, None), cluster);
         let ways = Ways::default();
         house.common.ways = Some(ways.clone());
         let (changes, heard) = mpsc::channel(CHANGES_MAX);
@@ -129,6 +135,7 @@ struct House {
     tasks: JoinSet<()>,
     words: mpsc::Receiver<(String, Word)>,
     changes: Option<mpsc::Receiver<Change>>,
+    followers: Followers,
     /// How long clients of the bundled app may stay at the end.
     drain: Duration,
     /// Whether servers that others started are behind the edge.
@@ -147,6 +154,8 @@ impl House {
     ) -> Self {
         let (sender, words) = mpsc::channel(WORDS_MAX);
         let has_others = has_others(&edge);
+        let mut followers = Followers::new(proxy.control(), edge.relay.node_trust.is_some());
+        followers.follow(&edge);
         let board = Arc::new(Board::new(proxy.control(), edge));
         let (close_edge, closed) = oneshot::channel();
         Self {
@@ -161,6 +170,7 @@ impl House {
             tasks: JoinSet::new(),
             words,
             changes: None,
+            followers,
             drain: Duration::ZERO,
             has_others,
             ends,
@@ -269,12 +279,13 @@ impl House {
     /// Something else was written.
     fn change(&mut self, change: Change) {
         let Change { edge, recipes, reply } = change;
-        let others = has_others(&edge);
         let outcome = match self.stopping {
             Some(_) => Err(anyhow!("it is about to end")),
-            None => self.common.board.apply(edge).map_err(|error| anyhow!("{error}")),
+            None => self.common.board.apply(edge.clone()).map_err(|error| anyhow!("{error}")),
         };
         let outcome = outcome.and_then(|()| {
+            let others = has_others(&edge);
+            self.followers.follow(&edge);
             (self.has_others, self.wanted) = (others, recipes);
             self.tidy()
         });
@@ -315,6 +326,7 @@ impl House {
     /// No worker is left: what is under way at the edge is what others answer, or its own answers.
     async fn finish(mut self) -> anyhow::Result<()> {
         self.close_edge = None;
+        self.followers.leave().await;
         if self.has_others {
             tokio::select! {
                 ended = &mut self.edge => ended.context("the edge was given up")?,

@@ -26,7 +26,6 @@ mod settings;
 mod standing;
 mod talk;
 mod tenant;
-mod unsupported;
 
 use std::process::ExitCode;
 

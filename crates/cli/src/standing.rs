@@ -10,7 +10,7 @@ use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::{Mutex, mpsc, oneshot};
 
 use crate::tenant::Recipe;
-use crate::{exit, plan, settings, unsupported};
+use crate::{backplane, board, exit, plan, settings};
 
 /// What a house is asked to become.
 pub(crate) struct Change {
@@ -85,7 +85,11 @@ impl Standing {
 impl Reader {
     /// What the file says, and what runs for it, as far as that can be told beforehand.
     fn read(&self) -> anyhow::Result<(Settled, Vec<Recipe>)> {
-        let settled = settings::read(&self.file).and_then(unsupported::refuse)?;
+        let settled = settings::read(&self.file)?;
+        for (group, url) in board::directories(&settled.edge) {
+            let check = || (backplane::at_hand()?.check)(&url);
+            check().with_context(|| format!("upstream.{group}.directory"))?;
+        }
         let whole = std::path::absolute(&self.file).context("there is no current directory")?;
         let base = whole.parent().unwrap_or(Path::new("/"));
         let (_, recipes) = plan::recipes(&settled, base, self.profile.as_deref(), self.verbose)?;

@@ -79,6 +79,12 @@ impl Relay {
         Self { shared: Arc::new(shared) }
     }
 
+    /// Whether it can show nodes that it is one of them.
+    #[must_use]
+    pub fn has_node_trust(&self) -> bool {
+        self.shared.config.node_trust.is_some()
+    }
+
     /// The door to one address. Cheaper than naming the address at each request.
     #[must_use]
     pub fn to(&self, address: &Address) -> Upstream {

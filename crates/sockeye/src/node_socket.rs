@@ -45,6 +45,23 @@ pub(crate) fn bind(sockets: &NodeSockets) -> io::Result<Option<NodeSocket>> {
     }
 }
 
+/// What the directory of sockets is called, for who has none there: none where there is no such directory.
+///
+/// # Errors
+/// The directory that was set cannot be made, or is not this user's alone.
+pub(crate) fn place_of(sockets: &NodeSockets) -> io::Result<Option<Box<str>>> {
+    let prepare = |dir: PathBuf| {
+        DirBuilder::new().mode(0o700).recursive(true).create(&dir)?;
+        is_ours(&dir)?;
+        place(&dir)
+    };
+    match sockets {
+        NodeSockets::Off => Ok(None),
+        NodeSockets::In(dir) => prepare(dir.clone()).map(Some),
+        NodeSockets::User => Ok(user_dir().and_then(prepare).ok()),
+    }
+}
+
 impl NodeSocket {
     fn bind(dir: &Path) -> io::Result<Self> {
         DirBuilder::new().mode(0o700).recursive(true).create(dir)?;

@@ -4,6 +4,7 @@
 //! taken on the adapter's tasks. They meet in one small lock, under which nothing waits.
 
 use crate::clock::{now, until};
+use crate::nearby::{Neighbour, NeighbourAddress};
 use parking_lot::Mutex;
 use sockeye_cluster::adapter::{Adapter, AdapterError, Arrival, Channel, Letter, Opening, Presence};
 use sockeye_cluster::directory::{Directory, Entry, NODES, Output};
@@ -22,7 +23,7 @@ const LEAVE_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// The other nodes of the backplane. A clone is the same; with the last one the task ends.
 #[derive(Clone)]
-pub(crate) struct Nodes(Arc<Own>);
+pub(crate) struct Nodes(Arc<Own>, watch::Receiver<u64>);
 
 struct Own {
     shared: Arc<Shared>,
@@ -36,6 +37,8 @@ struct Shared {
     /// Whether it may draw another tag.
     draws: bool,
     phase: watch::Sender<Phase>,
+    /// How often somebody has come or gone.
+    turns: watch::Sender<u64>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -65,11 +68,35 @@ impl Nodes {
         let machine = near.map_or(uid.as_str(), |(place, _)| place).into();
         let unix = near.map(|(_, path)| path.to_owned());
         let entry = Entry { tag: given.unwrap_or_else(draw), machine, unix, tcp, load: 0 };
+        Self::enter(adapter, uid, entry, given.is_none()).await
+    }
+
+    /// Takes a place among the nodes without taking requests: to see who is there. `place` is what the directory of this machine's sockets is called.
+    ///
+    /// # Errors
+    /// As [`Nodes::join`].
+    pub(crate) async fn watch(
+        adapter: Arc<dyn Adapter>,
+        place: Option<Box<str>>,
+    ) -> Result<Self, AdapterError> {
+        let uid = Uid::from(format!("{:016x}", rand::random::<u64>()));
+        let machine = place.unwrap_or_else(|| uid.as_str().into());
+        let entry = Entry { tag: draw(), machine, unix: None, tcp: None, load: 0 };
+        Self::enter(adapter, uid, entry, true).await
+    }
+
+    async fn enter(
+        adapter: Arc<dyn Adapter>,
+        uid: Uid,
+        entry: Entry,
+        draws: bool,
+    ) -> Result<Self, AdapterError> {
         let shared = Arc::new(Shared {
             directory: Mutex::new(Directory::new(uid.clone(), entry)),
             bell: Notify::new(),
-            draws: given.is_none(),
+            draws,
             phase: watch::Sender::new(Phase::Settling),
+            turns: watch::Sender::new(0),
         });
         let hears = Arc::clone(&shared);
         let inbox = Arc::new(move |arrival| hears.arrived(arrival));
@@ -78,7 +105,8 @@ impl Nodes {
         let counted = adapter.traits().presence == Presence::Counted;
         // Aborted with the last handle.
         let task = tokio::spawn(run(Arc::clone(&shared), channel, counted)).abort_handle();
-        Ok(Self(Arc::new(Own { shared, task })))
+        let turns = shared.turns.subscribe();
+        Ok(Self(Arc::new(Own { shared, task }), turns))
     }
 
     /// Where the living node that issued the sids with this tag takes requests.
@@ -88,6 +116,29 @@ impl Nodes {
             sockeye_cluster::Address::Tcp(address) => Address::Node(*address),
             sockeye_cluster::Address::Unix(path) => Address::Unix(path.clone()),
         })
+    }
+
+    /// The other nodes that can be reached, by their tags.
+    pub(crate) fn neighbours(&self) -> Vec<Neighbour> {
+        let directory = self.0.shared.directory.lock();
+        let reached = directory.iter().filter_map(|peer| {
+            let tag = peer.tag?;
+            let at = match directory.owner(tag)? {
+                sockeye_cluster::Address::Tcp(address) => NeighbourAddress::Link(*address),
+                sockeye_cluster::Address::Unix(path) => NeighbourAddress::Socket(path.clone()),
+            };
+            Some(Neighbour { tag, at })
+        });
+        let mut all: Vec<Neighbour> = reached.collect();
+        all.sort_unstable_by_key(|node| node.tag);
+        all.dedup_by_key(|node| node.tag);
+        all
+    }
+
+    /// Waits until somebody has come or gone since it was last called.
+    pub(crate) async fn changed(&mut self) {
+        // The sender is here.
+        drop(self.1.changed().await);
     }
 
     /// The tag of this node; it is its own once it is settled.
@@ -148,8 +199,14 @@ impl Shared {
         while let Some(output) = directory.poll_output() {
             match output {
                 Output::Send(letter) => letters.push(letter),
-                Output::Joined(peer) => tracing::info!(?peer, "a node is there"),
-                Output::Left(peer) => tracing::info!(?peer, "a node is gone"),
+                Output::Joined(peer) => {
+                    tracing::info!(?peer, "a node is there");
+                    self.turns.send_modify(|turns| *turns += 1);
+                }
+                Output::Left(peer) => {
+                    tracing::info!(?peer, "a node is gone");
+                    self.turns.send_modify(|turns| *turns += 1);
+                }
                 Output::TagTaken(_) if !self.draws => {
                     self.phase.send_replace(Phase::Taken);
                 }

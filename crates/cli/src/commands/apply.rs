@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::admin::{self, Stream};
-use crate::{exit, runtime, settings, unsupported};
+use crate::{exit, runtime, settings};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -41,7 +41,7 @@ pub(crate) fn run(flags: &Flags) -> ExitCode {
 }
 
 fn apply(flags: &Flags) -> anyhow::Result<String> {
-    let settled = settings::read(&flags.file).and_then(unsupported::refuse)?;
+    let settled = settings::read(&flags.file)?;
     let at = admin::address(&flags.file, &settled.admin);
     let token = settled.admin.token.as_ref().map(admin::token).transpose()?;
     let runtime = runtime::build(NonZeroUsize::MIN).context("cannot start threads")?;

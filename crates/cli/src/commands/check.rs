@@ -6,7 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use sockeye_settings::Settled;
 
-use crate::{exit, settings, unsupported};
+use crate::{exit, settings};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -17,7 +17,7 @@ pub(crate) struct Flags {
 
 /// Reads the file as `up` would, and runs nothing.
 pub(crate) fn run(flags: &Flags) -> ExitCode {
-    match settings::read(&flags.file).and_then(unsupported::refuse) {
+    match settings::read(&flags.file) {
         Ok(settled) => {
             exit::say(&summary(&settled));
             ExitCode::from(exit::OK)

@@ -10,7 +10,7 @@ use clap::Args;
 use crate::cluster::Said;
 use crate::flags::UpFlags;
 use crate::plan::Plan;
-use crate::{backplane, cluster, exit, house, plan, recovery, settings, unsupported};
+use crate::{backplane, board, cluster, exit, house, plan, recovery, settings};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -57,9 +57,13 @@ pub(crate) fn run_chat(flags: &UpFlags) -> ExitCode {
 }
 
 fn run_file(file: &Path, profile: Option<&str>, verbose: bool) -> anyhow::Result<()> {
-    let settled = settings::read(file).and_then(unsupported::refuse)?;
+    let settled = settings::read(file)?;
     if settled.apps.iter().any(|app| app.bundled.is_some()) {
         find_backplane(settled.cluster.adapter.as_deref())?;
+    }
+    for (group, url) in board::directories(&settled.edge) {
+        let check = || (backplane::at_hand()?.check)(&url);
+        check().with_context(|| format!("upstream.{group}.directory"))?;
     }
     house::run_file(file, settled, profile, verbose).context("cannot run the file")
 }

@@ -141,13 +141,19 @@ impl Servers {
     /// These are the servers from here on.
     pub(crate) fn list(&self, list: Vec<Listed>) {
         let now = Instant::now();
-        self.state.lock().handle_list(list, now, |id, listed| {
+        let mut state = self.state.lock();
+        // A directory names nodes of ours by the ports that are for nodes, who let in whoever is known to them.
+        let of_nodes =
+            matches!(state.group.members, Members::Directory { .. }) && self.relay.has_node_trust();
+        state.handle_list(list, now, |id, listed| {
             let address = match &listed.server.at {
+                Endpoint::Tcp(address) if of_nodes => Address::Node(*address),
                 Endpoint::Tcp(address) => Address::Tcp(*address),
                 Endpoint::Unix(path) => Address::Unix(path.clone()),
             };
             Door::new(id, listed.server.name.clone(), listed.tag, self.relay.to(&address))
         });
+        drop(state);
         self.ready.notify_waiters();
         self.changed.notify_one();
     }

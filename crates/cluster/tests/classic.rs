@@ -8,6 +8,25 @@ use sockeye_cluster::wire::classic::{self, Asked, Place, Reply, Response};
 use sockeye_cluster::{Envelope, Flags, Message, Nsp, Packet, RequestId, Selector};
 
 #[test]
+fn whose_an_event_is_stands_at_its_front() {
+    let long = "u".repeat(32);
+    for (bytes, uid, is) in [
+        (&b"\x93\xa6zvvldc\x83"[..], "zvvldc", true),
+        (b"\x93\xa6zvvldc", "zvvldC", false),
+        (b"\x93\xa6zvvldc", "zvvld", false),
+        (b"\x93\xa6zvvl", "zvvldc", false),
+        (b"\x92\xa6zvvldc", "zvvldc", false),
+        (b"\x93\xa7emitter", "zvvldc", false),
+        (b"\x93\xd9\x06zvvldc", "zvvldc", false),
+        (b"\x93", "", false),
+        (b"", "zvvldc", false),
+        ([&b"\x93\xc0"[..], long.as_bytes()].concat().leak(), &*long, false),
+    ] {
+        assert_eq!(classic::is_event_of(bytes, &uid.into()), is, "{bytes:?}, {uid}");
+    }
+}
+
+#[test]
 #[expect(clippy::too_many_lines, reason = "it is a table")]
 fn a_message_is_the_bytes_that_the_official_adapter_publishes() {
     let event = |selector, flags, packet| Message::Broadcast { selector, flags, packet, request_id: None };
@@ -135,6 +154,7 @@ fn a_message_is_the_bytes_that_the_official_adapter_publishes() {
         match place {
             Place::Events | Place::Room(_) => {
                 assert_eq!(classic::decode_event(&bytes).expect("it is an event"), envelope, "row {index}");
+                assert!(classic::is_event_of(&bytes, &envelope.uid), "row {index}");
             }
             Place::Requests => {
                 let asked = classic::decode_request(&"/".into(), &bytes).expect("it is a request");

@@ -21,7 +21,7 @@ mod read;
 
 use bytes::Bytes;
 
-pub use read::{Asked, Reply, Response, decode_event, decode_request, decode_response};
+pub use read::{Asked, Reply, Response, decode_event, decode_request, decode_response, is_event_of};
 
 use super::error::EncodeError;
 use super::json::{Object, opts, rooms, string};

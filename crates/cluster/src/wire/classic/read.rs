@@ -71,6 +71,17 @@ pub enum Reply {
     Done,
 }
 
+/// Whether an event is signed with a uid, as seen at its first bytes. Redis brings a server its own events too, and to read one whole costs much more.
+#[must_use]
+pub fn is_event_of(bytes: &[u8], uid: &Uid) -> bool {
+    // msgpack: an array of three, and first a string of less than 32 bytes.
+    let Some((&[array, string], rest)) = bytes.split_first_chunk() else { return false };
+    uid.len() < 32
+        && array == 0x93
+        && usize::from(string) == 0xa0 + uid.len()
+        && rest.starts_with(uid.as_bytes())
+}
+
 /// Reads an event.
 ///
 /// # Errors

@@ -121,7 +121,7 @@ export class Home {
   async stop() {
     await this.run("kill");
     try {
-      await until("nothing is left behind", () => this.processes().length === 0);
+      await until(() => `nothing is left behind: ${JSON.stringify(this.processes())}`, () => this.processes().length === 0);
     } finally {
       this.abandon();
     }
@@ -148,7 +148,7 @@ export async function until(what, look) {
   for (;;) {
     const value = await look();
     if (value) return value;
-    if (Date.now() > deadline) throw new Error(`it does not come to hold that ${what}`);
+    if (Date.now() > deadline) throw new Error(`it does not come to hold that ${typeof what === "function" ? what() : what}`);
     await sleep(20);
   }
 }

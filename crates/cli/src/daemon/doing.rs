@@ -16,7 +16,10 @@ use crate::{talk, tenant};
 impl Daemon {
     pub(super) async fn start(&mut self, launches: Vec<Launch>) -> anyhow::Result<Vec<Step>> {
         let launches = in_order(launches).map_err(|error| anyhow!(error))?;
-        for launch in &launches {
+        for (number, launch) in launches.iter().enumerate() {
+            if launches[..number].iter().any(|other| other.name == launch.name) {
+                bail!("two apps are called {}: give each a name of its own", launch.name);
+            }
             launch.settle(tenant::cores()).with_context(|| launch.name.clone())?;
             if self.registry.named(&launch.name).is_some_and(|app| app.keeper.is_some()) {
                 bail!(

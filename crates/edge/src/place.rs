@@ -8,8 +8,10 @@ use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use arc_swap::ArcSwap;
+use rustix::net::sockopt::set_socket_reuseport;
+use rustix::net::{SocketFlags, accept_with};
 use sockeye_relay::Socket;
-use tokio::net::{TcpListener, TcpSocket, UnixListener, UnixSocket};
+use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket};
 use tokio_rustls::TlsAcceptor;
 
 use crate::config::{BindError, ConfigError, Endpoint, Http, Listener, Serves};
@@ -49,10 +51,23 @@ impl Place {
     ///
     /// Outside a tokio runtime.
     pub(crate) fn open(listener: Listener, beside: bool) -> Result<Self, ConfigError> {
+        Self::open_next_to(listener, beside, &[])
+    }
+
+    /// Opens an address while others are open that may have its port, at other hosts, and are about to close.
+    ///
+    /// # Panics
+    ///
+    /// Outside a tokio runtime.
+    pub(crate) fn open_next_to(
+        listener: Listener,
+        beside: bool,
+        leaving: &[Arc<Self>],
+    ) -> Result<Self, ConfigError> {
         let failed = |source| BindError::new(&listener.at, source);
         let (socket, at) = match &listener.at {
             Endpoint::Tcp(address) => {
-                let socket = listen(*address, listener.backlog).map_err(failed)?;
+                let socket = listen_next_to(*address, listener.backlog, leaving).map_err(failed)?;
                 let address = socket.local_addr().map_err(failed)?;
                 (Listening::Tcp(socket), Endpoint::Tcp(address))
             }
@@ -90,10 +105,27 @@ impl Place {
         self.terms.load().listener.name.clone()
     }
 
+    /// Its socket, if that has this port.
+    fn has_port(&self, port: u16) -> Option<&TcpListener> {
+        match (&self.socket, &self.at) {
+            (Listening::Tcp(listener), Endpoint::Tcp(address)) if address.port() == port => Some(listener),
+            (Listening::Tcp(_) | Listening::Unix { .. }, Endpoint::Tcp(_) | Endpoint::Unix(_)) => None,
+        }
+    }
+
     /// Whether a connection with this local address came in here.
     pub(crate) fn took(&self, local: SocketAddr) -> bool {
         let Endpoint::Tcp(address) = &self.at else { return false };
         address.port() == local.port() && (address.ip().is_unspecified() || address.ip() == local.ip())
+    }
+
+    /// A connection that came before this address closes, asked of the system itself: the runtime may not have heard of it.
+    pub(crate) fn accept_late(&self) -> Option<(Socket, SocketAddr)> {
+        let Listening::Tcp(listener) = &self.socket else { return None };
+        let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
+        let stream = std::net::TcpStream::from(accept_with(listener, flags).ok()?);
+        let peer = stream.peer_addr().ok()?;
+        Some((Socket::Tcp(TcpStream::from_std(stream).ok()?), peer))
     }
 
     /// The next connection and its client; a client by a Unix socket counts as one of this machine, without a port.
@@ -142,10 +174,33 @@ impl Drop for Removal {
     }
 }
 
-fn listen(address: SocketAddr, backlog: u32) -> io::Result<TcpListener> {
+/// Listens; where one of those that leave has the port at another host, both share it until that one is closed, so that nobody is refused between.
+fn listen_next_to(address: SocketAddr, backlog: u32, leaving: &[Arc<Place>]) -> io::Result<TcpListener> {
+    let outcome = listen(address, backlog, false);
+    let taken = outcome.as_ref().is_err_and(|error| error.kind() == io::ErrorKind::AddrInUse);
+    let others: Vec<&TcpListener> =
+        leaving.iter().filter_map(|place| place.has_port(address.port())).collect();
+    if !taken || others.is_empty() {
+        return outcome;
+    }
+    // Only while both are there, and only for sockets of this user: at any other time a port that is taken is told.
+    let share = |shared| others.iter().try_for_each(|other| Ok(set_socket_reuseport(other, shared)?));
+    share(true).and_then(|()| {
+        let opened = listen(address, backlog, true);
+        share(false)?;
+        let opened = opened?;
+        set_socket_reuseport(&opened, false)?;
+        Ok(opened)
+    })
+}
+
+fn listen(address: SocketAddr, backlog: u32, shared: bool) -> io::Result<TcpListener> {
     let socket = if address.is_ipv4() { TcpSocket::new_v4()? } else { TcpSocket::new_v6()? };
     // A port whose last connections are in TIME_WAIT is free for a restart.
     socket.set_reuseaddr(true)?;
+    if shared {
+        socket.set_reuseport(true)?;
+    }
     socket.bind(address)?;
     socket.listen(backlog)
 }

@@ -30,6 +30,9 @@ impl Places {
     pub(crate) fn prepare(&self, listeners: &[Listener]) -> Result<Change, ConfigError> {
         let open = self.open.lock().clone();
         let mut change = Change { stay: Vec::new(), fresh: Vec::new() };
+        let stays =
+            |place: &Arc<Place>| place.beside || listeners.iter().any(|listener| place.is_for(listener));
+        let leaving: Vec<Arc<Place>> = open.iter().filter(|place| !stays(place)).cloned().collect();
         for (at, listener) in listeners.iter().enumerate() {
             let earlier = &listeners[..at];
             let beside = open.iter().filter(|place| place.beside && !place.is_for(listener));
@@ -46,7 +49,10 @@ impl Places {
                     }
                     change.stay.push((Arc::clone(place), place.draft(listener.clone())?));
                 }
-                None => change.fresh.push(Arc::new(Place::open(listener.clone(), false)?)),
+                None => {
+                    let place = Place::open_next_to(listener.clone(), false, &leaving)?;
+                    change.fresh.push(Arc::new(place));
+                }
             }
         }
         Ok(change)

@@ -82,7 +82,11 @@ impl Proxy {
                     Ok((socket, peer)) => clients.accept(socket, peer, place.terms()),
                     Err(error) => pause_after(&error).await,
                 },
-                () = shared.places.changed() => doors.places = shared.places.all(),
+                () = shared.places.changed() => {
+                    for (place, socket, peer) in doors.change(shared.places.all()) {
+                        clients.accept(socket, peer, place.terms());
+                    }
+                }
                 Some(connection) = returns.recv() => clients.take_back(connection),
                 Some(ended) = clients.tasks.join_next(), if !clients.tasks.is_empty() => note(ended),
                 () = &mut shutdown => break,
@@ -114,6 +118,18 @@ struct Doors {
 }
 
 impl Doors {
+    /// Others are open from here on. Who came to those that close and was not accepted yet is not to be refused.
+    fn change(&mut self, places: Vec<Arc<Place>>) -> Vec<(Arc<Place>, Socket, SocketAddr)> {
+        let mut late = Vec::new();
+        for place in self.places.iter().filter(|old| !places.iter().any(|place| Arc::ptr_eq(old, place))) {
+            while let Some((socket, peer)) = place.accept_late() {
+                late.push((Arc::clone(place), socket, peer));
+            }
+        }
+        self.places = places;
+        late
+    }
+
     /// The next connection at any of them.
     ///
     /// # Cancel safety

@@ -16,6 +16,35 @@ use tokio::net::{TcpStream, UnixStream};
 use world::{SOCKET, World, get, read_answer, read_head, say, until, upgrade};
 
 #[tokio::test]
+async fn a_listener_that_keeps_its_port_takes_another_host_and_refuses_nobody() {
+    let world = World::of(Config { listeners: vec![free("main")], ..Config::default() });
+    let worker = world.worker(0).await;
+    let port = world.at("main").port();
+    let config = |host: &str| {
+        let at = Endpoint::Tcp(format!("{host}:{port}").parse().unwrap());
+        Config { listeners: vec![Listener { at, ..free("main") }], ..Config::default() }
+    };
+    let relayed = format!("{} GET /x", worker.tag);
+    let ask = async |host: &str| {
+        let stream = TcpStream::connect(format!("{host}:{port}")).await.unwrap();
+        let answer = say(stream, &get("a", "/x")).await;
+        assert!(answer.ends_with(&relayed), "{answer}");
+    };
+    for _ in 0..10 {
+        for host in ["0.0.0.0", "127.0.0.1"] {
+            let (_, applied) = tokio::join!(ask("127.0.0.1"), async { world.control.apply(config(host)) });
+            applied.unwrap();
+            ask("127.0.0.1").await;
+        }
+    }
+    world.control.apply(config("0.0.0.0")).unwrap();
+    ask("127.0.0.2").await;
+    // Nobody else can have the port meanwhile.
+    let other = std::net::TcpListener::bind(("127.0.0.1", port)).unwrap_err();
+    assert_eq!(other.kind(), std::io::ErrorKind::AddrInUse);
+}
+
+#[tokio::test]
 async fn each_listener_has_its_sites_and_a_redirect_serves_nothing() {
     let redirect = Redirect {
         status: RedirectStatus::Permanent,

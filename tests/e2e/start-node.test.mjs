@@ -7,7 +7,7 @@ import { after, before, describe, test } from "node:test";
 import { ask, closeAll, collect, connect, connectMany, next, TRANSPORTS, untroubled, whereabouts } from "../harness/clients.mjs";
 import { BYTES, reaches, spans } from "../harness/copies.mjs";
 import { Started } from "../harness/started.mjs";
-import { freePort, ROOT } from "../harness/target.mjs";
+import { freePort, LONG, ROOT } from "../harness/target.mjs";
 
 const APPS = join(ROOT, "tests/apps");
 const SKIP = existsSync(join(APPS, "node_modules")) ? false : "tests/apps is not installed (npm ci)";
@@ -109,10 +109,10 @@ describe("other apps", { skip: SKIP }, () => {
   after(() => user.stop());
 
   /** Starts an app on a port of its own. */
-  async function start(app, { instances = 2, env = {} } = {}) {
+  async function start(app, { instances = 2, env = {}, interpreter } = {}) {
     const port = await freePort(1);
     const name = `${app.split(".")[0]}-${port}`;
-    await user.do(["start", app, "--name", name, "-i", instances], { PORT: String(port), ...env });
+    await user.do(["start", app, "--name", name, "-i", instances, ...(interpreter ? ["--interpreter", interpreter] : [])], { PORT: String(port), ...env });
     return { name, port, url: `http://127.0.0.1:${port}` };
   }
 
@@ -171,6 +171,28 @@ describe("other apps", { skip: SKIP }, () => {
         }
       }
     });
+  }
+
+  for (const version of LONG ? ["node-18", "node-22", "node-24"] : []) {
+    const program = join(APPS, "nodes/node_modules", version, "bin/node");
+    const skip = existsSync(program) ? false : "tests/apps/nodes is not installed (./test --long)";
+    for (const app of ["express.cjs", "esm.mjs"]) {
+      test(`${app} on ${version}`, { skip }, async () => {
+        const { url } = await start(app, { instances: 4, interpreter: program });
+        for (const transport of Object.keys(TRANSPORTS)) {
+          const sockets = await connectMany(url, transport, 50);
+          try {
+            untroubled(sockets);
+            assert.equal(new Set((await whereabouts(sockets)).map(({ pid }) => pid)).size, 4);
+            await reaches(sockets, BYTES);
+          } finally {
+            closeAll(sockets);
+          }
+        }
+        // At all addresses of both families a client's is written as IPv6, as Node.js does.
+        if (app === "express.cjs") await spans(url, ALL, 4);
+      });
+    }
   }
 
   test("an app that forks its own cluster goes on as one copy, by itself", async () => {

@@ -13,6 +13,7 @@ pub(crate) mod store;
 pub(crate) mod words;
 
 use std::collections::BTreeMap;
+use std::fs::File;
 use std::io::{self, Write};
 use std::time::{Duration, Instant};
 
@@ -31,7 +32,7 @@ use crate::{log, notify, runtime};
 use keepers::Ended;
 use registry::{Registry, Target};
 use steps::{DO_TIMEOUT, Step, take};
-use words::{AWAKE, Question};
+use words::{AWAKE, Done, Question};
 
 /// How many questions may wait.
 const QUESTIONS_MAX: usize = 64;
@@ -42,9 +43,9 @@ pub(crate) fn run(resurrect: bool) -> anyhow::Result<()> {
     let places = Places::of_environment()?;
     places.make()?;
     let lock = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(places.lock())?;
-    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_err() {
-        bail!("a daemon runs already: see sockeye ping");
-    }
+    let lock = hold(lock, &places).context("a daemon runs already: see sockeye ping")?;
+    // The kernel takes it with the process: who waits for it to be free knows that nothing of this daemon is left.
+    std::mem::forget(lock);
     let _ = rustix::process::setsid();
     std::env::set_current_dir("/")?;
     let runtime = runtime::build(std::num::NonZeroUsize::MIN).context("cannot start")?;
@@ -58,6 +59,23 @@ pub(crate) fn run(resurrect: bool) -> anyhow::Result<()> {
         say_awake()?;
         daemon.serve(listener).await
     })
+}
+
+/// How long a daemon that was killed may take to let go of its lock: the kernel takes its memory first.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// Takes the lock of the daemon, unless one lives.
+fn hold(lock: File, places: &Places) -> anyhow::Result<File> {
+    if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
+        return Ok(lock);
+    }
+    if talk::ask::<_, Done>(&places.daemon(), &Question::Ping, LOCK_TIMEOUT).is_ok() {
+        bail!("it answers");
+    }
+    let (sender, held) = std::sync::mpsc::sync_channel(1);
+    // Ends with the other daemon, or with this process.
+    std::thread::spawn(move || sender.send(flock(&lock, FlockOperation::LockExclusive).map(|()| lock)));
+    Ok(held.recv_timeout(LOCK_TIMEOUT)??)
 }
 
 /// Says that questions are answered, and nothing more: whoever started it sees the end of standard output then, and no process of later inherits it.

@@ -40,7 +40,7 @@ impl Engine {
         }
         match self {
             Self::Handshake(Transport::Polling) if status == StatusCode::OK => {
-                counters.polling_sessions.add()
+                counters.began_by_polling();
             }
             Self::Session(..) if switched => counters.upgraded_sessions.add(),
             Self::None | Self::Handshake(_) | Self::Session(..) => {}

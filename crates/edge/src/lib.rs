@@ -50,6 +50,7 @@ mod stats;
 mod swift;
 mod tcp;
 mod tls;
+mod upgrades;
 mod workers;
 
 pub use config::{BindError, Config, ConfigError, Group, Limits};

@@ -5,9 +5,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use sockeye_proto::Tag;
+use tracing::{info, warn};
 
 use crate::config::Endpoint;
 use crate::pool::Share;
+use crate::upgrades::{Turn, Upgrades};
 
 /// A view of the edge at one moment.
 #[derive(Clone, Debug)]
@@ -68,6 +70,8 @@ pub struct ListenerStats {
     /// Sessions that went on by a WebSocket. Where this stays far behind [`Self::polling_sessions`], something on the way loses `Upgrade`: the others go on by
     /// polling, which works but is not realtime.
     pub upgraded_sessions: u64,
+    /// Whether of the last 200 sessions that began by polling fewer than half went on by a WebSocket.
+    pub few_upgrades: bool,
 }
 
 /// One group of servers as the edge sees it.
@@ -161,9 +165,23 @@ pub(crate) struct ListenerCounters {
     pub(crate) upgrades_taken: Counter,
     pub(crate) polling_sessions: Counter,
     pub(crate) upgraded_sessions: Counter,
+    upgrades: Upgrades,
 }
 
 impl ListenerCounters {
+    /// A session began by polling.
+    pub(crate) fn began_by_polling(&self) {
+        self.polling_sessions.add();
+        match self.upgrades.handle_began(self.polling_sessions.value(), self.upgraded_sessions.value()) {
+            Some(Turn::Few(percent)) => warn!(
+                percent,
+                "few clients go on by a WebSocket: something before this listener may lose the header Upgrade, sockeye doctor URL tells; or they are told to poll"
+            ),
+            Some(Turn::Well) => info!("clients go on by a WebSocket again"),
+            None => {}
+        }
+    }
+
     pub(crate) fn view(&self, name: String, at: Endpoint) -> ListenerStats {
         ListenerStats {
             name,
@@ -177,6 +195,7 @@ impl ListenerCounters {
             upgrades_taken: self.upgrades_taken.value(),
             polling_sessions: self.polling_sessions.value(),
             upgraded_sessions: self.upgraded_sessions.value(),
+            few_upgrades: self.upgrades.are_few(),
         }
     }
 }

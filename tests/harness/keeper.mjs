@@ -185,9 +185,9 @@ export function load(url) {
   };
 }
 
-/** Resident memory in bytes. */
+/** Resident memory of its own in bytes: pages of the program's file come and go, since it gives back what it ran once. */
 export function rss(pid) {
-  return Number(/VmRSS:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
+  return Number(/RssAnon:\s+(\d+)/.exec(readFileSync(`/proc/${pid}/status`, "utf8"))[1]) * 1024;
 }
 
 export const HAS_SYSTEMD = spawnSync("systemd-analyze", ["--version"]).status === 0;

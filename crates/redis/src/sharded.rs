@@ -274,3 +274,6 @@ impl Ear for Listening {
         (self.0.inbox)(Arrival::Resumed { whole: false });
     }
 }
+
+#[cfg(test)]
+mod tests;

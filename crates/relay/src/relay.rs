@@ -2,13 +2,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use bytes::Bytes;
 use http::header::{CONNECTION, SEC_WEBSOCKET_ACCEPT, UPGRADE};
 use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use http_body::Body as _;
 use hyper::body::Incoming;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::time::timeout;
 
 use crate::address::Address;
 use crate::answer::Answer;
@@ -23,6 +25,9 @@ use crate::origin::Origin;
 use crate::socket::Socket;
 use crate::tunnel::{End, Tunnels};
 use crate::wire::Wire;
+
+/// How long a process that is being killed is expected to listen still, once its connections have begun to end.
+const DYING_MAX: Duration = Duration::from_millis(250);
 
 /// Relays requests to any address over kept-alive connections. Clones share connections, tunnels and counters; when the last one is dropped
 /// its tunnels end.
@@ -327,13 +332,21 @@ impl Upstream {
         }
     }
 
-    /// Whether somebody still listens at the address, found by connecting: asked after an answer broke off, it tells a dead upstream from a
-    /// broken connection.
+    /// Whether somebody still listens at the address, found by connecting: asked after an answer broke off, it tells a dead upstream from a broken connection. A process that is killed
+    /// may end its connections before it stops listening, so a connection that is taken is held for `DYING_MAX` (250 ms); where it ends too, a second one is.
     pub async fn is_listening(&self) -> bool {
-        match self.dial().await {
-            Ok(_) => true,
-            Err(refusal) => !crate::error::is_nobody(&refusal),
+        for last in [false, true] {
+            match self.dial().await {
+                Ok(mut held) => {
+                    let ended = async { matches!(held.read(&mut [0]).await, Ok(0) | Err(_)) };
+                    if last || !timeout(DYING_MAX, ended).await.unwrap_or(false) {
+                        return true;
+                    }
+                }
+                Err(refusal) => return !crate::error::is_nobody(&refusal),
+            }
         }
+        true
     }
 
     /// A connection whose bytes the caller frames, kept from before if there is one, and one more request of this relay's count.

@@ -122,6 +122,51 @@ describe("up with a file", { skip }, () => {
 });
 
 describe("an operator of up", { skip }, () => {
+  test("sees the numbers of each worker on one page, and which worker says none", async () => {
+    const port = await freePort();
+    const file = settingsFile("");
+    const socket = join(file.dir, "admin.sock");
+    file.write(`admin = "unix:${socket}"\nlisten = "127.0.0.1:${port}"\n[app.chat]\nbundled = "contract"\ninstances = 2\n`);
+    const target = await upFile(file, port, { workers: 2 });
+    const sockets = [];
+    const page = async () => {
+      const { status, text } = await overSocket(socket, "/metrics");
+      assert.equal(status, 200);
+      return exposition(text);
+    };
+    const of = (families, name) => families.get(name).samples.map(({ labels, value }) => [labels.app, labels.worker, value]);
+    let halted;
+    try {
+      sockets.push(...(await connectMany(target.url, "websocket", 5)), ...(await connectMany(target.url, "polling", 4)));
+      // Who asks for the page by the public port gets none, whatever it says of itself.
+      assert.equal((await request(port, "/metrics", { "x-sockeye-relayed": "house" })).status, 404);
+      // A worker that has no processor for too long says nothing this once.
+      let families;
+      await target.until("every client is counted", async () => {
+        families = await page();
+        const sessions = of(families, "sockeye_sessions").map(([, , value]) => value);
+        return sessions.length === 2 && sessions.every((value) => value > 0) && sessions[0] + sessions[1] === 9;
+      });
+      assert.deepEqual(of(families, "sockeye_worker_up"), [["chat", "0", 1], ["chat", "1", 1]]);
+      assert.ok(families.has("sockeye_edge_sessions") && families.has("sockeye_mesh_members"));
+      assert.ok(families.get("sockeye_sockets").samples.some(({ labels }) => labels.namespace === "/"));
+      halted = Number((await ask(sockets[0], "whoami")).pid);
+      process.kill(halted, "SIGSTOP");
+      await target.until("one says nothing, and the other is there", async () => {
+        families = await page();
+        return of(families, "sockeye_worker_up").map(([, , value]) => value).sort().join() === "0,1";
+      });
+      assert.equal(of(families, "sockeye_sessions").length, 1);
+      process.kill(halted, "SIGCONT");
+      await target.until("it says its numbers again", async () => of(await page(), "sockeye_worker_up").every(([, , value]) => value === 1));
+    } finally {
+      if (halted) process.kill(halted, "SIGCONT");
+      closeAll(sockets);
+      await target.stop();
+      file.done();
+    }
+  });
+
   test("speaks to the clients of all workers, asks for them and lets them go", async () => {
     const port = await freePort();
     const file = settingsFile("");
@@ -195,4 +240,29 @@ async function request(port, path, headers) {
     });
     asked.on("error", reject).end();
   });
+}
+
+/** Reads a page of metrics strictly: each family once and in one piece, each line once. */
+function exposition(text) {
+  assert.ok(text.endsWith("\n"));
+  const families = new Map();
+  const seen = new Set();
+  let name;
+  for (const line of text.slice(0, -1).split("\n")) {
+    const [, word, of, told] = line.match(/^# (HELP|TYPE) ([a-zA-Z_:][\w:]*) (.+)$/) ?? [];
+    if (word) {
+      if (of !== name) assert.ok(!families.has(of), `${of} comes twice`);
+      name = of;
+      const family = families.get(of) ?? { samples: [] };
+      assert.ok(!(word in family) && family.samples.length === 0, line);
+      families.set(of, { ...family, [word]: told });
+      continue;
+    }
+    const [, own, labels = "", value] = line.match(/^(\w+)(?:\{((?:\w+="(?:[^"\\]|\\[\\"n])*",?)+)\})? (\S+)$/) ?? assert.fail(line);
+    assert.ok(own === name && families.get(name).TYPE, line);
+    assert.ok(!seen.has(`${own}{${labels}}`) && seen.add(`${own}{${labels}}`), line);
+    assert.ok(Number.isFinite(Number(value)), line);
+    families.get(name).samples.push({ labels: Object.fromEntries([...labels.matchAll(/(\w+)="((?:[^"\\]|\\.)*)"/g)].map(([, key, text]) => [key, text])), value: Number(value) });
+  }
+  return families;
 }

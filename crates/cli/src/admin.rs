@@ -1,13 +1,15 @@
 //! The admin listener: metrics, status, and changes of what runs, for operators of this machine.
 //!
-//! Absent: what is shown (`view`), how (`metrics`, `page`), and what a file means.
+//! Absent: what is shown (`view`, and what `workers` say), how (`metrics`, `merge`, `page`), and what a file means.
 
 mod answer;
 mod members;
+mod merge;
 mod metrics;
 mod office;
 mod place;
 mod view;
+mod workers;
 
 use std::convert::Infallible;
 use std::path::Path;

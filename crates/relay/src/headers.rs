@@ -11,7 +11,7 @@ use crate::origin::Origin;
 
 /// Carries the client's address, `ip:port`, to a node of ours. Believed only on a node's private socket.
 pub const PEER: HeaderName = HeaderName::from_static("x-sockeye-peer");
-/// Names who relayed a request to a node of ours: `edge` or a node's tag. Believed only on a node's private socket.
+/// Names who relayed a request to a node of ours: `edge` or a node's tag; `house` asks for itself. Believed only on a node's private socket.
 pub const RELAYED: HeaderName = HeaderName::from_static("x-sockeye-relayed");
 
 /// Makes a client's request the relay's own. Does nothing to a request that was prepared before and came back refused.

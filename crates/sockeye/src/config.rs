@@ -146,7 +146,8 @@ pub struct Config {
     /// Whether a client is served at all (the official `serveClient`). Default `true`.
     pub serve_client: bool,
     /// Where `GET /metrics` is answered in the text format of Prometheus, on a listener of its own; keep it away from the public.
-    /// Default: nowhere. Under a supervisor each worker would need a port: use [`Handle::metrics_text`](crate::Handle::metrics_text).
+    /// Default: nowhere. Under a supervisor each worker would need a port: `sockeye up FILE` has all their numbers on its admin listener, without this; or use
+    /// [`Handle::metrics_text`](crate::Handle::metrics_text).
     pub metrics: Option<SocketAddr>,
     /// Where programs that are no servers emit, disconnect and ask for sockets over HTTP ([`admin`](crate::admin)), on a listener of its own. The
     /// server refuses to start without a token. Not used under a supervisor. Default: nowhere.

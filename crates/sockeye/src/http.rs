@@ -2,14 +2,16 @@
 
 use crate::asked::Asked;
 use crate::caller::{Caller, Way};
+use crate::core::Core;
 use crate::inquiry::{Inquiry, Step, refuse};
 use crate::line::Incomplete;
+use crate::metrics;
 use crate::route::Route;
 use crate::site::Site;
 use crate::transport::Io;
 use crate::upgrade::Upgrade;
 use bytes::{Bytes, BytesMut};
-use http::{HeaderMap, Request, Response, StatusCode, Version};
+use http::{HeaderMap, HeaderValue, Method, Request, Response, StatusCode, Version, header};
 use http_body::Body as HttpBody;
 use http_body_util::BodyExt;
 use hyper_util::rt::TokioIo;
@@ -26,6 +28,9 @@ where
     B::Error: Into<BoxError>,
 {
     let core = &site.core;
+    if asks_for_metrics(&request, caller) {
+        return metrics(core);
+    }
     let Some(file) = request.uri().path().strip_prefix(core.config.path.as_str()) else {
         forget_ours(request.headers_mut());
         return site.page(&head_only(&request)).await;
@@ -59,6 +64,20 @@ where
         }
     };
     inquiry.finish(site, answer).into_response()
+}
+
+/// Whether the house asks that this worker is of. What an edge or a node brings never says so: it takes such words of its clients away.
+fn asks_for_metrics<B>(request: &Request<B>, caller: Caller) -> bool {
+    caller.way == Way::Private
+        && request.method() == Method::GET
+        && request.uri().path() == "/metrics"
+        && request.headers().get(RELAYED).is_some_and(|by| by == "house")
+}
+
+fn metrics(core: &Core) -> Response<Body> {
+    let mut answer = Response::new(Body::full(metrics::text(&core.stats())));
+    answer.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(metrics::CONTENT_TYPE));
+    answer
 }
 
 /// Takes off what an edge or a node of ours said.

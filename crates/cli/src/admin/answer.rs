@@ -8,6 +8,7 @@ use serde_json::json;
 use sockeye::admin;
 
 use super::members::{self, Trouble};
+use super::merge::merge;
 use super::metrics;
 use super::office::Office;
 use super::view::View;
@@ -36,7 +37,9 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
             typed(StatusCode::OK, "application/json", body)
         }
         ("GET" | "HEAD", "/metrics") => {
-            typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", metrics::text(&view(office)))
+            let workers = merge(&office.ways.workers().ask().await);
+            let text = metrics::text(&view(office)) + &workers;
+            typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }
         ("POST", "/apply") => match office.standing.apply().await {
             Ok(done) => typed(StatusCode::OK, "application/json", json!({ "done": done }).to_string()),

@@ -7,6 +7,7 @@ use std::time::Instant;
 use http::HeaderValue;
 use sockeye::{Secret, admin};
 
+use super::workers::Workers;
 use crate::standing::Standing;
 
 /// What runs, who may ask about it, and since when.
@@ -17,9 +18,12 @@ pub(super) struct Office {
     pub(super) ways: Ways,
 }
 
-/// The ways to the clients of this machine's workers, by their apps. They come and go with these.
+/// The ways to this machine's workers and to their clients, by their apps. They come and go with these.
 #[derive(Clone, Default)]
-pub(crate) struct Ways(Arc<Mutex<BTreeMap<String, Arc<Clients>>>>);
+pub(crate) struct Ways {
+    clients: Arc<Mutex<BTreeMap<String, Arc<Clients>>>>,
+    workers: Workers,
+}
 
 impl Ways {
     /// An app is there.
@@ -30,6 +34,12 @@ impl Ways {
     /// An app is gone.
     pub(crate) fn remove(&self, app: &str) {
         self.all().remove(app);
+        self.workers.remove_app(app);
+    }
+
+    /// The workers themselves.
+    pub(crate) fn workers(&self) -> &Workers {
+        &self.workers
     }
 
     /// The way to an app's clients, or to those of the only one; else the names that there are.
@@ -44,7 +54,7 @@ impl Ways {
 
     /// Nothing under this lock panics halfway.
     fn all(&self) -> MutexGuard<'_, BTreeMap<String, Arc<Clients>>> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.clients.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 

@@ -65,7 +65,7 @@ pub(super) struct Room {
 pub(super) struct Common {
     pub(super) board: Arc<Board>,
     pub(super) words: mpsc::Sender<(String, Word)>,
-    /// The ways to the apps' clients, where operators may come.
+    /// The ways to the apps' workers and clients, where operators may come.
     pub(super) ways: Option<Ways>,
     pub(super) cluster: Cluster,
     /// Where a person is told to look, where nothing but the bundled chat runs.
@@ -165,6 +165,7 @@ impl Task {
         if let Some(line) = self.screen.handle_event(&event) {
             exit::say(&line);
         }
+        self.note(&event);
         let mut words = Vec::new();
         self.ever_ready |= matches!(&event, Event::Ready { .. } | Event::Serving { .. });
         let ended = matches!(&event, Event::GaveUp { .. } | Event::Died { .. });
@@ -189,6 +190,18 @@ impl Task {
         }
         for word in words {
             let _ = self.common.words.send((self.name.clone(), word)).await;
+        }
+    }
+
+    /// Operators ask those workers for their numbers that have our library.
+    fn note(&self, event: &Event) {
+        let Some(workers) = self.common.ways.as_ref().map(Ways::workers) else { return };
+        if let Event::Ready { instance, http, .. } = event {
+            workers.serves(&self.name, *instance, http.clone());
+        } else if let Event::Died { instance, .. } = event {
+            workers.died(&self.name, *instance);
+        } else if let Event::Gone { instance } = event {
+            workers.remove(&self.name, *instance);
         }
     }
 

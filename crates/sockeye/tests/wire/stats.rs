@@ -104,6 +104,8 @@ async fn metrics_are_served_on_a_listener_of_their_own() {
     assert!(fetch(address, "/").await.starts_with("HTTP/1.1 404"));
     // Not on the public port.
     assert_eq!(host.get("/metrics").await.status, 404);
+    // Neither for whoever says there that the house asks.
+    assert!(fetch(host.address, "/metrics").await.starts_with("HTTP/1.1 404"));
 }
 
 async fn counted(host: &Host, limit: Limit, times: u64) {
@@ -116,7 +118,8 @@ async fn free_address() -> SocketAddr {
 
 async fn fetch(address: SocketAddr, path: &str) -> String {
     let mut stream = TcpStream::connect(address).await.unwrap();
-    let head = format!("GET {path} HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n");
+    let head =
+        format!("GET {path} HTTP/1.1\r\nHost: x\r\nX-Sockeye-Relayed: house\r\nConnection: close\r\n\r\n");
     stream.write_all(head.as_bytes()).await.unwrap();
     String::from_utf8(within(read_to_end(&mut stream)).await).unwrap()
 }

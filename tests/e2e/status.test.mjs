@@ -98,4 +98,29 @@ describe("the status page", { skip }, () => {
     const legacy = status.groups.find((group) => group.name === "legacy").servers.map((server) => [server.name, server.state]);
     assert.deepEqual(legacy, [["app01", "drain"], ["app02", "maintenance"]]);
   });
+
+  // The last one: its sessions stay until they are missed.
+  test("S4-15: names the listener whose clients stay on polling, as the metrics and the log do", async () => {
+    const metrics = async () => (await fetch(`http://127.0.0.1:${admin}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })).text();
+    const page = await (await browser.newContext()).newPage();
+    try {
+      await page.goto(`http://127.0.0.1:${admin}/`);
+      await page.getByLabel("Token").fill(TOKEN);
+      await page.getByRole("button", { name: "Show" }).click();
+      const where = page.locator("#bad div", { hasText: "Clients stay on polling at" }).locator("dd");
+      await where.getByText("no listener", { exact: true }).waitFor();
+      assert.match(await metrics(), /^sockeye_edge_listener_few_upgrades\{listener="main"\} 0$/m);
+      for (let begun = 0; begun < 200; begun += 20) {
+        await Promise.all(Array.from({ length: 20 }, async () => {
+          const answer = await fetch(`${edge.url}/socket.io/?EIO=4&transport=polling`);
+          assert.equal(answer.status, 200);
+          assert.match(await answer.text(), /^0\{"sid"/);
+        }));
+      }
+      await edge.until("told", async () => /^sockeye_edge_listener_few_upgrades\{listener="main"\} 1$/m.test(await metrics()) && edge.output.includes("few clients go on by a WebSocket"));
+      await where.getByText("main", { exact: true }).waitFor();
+    } finally {
+      await page.context().close();
+    }
+  });
 });

@@ -15,6 +15,7 @@ const CLUSTERS = [
   { name: "Redis, sharded", server: "redis", url: (port) => `redis+sharded://127.0.0.1:${port}` },
   { name: "Redis Streams", server: "redis", url: (port) => `redis+streams://127.0.0.1:${port}` },
   { name: "Postgres", server: "postgres", url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres` },
+  { name: "MongoDB", server: "mongo on disk", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io` },
   { name: "NATS", server: "nats", url: (port) => `nats://127.0.0.1:${port}` },
   { name: "a directory", server: "directory", url: (_, directory) => `mesh:${directory}/mesh`, alone: true },
 ];

@@ -51,6 +51,9 @@ const SERVERS = {
   },
 };
 
+/** The same, whose data survive its end (slower). */
+SERVERS["mongo on disk"] = { ...SERVERS.mongo, command: (...args) => [...SERVERS.mongo.command(...args), "--kept"] };
+
 /** Why tests with this backend are skipped; false when it is installed. */
 export function missing(name) {
   return !SERVERS[name].command || SERVERS[name].program() ? false : `${name} is not installed`;
@@ -69,7 +72,7 @@ class Backend {
     this.kind = SERVERS[name];
     this.name = name;
     this.port = port;
-    this.directory = mkdtempSync(join(tmpdir(), `sk-${name}-`));
+    this.directory = mkdtempSync(join(tmpdir(), `sk-${name.replaceAll(" ", "-")}-`));
     if (this.kind.owner && process.getuid() === 0) own(this.directory, this.kind.owner);
     this.kind.prepare?.(this.directory);
   }

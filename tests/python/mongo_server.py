@@ -1,8 +1,9 @@
 """A MongoDB server for tests: nx-27017, with what its change streams lack for the official drivers, and with capped collections (mongo_capped.py).
 
-    mongo_server.py PORT DIRECTORY [--standalone]
+    mongo_server.py PORT DIRECTORY [--standalone] [--kept]
 
-With --standalone it has no change streams, as a server without a replica set. nx-27017 writes cursor ids as Int32, clusterTime as a date, and ObjectId and Binary inside events as tagged documents, and it answers a getMore at once.
+With --standalone it has no change streams, as a server without a replica set. With --kept the documents, and the log that change streams go on
+from, are in a file of the directory and survive its end, however it ends; capped collections do not. nx-27017 writes cursor ids as Int32, clusterTime as a date, and ObjectId and Binary inside events as tagged documents, and it answers a getMore at once.
 The directory gets its log.
 """
 
@@ -50,7 +51,11 @@ def main():
     wire.encode = encode
     _, port, folder, *flags = sys.argv
     files = [os.path.join(folder, name) for name in ("log", "pid")]
-    sys.argv = ["nx-27017", "--threaded", "--db", "memory", "--port", port, "--log-file", files[0], "--pid-file", files[1]]
+    # A server that was killed has left it behind.
+    if os.path.exists(files[1]):
+        os.remove(files[1])
+    database = os.path.join(folder, "documents") if "--kept" in flags else "memory"
+    sys.argv = ["nx-27017", "--threaded", "--db", database, "--port", port, "--log-file", files[0], "--pid-file", files[1]]
     from nx_27017.handler import NeoSQLiteHandler
     from nx_27017.nx_27017 import main as serve
 

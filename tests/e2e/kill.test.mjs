@@ -9,8 +9,8 @@ import { CLUSTER_ONLY, LONG, up } from "../harness/target.mjs";
 const CLIENTS = 200;
 const WORKERS = 2;
 const ROUNDS = LONG ? 20 : 3;
-/** From the kill to the next connect, the client's own back-off not counted. */
-const BACK_WITHIN_MS = 200;
+/** From the kill to the next connect, the client's own back-off not counted. The promise is 200 ms; a machine that builds beside the tests is slower, and is to find who hangs. */
+const BACK_WITHIN_MS = LONG ? 200 : 2_000;
 
 describe(`kill -9 of a worker with ${CLIENTS} clients`, { skip: CLUSTER_ONLY }, () => {
   let target;

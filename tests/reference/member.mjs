@@ -137,12 +137,12 @@ control.on("connection", (socket) => {
   asked("server-side-emit-ack", ({ nsp = "/" }, ...args) => io.of(nsp).serverSideEmitWithAck(...args));
 });
 
-// Official servers write a session down when its client goes: one that ends at once writes none.
+// Official servers write a session down when its client goes, and tell nobody when it is written: one that ends at once writes none.
 if (flags.recovery) {
   process.once("SIGTERM", () => {
     const end = () => process.exit(0);
     setTimeout(end, 2_000);
-    io.close().finally(() => setTimeout(end, 200));
+    io.close().finally(() => setTimeout(end, 600));
   });
 }
 

@@ -4,7 +4,7 @@ import assert from "node:assert/strict";
 import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
-import { ask, closeAll, collect, connect, connectMany, TRANSPORTS, untroubled, whereabouts } from "../harness/clients.mjs";
+import { ask, closeAll, collect, connect, connectMany, TRANSPORTS, untroubled, whereabouts, within } from "../harness/clients.mjs";
 import { knock, overSocket, run, settingsFile, upFile } from "../harness/files.mjs";
 import { binary, freePort, REFERENCE, ROOT } from "../harness/target.mjs";
 
@@ -124,8 +124,17 @@ ${more}`;
       const crowd = (async () => {
         while (!over) {
           const one = await connect(node, ["polling", "websocket"][came.length % 2]);
-          came.push(await ask(one, "whoami"));
-          closeAll([one]);
+          // A copy that ends takes the question with it: whoever is moved asks again.
+          const answer = new Promise((resolve) => {
+            const whoami = () => one.emit("whoami", resolve);
+            one.on("connect", whoami);
+            whoami();
+          });
+          try {
+            came.push(await within(answer, "ack of whoami of a client that may be moved"));
+          } finally {
+            closeAll([one]);
+          }
         }
       })();
       await apply(settings({ instances: 3, env: ', GREETING = "hello"' }));

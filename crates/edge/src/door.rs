@@ -135,7 +135,7 @@ impl Door {
         self.cords.lock().len()
     }
 
-    /// Ends up to so many tunnels, those that opened first, and tells how many.
+    /// Ends up to so many tunnels, those that opened first, and tells how many. Those that were asked to end and have not yet do not count.
     pub(crate) fn pull(&self, most: u32) -> u32 {
         self.pull_where(most as usize, |_| true)
     }
@@ -152,12 +152,12 @@ impl Door {
             .lock()
             .iter()
             .map(|(_, cord)| cord)
-            .filter(|cord| which(cord))
+            .filter(|cord| !cord.is_pulled() && which(cord))
             .take(most)
             .cloned()
             .collect();
-        pulled.iter().for_each(|cord| cord.pull());
-        u32::try_from(pulled.len()).unwrap_or(u32::MAX)
+        let pulled = pulled.iter().filter(|cord| cord.pull()).count();
+        u32::try_from(pulled).unwrap_or(u32::MAX)
     }
 
     fn look(&self, now: std::time::Instant) -> Pulse {

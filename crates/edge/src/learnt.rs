@@ -24,6 +24,8 @@ struct Entry {
     seen: Instant,
     /// Requests and tunnels under way: a session that is being served does not age.
     held: u32,
+    /// It goes on in a tunnel, and ends with it.
+    in_tunnel: bool,
 }
 
 impl Learnt {
@@ -37,7 +39,8 @@ impl Learnt {
             return Some(member);
         }
         let sid: Arc<str> = sid.into();
-        let before = self.by_sid.insert(Arc::clone(&sid), Entry { member, seen: now, held: 0 });
+        let before =
+            self.by_sid.insert(Arc::clone(&sid), Entry { member, seen: now, held: 0, in_tunnel: false });
         if let Some(before) = before {
             return Some(before.member);
         }
@@ -58,6 +61,13 @@ impl Learnt {
         if let Some(entry) = self.by_sid.get_mut(sid) {
             entry.seen = now;
             entry.held = entry.held.saturating_sub(1);
+        }
+    }
+
+    /// A session goes on in a tunnel.
+    pub(crate) fn handle_tunnel(&mut self, sid: &str) {
+        if let Some(entry) = self.by_sid.get_mut(sid) {
+            entry.in_tunnel = true;
         }
     }
 
@@ -87,9 +97,9 @@ impl Learnt {
         ended
     }
 
-    /// Up to `most` sessions of a member, to be moved.
+    /// Up to `most` sessions of a member, to be moved; not those in tunnels, which end with them.
     pub(crate) fn of(&self, member: MemberId, most: usize) -> Vec<Arc<str>> {
-        let of_it = self.by_sid.iter().filter(|(_, entry)| entry.member == member);
+        let of_it = self.by_sid.iter().filter(|(_, entry)| entry.member == member && !entry.in_tunnel);
         of_it.take(most).map(|(sid, _)| Arc::clone(sid)).collect()
     }
 
@@ -169,6 +179,8 @@ mod tests {
         let (mut learnt, now) = (Learnt::new(10), Instant::now());
         learnt.handle_handshake("a", id(1), now);
         assert_eq!(learnt.of(id(1), 5).len(), 1);
+        learnt.handle_tunnel("a");
+        assert_eq!(learnt.of(id(1), 5).len(), 0, "it ends with its tunnel");
         assert_eq!(learnt.of(id(2), 5).len(), 0);
         assert_eq!(learnt.handle_ended("a"), Some(id(1)));
         assert_eq!(learnt.handle_ended("a"), None);

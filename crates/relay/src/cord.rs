@@ -37,12 +37,19 @@ impl Cord {
         }
     }
 
-    /// Ends the tunnel: both connections are closed.
-    pub fn pull(&self) {
-        self.pulled.store(true, Ordering::Release);
+    /// Ends the tunnel: both connections are closed, by its own task, so somewhat later. Tells whether it was not asked to end before.
+    pub fn pull(&self) -> bool {
+        let first = !self.pulled.swap(true, Ordering::AcqRel);
         if let Some(waker) = self.waker.lock().take() {
             waker.wake();
         }
+        first
+    }
+
+    /// Whether it was asked to end.
+    #[must_use]
+    pub fn is_pulled(&self) -> bool {
+        self.pulled.load(Ordering::Acquire)
     }
 
     /// How long no byte has moved, to the second.

@@ -266,7 +266,11 @@ impl Servers {
                             servers.state.lock().pool.handle_begun(id);
                         }
                     }
-                    Moment::Opened => {}
+                    Moment::Opened => {
+                        if let (Some(servers), Some(under_way)) = (servers.upgrade(), &*ended.lock()) {
+                            servers.state.lock().learnt.handle_tunnel(under_way.sid());
+                        }
+                    }
                     Moment::Ended => {
                         if let Some(door) = weak.upgrade() {
                             door.let_go(key);

@@ -91,7 +91,8 @@ impl Servers {
             if door.is_worker() {
                 door.shed(sessions);
             } else {
-                door.pull(sessions);
+                let pulled = door.pull(sessions);
+                self.state.lock().moved += u64::from(pulled);
                 door.ring_moved();
             }
         }

@@ -275,15 +275,17 @@ impl State {
         self.group.timeouts.tunnel.filter(|tunnel| *tunnel > told).unwrap_or(least)
     }
 
-    /// Lets so many sessions of a server go, those in tunnels first; tells the door of a worker, who chooses by itself.
+    /// Lets so many sessions of a server go, those in tunnels first: tells the door, and how many tunnels are to be ended there, or sessions for a worker to choose.
     pub(super) fn shed(&mut self, id: MemberId, sessions: u32) -> Option<(Arc<Door>, u32)> {
         let door = Arc::clone(&self.members.get(&id)?.door);
-        self.moved += u64::from(sessions);
         if door.is_worker() {
+            self.moved += u64::from(sessions);
             return Some((door, sessions));
         }
         let in_tunnels = u32::try_from(door.tunnels()).unwrap_or(u32::MAX).min(sessions);
-        for sid in self.learnt.of(id, (sessions - in_tunnels) as usize) {
+        let others = self.learnt.of(id, (sessions - in_tunnels) as usize);
+        self.moved += others.len() as u64;
+        for sid in others {
             self.handle_over(&sid);
         }
         Some((door, in_tunnels))

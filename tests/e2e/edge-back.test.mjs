@@ -101,7 +101,8 @@ describe("servers that come, go and die", { skip: unbuilt() }, () => {
       await started(["affinity=sid", "interval=200"]);
       const sessions = await Promise.all(Array.from({ length: 20 }, () => handshake(edge.url)));
       const dead = sessions.filter(({ home }) => home === "app01");
-      assert.equal(dead.length, 10);
+      // Shares are the matter of `split`; here somebody has to be at either.
+      assert.ok(dead.length > 0 && dead.length < 20, `${dead.length} of 20`);
       let going = true;
       const faults = [];
       const answered = { get: 0, handshake: 0, post: 0 };

@@ -17,6 +17,9 @@ const AGAIN_MAX: Duration = Duration::from_secs(10);
 /// A keeper that lived this long has no deaths behind it.
 const AGAIN_RESET: Duration = Duration::from_secs(30);
 
+/// How long a keeper that has given its last answer may take to be gone. One that takes longer stays in the list, and the command says so.
+const END_TIMEOUT: Duration = Duration::from_secs(10);
+
 impl Daemon {
     /// Starts an app's keeper.
     pub(super) async fn launch(&mut self, key: u32) -> anyhow::Result<()> {
@@ -54,7 +57,14 @@ impl Daemon {
             keepers::sweep(&self.places.keeper(key));
         }
         // Its last answer is given a moment before it is gone.
+        let until = Instant::now() + END_TIMEOUT;
         while keeper.is_alive() {
+            if Instant::now() >= until {
+                bail!(
+                    "its keeper does not end within {END_TIMEOUT:?}: kill -9 {}, and say it again",
+                    keeper.pid
+                );
+            }
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         if let Some(app) = self.registry.app_mut(key) {

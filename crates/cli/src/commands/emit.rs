@@ -20,16 +20,17 @@ pub(crate) struct Flags {
     /// The name of the event
     event: String,
     /// Its arguments, each a JSON value: 1, true, '"text"', '{"a": [1, 2]}'
-    #[arg(value_name = "JSON")]
+    #[arg(value_name = "JSON", allow_negative_numbers = true)]
     args: Vec<String>,
     /// The arguments as one JSON array (anything else is one argument); `-` reads it from standard input
-    #[arg(long, value_name = "JSON", conflicts_with = "args")]
+    #[arg(long, value_name = "JSON", allow_hyphen_values = true, conflicts_with = "args")]
     json: Option<String>,
     /// For the sockets of this room, or of one of several; else for all
-    #[arg(long, value_name = "ROOM")]
+    // A socket's id is a room, and one of 64 begins with a hyphen.
+    #[arg(long, value_name = "ROOM", allow_hyphen_values = true)]
     to: Vec<String>,
     /// But not for those of this room
-    #[arg(long, value_name = "ROOM")]
+    #[arg(long, value_name = "ROOM", allow_hyphen_values = true)]
     except: Vec<String>,
     /// The namespace
     #[arg(long, value_name = "NAME", default_value = "/")]
@@ -197,6 +198,8 @@ fn start_of(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use clap::FromArgMatches;
+
     use super::*;
 
     #[test]
@@ -240,6 +243,32 @@ mod tests {
         assert!(matches!(adapter("mesh:/run/x"), Ok(Way::Mesh(directory)) if directory.ends_with("x")));
         let error = adapter("kafka://:secret@127.0.0.1").err().unwrap().to_string();
         assert_eq!(error, "--adapter: no such scheme");
+    }
+
+    /// A socket's id is a room, and may begin with a hyphen; a number may be below zero.
+    #[test]
+    fn what_begins_with_a_hyphen_is_a_value() {
+        let typed = [
+            "emit",
+            "e",
+            "-1",
+            "--to",
+            "-jQix17IbfT7tumIlfWd",
+            "--volatile",
+            "--except",
+            "--iix17IbfT7tumIlfWd",
+        ];
+        let matches = Flags::augment_args(clap::Command::new("emit")).get_matches_from(typed);
+        let flags = Flags::from_arg_matches(&matches).unwrap();
+        assert_eq!(flags.args, ["-1"]);
+        assert_eq!(
+            (flags.to.as_slice(), flags.except.as_slice()),
+            (&["-jQix17IbfT7tumIlfWd".to_owned()][..], &["--iix17IbfT7tumIlfWd".to_owned()][..])
+        );
+        assert!(flags.volatile);
+        let typed = ["emit", "e", "--json", "-1.5"];
+        let matches = Flags::augment_args(clap::Command::new("emit")).get_matches_from(typed);
+        assert_eq!(Flags::from_arg_matches(&matches).unwrap().json.as_deref(), Some("-1.5"));
     }
 
     fn nothing() -> Flags {

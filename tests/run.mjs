@@ -2,12 +2,12 @@
 //
 //   node run.mjs [--reference] [--long] [file…]     files are named by their beginning: `contract`, `kill`
 //
-// Exit code 0 when every test passed and no process of the run is left. A summary is written as JSON to
-// $SOCKEYE_SUMMARY for ./test.
+// Exit code 0 when every test passed and no process of the run is left. Where at most three files failed they are run once
+// more: one that passes then is told as unsteady, by name and with its first failure, and is a defect to be found; `--long` has no second run.
 
 import { spawn } from "node:child_process";
 import { randomUUID } from "node:crypto";
-import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { chmodSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
@@ -41,7 +41,8 @@ const env = {
 /** No file takes longer, or it hangs. */
 const FILE_MS = flags.includes("--long") ? 1_800_000 : 600_000;
 let child;
-const total = { passed: 0, failed: 0, skipped: 0 };
+/** More files than these that fail are no chance. */
+const AGAIN_MAX = 3;
 
 for (const signal of ["SIGINT", "SIGTERM"]) {
   process.on(signal, () => {
@@ -52,8 +53,27 @@ for (const signal of ["SIGINT", "SIGTERM"]) {
   });
 }
 
-for (const file of files) {
-  console.log(`\n== ${file}`);
+const results = new Map();
+for (const file of files) results.set(file, await run(file));
+const failed = [...results].filter(([, { failed }]) => failed > 0).map(([file]) => file);
+const unsteady = [];
+if (failed.length <= AGAIN_MAX && !flags.includes("--long")) {
+  for (const file of failed) {
+    const again = await run(file, " (a second time: it failed)");
+    if (again.failed > 0) continue;
+    results.set(file, again);
+    unsteady.push(file);
+  }
+}
+rmSync(temp, { recursive: true, force: true });
+
+const sum = (word) => [...results.values()].reduce((sum, counts) => sum + counts[word], 0);
+console.log(`\nend-to-end: ${sum("passed")} passed, ${sum("failed")} failed, ${sum("skipped")} skipped`);
+for (const file of unsteady) console.log(`unsteady: ${file} failed once and passed when it was run again: its first failure stands above, and wants a cause`);
+process.exit(sum("failed") === 0 && files.length > 0 ? 0 : 1);
+
+async function run(file, why = "") {
+  console.log(`\n== ${file}${why}`);
   const tap = join(temp, "tap");
   const report = ["spec", "stdout", "tap", tap];
   const reporters = report.map((value, i) => (i % 2 ? `--test-reporter-destination=${value}` : `--test-reporter=${value}`));
@@ -61,32 +81,32 @@ for (const file of files) {
   const code = await new Promise((resolve) => child.on("close", resolve));
   const text = readFileSync(tap, "utf8");
   const count = (word) => Number(new RegExp(`^# ${word} (\\d+)$`, "m").exec(text)?.[1] ?? 0);
-  total.passed += count("pass");
-  total.failed += count("fail") + count("cancelled");
-  total.skipped += text.match(/^\s*ok \d+ - .* # SKIP/gm)?.length ?? 0; // node's own count leaves whole suites out
-  if (code !== 0 && count("fail") + count("cancelled") === 0) total.failed += 1;
+  const counts = {
+    passed: count("pass"),
+    failed: count("fail") + count("cancelled"),
+    skipped: text.match(/^\s*ok \d+ - .* # SKIP/gm)?.length ?? 0, // node's own count leaves whole suites out
+  };
+  if (code !== 0 && counts.failed === 0) counts.failed = 1;
   rmSync(tap);
-  await leftovers(file);
+  counts.failed += await leftovers(file);
+  return counts;
 }
-rmSync(temp, { recursive: true, force: true });
 
-console.log(`\nend-to-end: ${total.passed} passed, ${total.failed} failed, ${total.skipped} skipped`);
-if (process.env.SOCKEYE_SUMMARY) writeFileSync(process.env.SOCKEYE_SUMMARY, JSON.stringify(total));
-process.exit(total.failed === 0 && files.length > 0 ? 0 : 1);
-
-/** Fails for each process and file that a test file left behind, and removes them before the next. */
+/** The processes and files that a test file left behind: each is told, removed before the next, and counts as a failure. */
 async function leftovers(file) {
+  let count = 0;
   let pids = withEnvironment(mark);
   for (const deadline = Date.now() + 2000; pids.length > 0 && Date.now() < deadline; pids = withEnvironment(mark)) await sleep(50);
   for (const pid of pids) {
     console.log(`✖ ${file} left process ${pid} behind: ${commandLine(pid)}`);
-    total.failed += 1;
+    count += 1;
     process.kill(pid, "SIGKILL");
   }
   for (const name of readdirSync(temp)) {
     if (!name.startsWith("sk-")) continue; // node's and Chromium's own
     console.log(`✖ ${file} left ${name} behind`);
-    total.failed += 1;
+    count += 1;
     rmSync(join(temp, name), { recursive: true, force: true });
   }
+  return count;
 }

@@ -193,3 +193,71 @@ test("one script alone, nothing said of where clients come in: it has the port t
     file.done();
   }
 });
+
+describe("a process file of pm2 in the foreground", { skip }, () => {
+  const script = join(APPS, "express.cjs");
+  const ecosystem = (port, instances) => ({ apps: [{ name: "chat", script, instances, exec_mode: "cluster", env: { PORT: port }, env_production: { NODE_ENV: "production" }, merge_logs: true }] });
+  const files = {
+    "ecosystem.config.cjs": (value) => `module.exports = ${JSON.stringify(value)}`,
+    "processes.yaml": ({ apps: [app] }) =>
+      `apps:\n  - name: chat\n    script: ${app.script}\n    instances: ${app.instances}\n    exec_mode: cluster\n    merge_logs: true\n    env:\n      PORT: ${app.env.PORT}\n    env_production:\n      NODE_ENV: production\n`,
+  };
+  for (const [name, write] of Object.entries(files)) {
+    test(`${name}: its app has the port that it asks for${name.endsWith(".yaml") ? "" : ", apply scales it, and a bad file changes nothing"}`, async () => {
+      const port = await freePort();
+      const file = settingsFile("", name);
+      file.write(write(ecosystem(port, 2)));
+      const checked = await run(["check", file.path]);
+      assert.deepEqual([checked.code, checked.out], [0, "good: 0 listeners, 0 sites, 0 upstreams, 1 app\n"], checked.err);
+      assert.match(checked.err, /chat: merge_logs is not supported: it is passed over/);
+      const target = await upFile(file, port, { args: ["--env", "production"] });
+      const sockets = [];
+      // Its admin socket lies in the runtime directory, as nothing is said of it.
+      const apply = () => run(["apply", file.path], { env: { SOCKEYE_RUNTIME_DIR: target.runtimeDir } });
+      const homes = async () => {
+        const all = await connectMany(`http://127.0.0.1:${port}`, "polling", 12);
+        sockets.push(...all);
+        const pids = new Set((await whereabouts(all)).map(({ pid }) => pid));
+        for (const pid of pids) target.seen.add(pid);
+        return pids.size;
+      };
+      const ended = async () => {
+        untroubled(sockets);
+        closeAll(sockets);
+        await target.stop();
+      };
+      try {
+        await target.until("both copies have clients", async () => (await homes()) === 2);
+        if (name.endsWith(".yaml")) return await ended();
+        file.write(write(ecosystem(port, 3)));
+        const applied = await apply();
+        assert.deepEqual([applied.code, applied.out], [0, `applied ${file.path}\n`], applied.err);
+        await target.until("a third has clients", async () => (await homes()) === 3);
+        file.write(write({ apps: [{ ...ecosystem(port, 3).apps[0], script: "gone.js" }] }));
+        const refused = await apply();
+        assert.equal(refused.code, 1);
+        assert.match(refused.err, /gone\.js/);
+        await ended();
+      } finally {
+        closeAll(sockets);
+        target.abandon();
+        file.done();
+      }
+    });
+  }
+
+  test("what is wrong with it is told, with its app", async () => {
+    for (const [value, error, good = ""] of [
+      [{ apps: [{ name: "a b", script }] }, /^processes\.json: app\.a b: expected a name of up to 64 letters/],
+      [{ apps: [{ script: "a.js", max_memory_restart: "much" }] }, /^processes\.json: max_memory_restart: expected a size/],
+      [{ apps: [{ name: "fine", script }] }, /^$/, "good: 0 listeners, 0 sites, 0 upstreams, 1 app\n"],
+      [7, /^processes\.json: expected apps, got 7/],
+    ]) {
+      const file = settingsFile(JSON.stringify(value), "processes.json");
+      const { code, out, err } = await run(["check", "processes.json"], { cwd: file.dir });
+      file.done();
+      assert.deepEqual([code, out], [good ? 0 : 1, good]);
+      assert.match(err, error);
+    }
+  });
+});

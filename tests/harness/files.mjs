@@ -9,17 +9,17 @@ import { join } from "node:path";
 import { binary, Target } from "./target.mjs";
 
 /** A directory with a file of settings; `done()` removes it. */
-export function settingsFile(text) {
+export function settingsFile(text, name = "sockeye.toml") {
   const dir = mkdtempSync(join(tmpdir(), "sk-file-"));
-  const path = join(dir, "sockeye.toml");
+  const path = join(dir, name);
   const file = { dir, path, write: (text) => writeFileSync(path, text), done: () => rmSync(dir, { recursive: true, force: true }) };
   file.write(text);
   return file;
 }
 
 /** Runs a file and waits until the port takes connections; `stop()` ends it and fails when anything is left. */
-export async function upFile(file, port, { workers = 0, env = {} } = {}) {
-  const target = new Target([binary(), "up", file.path], port, { env });
+export async function upFile(file, port, { workers = 0, env = {}, args = [] } = {}) {
+  const target = new Target([binary(), "up", file.path, ...args], port, { env });
   try {
     if (workers) {
       await target.ready();

@@ -1,4 +1,5 @@
-//! Process files: `sockeye.toml` (see `settings`), and pm2's ecosystem as `.config.js`, `.config.cjs`, `.config.mjs`, `.json` and `.yaml`.
+//! Process files of pm2: its ecosystem as `.config.js`, `.config.cjs`, `.config.mjs`, `.json` and `.yaml`. What they mean with the environment, and
+//! `sockeye.toml`, is the matter of `settings`.
 
 mod pm2;
 
@@ -9,33 +10,25 @@ use anyhow::{Context, anyhow, bail};
 use serde_json::Value;
 use sockeye_supervisor::AppSpec;
 
-use crate::{exit, settings};
+use crate::exit;
 
 /// The largest process file; a larger one is refused.
 const FILE_BYTES_MAX: u64 = 4 << 20;
 
 /// Whether a path is that of a process file, by its ending.
 pub(crate) fn is_process_file(path: &Path) -> bool {
-    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
-    let endings = [".toml", ".json", ".yaml", ".yml", ".config.js", ".config.cjs", ".config.mjs"];
-    path.is_file() && endings.iter().any(|ending| name.ends_with(ending))
+    path.is_file() && (is_ecosystem(path) || path.extension().is_some_and(|ending| ending == "toml"))
 }
 
-/// The apps of a process file, with their names. What is not understood in a file of pm2 is said aloud, and passed over.
+/// Whether a path is that of a file of pm2, by its ending.
+pub(crate) fn is_ecosystem(path: &Path) -> bool {
+    let name = path.file_name().and_then(|name| name.to_str()).unwrap_or_default();
+    let endings = [".json", ".yaml", ".yml", ".config.js", ".config.cjs", ".config.mjs"];
+    endings.iter().any(|ending| name.ends_with(ending))
+}
+
+/// The apps of a file of pm2, with their names. What is not understood is said aloud, and passed over.
 pub(crate) fn read(path: &Path, profile: Option<&str>) -> anyhow::Result<Vec<(String, AppSpec)>> {
-    if path.extension().is_some_and(|ending| ending == "toml") {
-        let settled = settings::read(path)?;
-        let apps: Vec<_> = settled
-            .apps
-            .into_iter()
-            .filter(|app| app.bundled.is_none())
-            .map(|app| (app.name, app.spec))
-            .collect();
-        if apps.is_empty() {
-            bail!("{} has no [app.NAME] with a command", path.display());
-        }
-        return Ok(apps);
-    }
     let value = value(path).with_context(|| format!("cannot read {}", path.display()))?;
     let pm2::Read { apps, warnings } =
         pm2::read(&value, profile).map_err(|error| anyhow!("{}: {error}", path.display()))?;

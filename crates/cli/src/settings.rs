@@ -1,15 +1,17 @@
-//! A file of settings, read: the driver of `sockeye_settings`, which decides what it means.
+//! A file of settings or of processes, read: the driver of `sockeye_settings`, which decides what it means.
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use sockeye_settings::{Facts, PREFIX, Settled};
+use sockeye_supervisor::AppSpec;
 
-/// Reads a file and lays the environment over it.
-pub(crate) fn read(path: &Path) -> anyhow::Result<Settled> {
-    let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {}", path.display()))?;
+use crate::processes;
+
+/// Reads a file and lays the environment over it. Of a profile that a file of pm2 does not have is said so.
+pub(crate) fn read(path: &Path, profile: Option<&str>) -> anyhow::Result<Settled> {
     let directory = std::path::absolute(path).context("there is no current directory")?;
     let base = directory.parent().unwrap_or(Path::new("/"));
     let variables: Vec<(String, String)> = std::env::vars_os()
@@ -18,8 +20,27 @@ pub(crate) fn read(path: &Path) -> anyhow::Result<Settled> {
         .collect();
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
     let facts = Facts { base, cores, resolve: &resolve };
-    sockeye_settings::settle(&path.display().to_string(), &text, &variables, &facts)
-        .map_err(|refused| anyhow!("{refused}"))
+    let name = path.display().to_string();
+    let settled = if processes::is_ecosystem(path) {
+        sockeye_settings::settle_apps(&name, &processes::read(path, profile)?, &variables, &facts)
+    } else {
+        let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
+        sockeye_settings::settle(&name, &text, &variables, &facts)
+    };
+    settled.map_err(|refused| anyhow!("{refused}"))
+}
+
+/// The programs of a process file, with their names.
+pub(crate) fn programs(path: &Path, profile: Option<&str>) -> anyhow::Result<Vec<(String, AppSpec)>> {
+    if processes::is_ecosystem(path) {
+        return processes::read(path, profile);
+    }
+    let apps = read(path, profile)?.apps.into_iter().filter(|app| app.bundled.is_none());
+    let apps: Vec<_> = apps.map(|app| (app.name, app.spec)).collect();
+    if apps.is_empty() {
+        bail!("{} has no [app.NAME] with a command", path.display());
+    }
+    Ok(apps)
 }
 
 /// Asks the system's resolver, IPv4 first, so that a name with both is one server.

@@ -25,7 +25,7 @@ impl Desk<'_> {
             (_, Value::Table(_)) => String::new(),
             (Place::File(span), _) => self.source.excerpt(span),
             (Place::Variable(_), Value::Word(text)) => short(text),
-            (Place::Variable(_), _) => String::new(),
+            (Place::Variable(_) | Place::Somewhere, _) => String::new(),
         };
         self.note(&node.place, key, value, message.into());
     }

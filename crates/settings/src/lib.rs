@@ -32,5 +32,5 @@ pub use facts::{Facts, Resolve};
 pub use keys::{Key, SECTIONS, Section};
 pub use ports::Port;
 pub use rest::{Admin, Cluster, NodeLinkFiles, TOKEN_CHARACTERS_MIN, Token};
-pub use settle::{Settled, settle};
+pub use settle::{Settled, settle, settle_apps};
 pub use units::span;

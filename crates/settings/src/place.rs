@@ -1,4 +1,4 @@
-//! Where something was written: a span of the file, or an environment variable.
+//! Where something was written: a span of the file, an environment variable, or a file that another reader has read.
 
 use std::ops::Range;
 
@@ -9,6 +9,8 @@ pub(crate) enum Place {
     File(Range<usize>),
     /// A variable of the environment.
     Variable(String),
+    /// Somewhere in the file: whoever read it did not say where.
+    Somewhere,
 }
 
 /// The text that is read, and what it is called.
@@ -29,6 +31,7 @@ impl Source<'_> {
                 format!("{}:{line}:{column}", self.name)
             }
             Place::Variable(name) => format!("${name}"),
+            Place::Somewhere => self.name.to_owned(),
         }
     }
 

@@ -2,7 +2,9 @@
 
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
+use serde_json::{Map, json};
 use sockeye_edge::config::{Cidr, Config, Does, Endpoint, Listener, Serves, Site};
+use sockeye_supervisor::AppSpec;
 
 use crate::app::{self, App};
 use crate::complaint::Refused;
@@ -14,7 +16,7 @@ use crate::listen::{self, CIDR_EXPECTED, Opening};
 use crate::place::{Place, Source};
 use crate::rest::{self, Admin, Cluster};
 use crate::site;
-use crate::tree::{self, Node, Value};
+use crate::tree::{self, Node, Table, Value};
 use crate::upstream;
 
 /// What runs.
@@ -42,7 +44,36 @@ pub fn settle(
     facts: &Facts<'_>,
 ) -> Result<Settled, Refused> {
     let source = Source { name, text };
-    let mut root = tree::read(source).map_err(|complaint| Refused(vec![complaint]))?;
+    let root = tree::read(source).map_err(|complaint| Refused(vec![complaint]))?;
+    settle_tree(source, root, variables, facts)
+}
+
+/// The same of a file that another reader has read, and that says of nothing but apps: a process file of pm2.
+///
+/// # Errors
+///
+/// Everything that is wrong, with its app.
+pub fn settle_apps(
+    name: &str,
+    apps: &[(String, AppSpec)],
+    variables: &[(String, String)],
+    facts: &Facts<'_>,
+) -> Result<Settled, Refused> {
+    let written =
+        json!({ "app": apps.iter().map(|(name, spec)| (name.clone(), json!(spec))).collect::<Map<_, _>>() });
+    let root = match tree::of_json(written) {
+        Some(Node { value: Value::Table(root), .. }) => root,
+        _ => Table::new(),
+    };
+    settle_tree(Source { name, text: "" }, root, variables, facts)
+}
+
+fn settle_tree(
+    source: Source<'_>,
+    mut root: Table,
+    variables: &[(String, String)],
+    facts: &Facts<'_>,
+) -> Result<Settled, Refused> {
     let mut desk = Desk { source, complaints: Vec::new() };
     environment::overlay(&mut root, variables, &mut desk.complaints);
     let whole = Node { place: Place::File(0..0), value: Value::Table(root) };

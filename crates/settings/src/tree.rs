@@ -86,6 +86,25 @@ pub(crate) fn read_variable(name: &str, text: &str) -> Value {
     Value::Word(text.to_owned())
 }
 
+/// What another reader made of a file; what is null there is not written.
+pub(crate) fn of_json(value: serde_json::Value) -> Option<Node> {
+    use serde_json::Value as Json;
+    let value = match value {
+        Json::Null => return None,
+        Json::Bool(flag) => Value::Flag(flag),
+        Json::Number(number) => {
+            number.as_i64().map_or_else(|| Value::Float(number.as_f64().unwrap_or(f64::NAN)), Value::Integer)
+        }
+        Json::String(text) => Value::Text(text),
+        Json::Array(list) => Value::List(list.into_iter().filter_map(of_json).collect()),
+        Json::Object(fields) => {
+            let entry = |(key, value)| Some((key, Entry { key: Place::Somewhere, node: of_json(value)? }));
+            Value::Table(fields.into_iter().filter_map(entry).collect())
+        }
+    };
+    Some(Node { place: Place::Somewhere, value })
+}
+
 type Locate<'a> = &'a dyn Fn(std::ops::Range<usize>) -> Place;
 
 fn table_of(table: DeTable<'_>, locate: Locate<'_>) -> Table {

@@ -41,7 +41,7 @@ pub(crate) fn run(flags: &Flags) -> ExitCode {
 }
 
 fn apply(flags: &Flags) -> anyhow::Result<String> {
-    let settled = settings::read(&flags.file)?;
+    let settled = settings::read(&flags.file, None)?;
     let at = admin::address(&flags.file, &settled.admin);
     let token = settled.admin.token.as_ref().map(admin::token).transpose()?;
     let runtime = runtime::build(NonZeroUsize::MIN).context("cannot start threads")?;

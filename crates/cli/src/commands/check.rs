@@ -17,7 +17,7 @@ pub(crate) struct Flags {
 
 /// Reads the file as `up` would, and runs nothing.
 pub(crate) fn run(flags: &Flags) -> ExitCode {
-    match settings::read(&flags.file) {
+    match settings::read(&flags.file, None) {
         Ok(settled) => {
             exit::say(&summary(&settled));
             ExitCode::from(exit::OK)

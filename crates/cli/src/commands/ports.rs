@@ -16,7 +16,7 @@ pub(crate) struct Flags {
 
 /// Lists them.
 pub(crate) fn run(flags: &Flags) -> ExitCode {
-    match settings::read(&flags.file) {
+    match settings::read(&flags.file, None) {
         Ok(settled) => {
             let ports = settled.ports();
             for port in &ports {

@@ -16,7 +16,7 @@ use crate::apps::{self, Shape};
 use crate::daemon::store;
 use crate::daemon::words::{Done, Question};
 use crate::places::Places;
-use crate::processes;
+use crate::{processes, settings};
 
 /// What was typed; flags and defaults are pm2's, where pm2 has them.
 #[derive(Debug, Args)]
@@ -160,7 +160,7 @@ fn start(flags: &Flags, places: &Places) -> anyhow::Result<Done> {
     for what in &flags.what {
         let path = cwd.join(what);
         if processes::is_process_file(&path) {
-            let specs = processes::read(&path, flags.env.as_deref())?;
+            let specs = settings::programs(&path, flags.env.as_deref())?;
             let directory = path.parent().unwrap_or(&cwd).to_owned();
             let asked =
                 specs.into_iter().filter(|(name, _)| flags.only.is_empty() || flags.only.contains(name));

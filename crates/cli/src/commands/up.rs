@@ -15,7 +15,7 @@ use crate::{backplane, board, cluster, exit, house, plan, recovery, settings};
 /// What was typed.
 #[derive(Debug, Args)]
 pub(crate) struct Flags {
-    /// A file of settings, such as sockeye.toml; the other flags but --verbose are for the bundled chat without one
+    /// A file of settings, such as sockeye.toml, or of pm2's processes, such as ecosystem.config.js; the other flags but --verbose are for the bundled chat without one
     #[arg(value_name = "FILE")]
     pub(crate) file: Option<PathBuf>,
     /// Use the variables of this profile of the file's apps
@@ -57,7 +57,7 @@ pub(crate) fn run_chat(flags: &UpFlags) -> ExitCode {
 }
 
 fn run_file(file: &Path, profile: Option<&str>, verbose: bool) -> anyhow::Result<()> {
-    let settled = settings::read(file)?;
+    let settled = settings::read(file, profile)?;
     if settled.apps.iter().any(|app| app.bundled.is_some()) {
         find_backplane(settled.cluster.adapter.as_deref())?;
     }

@@ -5,6 +5,7 @@ mod discovery;
 mod dns;
 mod intent;
 mod keeper;
+mod opening;
 mod search;
 mod state;
 

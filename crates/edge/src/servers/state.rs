@@ -9,6 +9,7 @@ use sockeye_proto::engine::Opened;
 use tracing::{info, warn};
 
 use super::intent::{Intent, Suggestion};
+use super::opening::Opening;
 use crate::config::{Group, HEARTBEAT, Members, Server, ServerState};
 use crate::door::Door;
 use crate::hash;
@@ -29,6 +30,7 @@ pub(super) struct State {
     pub(super) shedding: Shedding,
     pub(super) members: BTreeMap<MemberId, Member>,
     pub(super) leases: Leases,
+    opening: Opening,
     /// The longest that a handshake told.
     heartbeat: Option<Duration>,
     /// Sessions that were moved so far, and tunnels that were too silent.
@@ -57,6 +59,7 @@ impl State {
             shedding: Shedding::new(&group.drain),
             members: BTreeMap::new(),
             leases: Leases::default(),
+            opening: Opening::default(),
             heartbeat: None,
             moved: 0,
             silent: 0,
@@ -135,6 +138,8 @@ impl State {
                 }
             }
         }
+        let silent = self.members.iter().filter(|(_, member)| member.is_awaited()).map(|(id, _)| *id);
+        self.opening.handle_list(silent, self.group.queue.wait_max, now);
         self.forget_left();
     }
 
@@ -171,6 +176,7 @@ impl State {
     pub(super) fn remove(&mut self, id: MemberId) -> Option<Arc<Door>> {
         self.pool.handle_gone(id);
         self.learnt.handle_gone(id);
+        self.opening.handle_heard(id);
         self.members.remove(&id).map(|member| member.door)
     }
 
@@ -202,13 +208,14 @@ impl State {
         true
     }
 
-    /// What came of a question. Tells whether somebody came up.
+    /// What came of a question. Tells whether somebody may be given more than before.
     pub(super) fn handle_checked(&mut self, id: MemberId, good: bool, now: Instant) -> bool {
         let interval = self.group.health.interval;
         let Some(member) = self.members.get_mut(&id) else { return false };
         member.check_at = Some(now + interval);
         let turned = if good { member.health.handle_good() } else { member.health.handle_bad() };
-        let Some(up) = turned else { return false };
+        let opened = self.opening.handle_heard(id);
+        let Some(up) = turned else { return opened };
         let server = &member.door.name;
         if up {
             info!(group = self.group.name, server, "server is up");
@@ -218,7 +225,7 @@ impl State {
             warn!(group = self.group.name, server, "server is down: it failed its checks");
         }
         self.stand(id, now);
-        up
+        up || opened
     }
 
     /// A client's request found nobody listening. Tells whether that was news.
@@ -312,6 +319,9 @@ impl State {
         dice: u64,
         now: Instant,
     ) -> Option<Arc<Door>> {
+        if self.opening.is_under_way(now) {
+            return None;
+        }
         let mut except = tried.to_vec();
         except.extend(
             self.members.values().filter(|member| member.door.is_deaf(now)).map(|member| member.door.id),
@@ -431,6 +441,11 @@ impl Member {
             ServerCondition::Draining | ServerCondition::Leaving => Standing::Draining,
             ServerCondition::Down | ServerCondition::Maintenance => Standing::Out,
         }
+    }
+
+    /// Whether it was to serve, and nobody knows yet whether it does.
+    fn is_awaited(&self) -> bool {
+        self.wanted == ServerState::Up && !self.health.is_up() && !self.left
     }
 
     fn condition(&self) -> ServerCondition {

@@ -2,22 +2,15 @@
 
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
-import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { within } from "./clients.mjs";
-import { binary, freePort, REFERENCE, ROOT } from "./target.mjs";
+import { overSocket, run, settingsFile, upFile } from "./files.mjs";
+import { freePort, ROOT } from "./target.mjs";
 
-const PROGRAM = () => binary("examples/balance");
 const running = new Set();
 process.on("exit", () => {
   for (const child of running) child.kill("SIGKILL");
 });
-
-/** Why the tests of the edge before other programs are skipped; false when they are not. */
-export function unbuilt() {
-  if (REFERENCE) return "the balancer is ours";
-  return existsSync(PROGRAM()) ? false : `${PROGRAM()} is not built`;
-}
 
 /** Starts an app; `options` are those of its server. */
 export async function app(name, { port, options = {} } = {}) {
@@ -26,22 +19,47 @@ export async function app(name, { port, options = {} } = {}) {
   const posts = [];
   child.heard = (line) => line.startsWith("post ") && posts.push(line.slice(5));
   await child.line((line) => line === "ready");
-  return Object.assign(child, { name, port: at, posts, at: `127.0.0.1:${at}`, listed: `127.0.0.1:${at} route=${name}` });
+  return Object.assign(child, { name, port: at, posts, at: `127.0.0.1:${at}`, listed: `{ name = "${name}", address = "127.0.0.1:${at}" }` });
 }
 
-/** Starts the edge before servers, each a line of a list. */
-export async function balance(settings, servers) {
-  const child = new Child([PROGRAM(), ...settings, ...servers.flatMap((line) => ["--", line])]);
-  const first = await child.line((line) => line.startsWith("listening on "));
-  const url = `http://${first.split(" ").at(-1)}`;
-  const say = async (words) => {
-    const answer = child.line(() => true);
-    child.process.stdin.write(`${words}\n`);
-    const line = await answer;
-    if (line.startsWith("error")) throw new Error(line);
-    return line;
+/** Runs a file with one group, `apps`, of these servers; `group` are lines of it, `top` those before it. */
+export async function balance(servers, { group = "", top = "" } = {}) {
+  const port = await freePort();
+  const file = settingsFile("");
+  const admin = join(file.dir, "admin.sock");
+  const write = (servers) => {
+    const list = servers.length > 0 ? `servers = [${servers.map((one) => one.listed).join(", ")}]\n` : "";
+    file.write(`admin = "unix:${admin}"\nlisten = "127.0.0.1:${port}"\n${top}\n[upstream.apps]\n${list}${group}\n`);
   };
-  return Object.assign(child, { url, say, stats: async () => JSON.parse(await say("stats")) });
+  write(servers);
+  const target = await upFile(file, port).catch((error) => {
+    file.done();
+    throw error;
+  });
+  const asked = async (path, method) => {
+    const { status, text } = await overSocket(admin, path, { method });
+    if (status !== 200) throw new Error(`${path}: ${status} ${text}`);
+    return JSON.parse(text);
+  };
+  return {
+    url: target.url,
+    dir: file.dir,
+    /** What the status page knows of the group, and of all. */
+    async stats() {
+      const { groups, totals } = await asked("/status");
+      return { ...totals, ...groups[0] };
+    },
+    state: (server, word) => asked(`/upstreams/apps/${server}/${word}`, "POST"),
+    async servers(list) {
+      write(list);
+      const { code, err } = await run(["apply", file.path]);
+      if (code !== 0) throw new Error(err);
+    },
+    async kill() {
+      await target.stop();
+      file.done();
+    },
+  };
 }
 
 /** The condition `look` comes to hold, however slow the machine is. */

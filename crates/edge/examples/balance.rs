@@ -1,4 +1,4 @@
-//! The edge in front of any programs, told by a few words: what its end-to-end tests start.
+//! The edge in front of any programs, told by a few words: what `bench/edge` measures, with as many threads as it says. Tests run `sockeye up FILE`.
 //!
 //! `balance [listen=ADDRESS] [threads=N] [affinity=RULE[,RULE…]] [algorithm=NAME] [key=value …] -- SERVER-LINE [-- SERVER-LINE …]`
 //!

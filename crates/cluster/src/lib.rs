@@ -7,6 +7,7 @@
 
 pub mod adapter;
 mod address;
+pub mod counters;
 pub mod directory;
 pub mod mesh;
 mod message;

@@ -1,7 +1,6 @@
 //! One namespace of one server on MongoDB.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use mongodb::bson::Document;
 use mongodb::bson::oid::ObjectId;
@@ -109,9 +108,7 @@ impl Channel for MongoChannel {
                 Ok(Published { offset: offset.as_ref().map(position) })
             };
             let results: Vec<_> = written.into_iter().map(|letter| letter.and_then(&mut outcome)).collect();
-            let published = results.iter().filter(|result| result.is_ok()).count() as u64;
-            self.member.published.fetch_add(published, Ordering::Relaxed);
-            self.member.unpublished.fetch_add(results.len() as u64 - published, Ordering::Relaxed);
+            self.member.counters.sent(&results);
             results
         })
     }
@@ -130,7 +127,7 @@ impl Channel for MongoChannel {
     }
 
     fn stats(&self) -> ChannelStats {
-        self.member.stats()
+        self.member.counters.stats()
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::collections::{HashMap, HashSet, VecDeque};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use mongodb::bson::Document;
 use mongodb::bson::oid::ObjectId;
 use parking_lot::{Mutex, RwLock};
-use sockeye_cluster::adapter::{Arrival, ChannelStats, Inbox, Opening, Position};
+use sockeye_cluster::adapter::{Arrival, Inbox, Opening, Position};
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::{Envelope, Nsp, Uid};
 use tokio::sync::watch;
 
@@ -36,12 +37,7 @@ pub(crate) struct Member {
     /// Marks that somebody waits for, and how many have come.
     wanted: Mutex<HashSet<ObjectId>>,
     passed: watch::Sender<u64>,
-    pub(crate) published: AtomicU64,
-    pub(crate) unpublished: AtomicU64,
-    received: AtomicU64,
-    malformed: AtomicU64,
-    disconnects: AtomicU64,
-    gaps: AtomicU64,
+    pub(crate) counters: Counters,
 }
 
 /// How old a place in the stream is that is written down with a session: older than a dead connection can pass for alive. What was said before it the client has met.
@@ -100,28 +96,11 @@ impl Members {
 impl Member {
     pub(crate) fn new(opening: Opening, recovery: bool) -> Self {
         let Opening { nsp, uid, inbox } = opening;
-        let [published, unpublished, received, malformed, disconnects, gaps] = Default::default();
+        let counters = Counters::default();
         let (log, mark, began) = (Mutex::default(), Mutex::new(None), watch::Sender::new(None));
         let closed = AtomicBool::new(false);
         let (wanted, passed) = (Mutex::default(), watch::Sender::new(0));
-        Self {
-            nsp,
-            uid,
-            recovery,
-            log,
-            inbox,
-            closed,
-            mark,
-            began,
-            wanted,
-            passed,
-            published,
-            unpublished,
-            received,
-            malformed,
-            disconnects,
-            gaps,
-        }
+        Self { nsp, uid, recovery, log, inbox, closed, mark, began, wanted, passed, counters }
     }
 
     pub(crate) fn is_closed(&self) -> bool {
@@ -197,32 +176,8 @@ impl Member {
         if self.is_closed() {
             return;
         }
-        let counter = match &arrival {
-            Arrival::Message { .. } => Some(&self.received),
-            Arrival::Malformed => Some(&self.malformed),
-            Arrival::Resumed { whole: false } => Some(&self.gaps),
-            Arrival::Resumed { whole: true } => None,
-        };
-        if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counters.arrived(&arrival);
         (self.inbox)(arrival);
-    }
-
-    pub(crate) fn disconnected(&self) {
-        self.disconnects.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stats(&self) -> ChannelStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ChannelStats {
-            published: read(&self.published),
-            unpublished: read(&self.unpublished),
-            received: read(&self.received),
-            malformed: read(&self.malformed),
-            disconnects: read(&self.disconnects),
-            gaps: read(&self.gaps),
-        }
     }
 }
 

@@ -76,7 +76,7 @@ impl Stream {
         loop {
             let error = self.hear(source, &mut place).await;
             for member in self.members.all() {
-                member.disconnected();
+                member.counters.lost();
             }
             tracing::warn!(%error, "MongoDB is not heard any more");
             let whole;

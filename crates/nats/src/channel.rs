@@ -10,6 +10,7 @@ use parking_lot::Mutex as Lock;
 use sockeye_cluster::adapter::{
     AdapterError, BoxFuture, Channel, ChannelStats, Letter, Opening, Position, Published, Sessions,
 };
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::node::To;
 use sockeye_cluster::{Envelope, Message, Room, wire};
 use tokio::sync::{Mutex, mpsc};
@@ -18,7 +19,7 @@ use tokio::task::JoinHandle;
 use crate::failure::{keeping, publishing, unreachable};
 use crate::interest::{Interest, Need};
 use crate::link::Link;
-use crate::reader::{Command, Counters, Reader, headers, position};
+use crate::reader::{Command, Reader, headers, position};
 use crate::sessions::Bucket;
 use crate::sources::Sources;
 use crate::stream::Log;
@@ -244,9 +245,7 @@ impl Channel for Seat {
     fn publish(&self, batch: Vec<Letter>) -> BoxFuture<'_, Vec<Result<Published, AdapterError>>> {
         Box::pin(async move {
             let results = self.publish_all(batch).await;
-            let good = results.iter().filter(|result| result.is_ok()).count();
-            self.counters.published.fetch_add(good as u64, Ordering::Relaxed);
-            self.counters.unpublished.fetch_add((results.len() - good) as u64, Ordering::Relaxed);
+            self.counters.sent(&results);
             results
         })
     }
@@ -282,7 +281,7 @@ impl Channel for Seat {
     }
 
     fn stats(&self) -> ChannelStats {
-        self.counters.read()
+        self.counters.stats()
     }
 }
 

@@ -1,12 +1,12 @@
 //! The task that hears what comes in on a channel's subjects, in order, and what of the stream it has missed.
 
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use async_nats::{HeaderMap, Message, Subscriber};
 use bytes::Bytes;
-use sockeye_cluster::adapter::{AdapterError, Arrival, ChannelStats, Opening, Position};
+use sockeye_cluster::adapter::{AdapterError, Arrival, Opening, Position};
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::{Envelope, wire};
 use tokio::sync::{mpsc, watch};
 
@@ -38,31 +38,6 @@ pub(crate) enum Command {
     Add(String, Subscriber),
     /// Listen to this no more.
     Remove(String),
-}
-
-/// What a channel counts.
-#[derive(Debug, Default)]
-pub(crate) struct Counters {
-    pub(crate) published: AtomicU64,
-    pub(crate) unpublished: AtomicU64,
-    received: AtomicU64,
-    malformed: AtomicU64,
-    disconnects: AtomicU64,
-    gaps: AtomicU64,
-}
-
-impl Counters {
-    pub(crate) fn read(&self) -> ChannelStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ChannelStats {
-            published: read(&self.published),
-            unpublished: read(&self.unpublished),
-            received: read(&self.received),
-            malformed: read(&self.malformed),
-            disconnects: read(&self.disconnects),
-            gaps: read(&self.gaps),
-        }
-    }
 }
 
 /// What the task owns.
@@ -157,10 +132,10 @@ impl Reader {
             self.last = sequence;
         }
         let Some(envelope) = heard.envelope else {
-            self.counters.malformed.fetch_add(1, Ordering::Relaxed);
+            self.counters.malformed();
             return (self.opening.inbox)(Arrival::Malformed);
         };
-        self.counters.received.fetch_add(1, Ordering::Relaxed);
+        self.counters.received();
         let offset = heard.sequence.filter(|_| self.log.is_some() && is_event(&envelope)).map(position);
         (self.opening.inbox)(Arrival::Message { envelope, offset });
     }
@@ -177,14 +152,15 @@ impl Reader {
             return;
         }
         self.identity = identity;
-        self.counters.disconnects.fetch_add(1, Ordering::Relaxed);
+        self.counters.lost();
         let whole = self.catch_up().await;
         self.tell_resumed(whole);
     }
 
     fn tell_resumed(&self, whole: bool) {
-        self.counters.gaps.fetch_add(u64::from(!whole), Ordering::Relaxed);
-        (self.opening.inbox)(Arrival::Resumed { whole });
+        let arrival = Arrival::Resumed { whole };
+        self.counters.arrived(&arrival);
+        (self.opening.inbox)(arrival);
     }
 
     /// Reads what the stream has of what was missed; `false`: something is lost.

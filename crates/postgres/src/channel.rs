@@ -1,7 +1,6 @@
 //! One namespace of one server on PostgreSQL.
 
 use std::sync::Arc;
-use std::sync::atomic::Ordering;
 
 use sockeye_cluster::Envelope;
 use sockeye_cluster::adapter::{
@@ -90,9 +89,7 @@ impl Channel for PostgresChannel {
                     .map(|id| Published { offset: id.map(wire::position) }),
             };
             let results: Vec<_> = refused.into_iter().map(&mut result).collect();
-            let published = results.iter().filter(|result| result.is_ok()).count() as u64;
-            self.member.published.fetch_add(published, Ordering::Relaxed);
-            self.member.unpublished.fetch_add(results.len() as u64 - published, Ordering::Relaxed);
+            self.member.counters.sent(&results);
             results
         })
     }
@@ -110,7 +107,7 @@ impl Channel for PostgresChannel {
     }
 
     fn stats(&self) -> ChannelStats {
-        self.member.stats()
+        self.member.counters.stats()
     }
 }
 

@@ -59,7 +59,7 @@ impl Ear {
             self.hear(coming).await;
             self.live.send_replace(None);
             for member in self.members.all() {
-                member.disconnected();
+                member.counters.lost();
             }
             tracing::warn!("the connection that listens to PostgreSQL is lost");
             coming = self.reconnect().await;

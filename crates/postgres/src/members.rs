@@ -1,10 +1,11 @@
 //! The channels that this server has open: who hears what.
 
 use std::collections::HashMap;
-use std::sync::atomic::{AtomicBool, AtomicI64, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicI64, Ordering};
 use std::sync::{Arc, PoisonError, RwLock};
 
-use sockeye_cluster::adapter::{Arrival, ChannelStats, Inbox, Opening};
+use sockeye_cluster::adapter::{Arrival, Inbox, Opening};
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::{Nsp, Uid};
 use tokio::sync::watch;
 
@@ -35,12 +36,7 @@ pub(crate) struct Member {
     began: watch::Sender<Began>,
     /// The last event that was handed on.
     last: AtomicI64,
-    pub(crate) published: AtomicU64,
-    pub(crate) unpublished: AtomicU64,
-    received: AtomicU64,
-    malformed: AtomicU64,
-    disconnects: AtomicU64,
-    gaps: AtomicU64,
+    pub(crate) counters: Counters,
 }
 
 impl Members {
@@ -80,25 +76,11 @@ impl Member {
     /// Makes a channel. `offsets`: what comes waits until [`Member::begin`] is told.
     pub(crate) fn new(topic: String, opening: Opening, offsets: bool) -> Self {
         let Opening { nsp, uid, inbox } = opening;
-        let [published, unpublished, received, malformed, disconnects, gaps] = Default::default();
+        let counters = Counters::default();
         let closed = AtomicBool::new(false);
         let began = watch::Sender::new(if offsets { Began::Unknown } else { Began::Nowhere });
         let last = AtomicI64::new(0);
-        Self {
-            topic,
-            nsp,
-            uid,
-            inbox,
-            closed,
-            began,
-            last,
-            published,
-            unpublished,
-            received,
-            malformed,
-            disconnects,
-            gaps,
-        }
+        Self { topic, nsp, uid, inbox, closed, began, last, counters }
     }
 
     /// Says after which event the channel hears.
@@ -140,32 +122,8 @@ impl Member {
         if self.is_closed() {
             return;
         }
-        let counter = match &arrival {
-            Arrival::Message { .. } => Some(&self.received),
-            Arrival::Malformed => Some(&self.malformed),
-            Arrival::Resumed { whole: false } => Some(&self.gaps),
-            Arrival::Resumed { whole: true } => None,
-        };
-        if let Some(counter) = counter {
-            counter.fetch_add(1, Ordering::Relaxed);
-        }
+        self.counters.arrived(&arrival);
         (self.inbox)(arrival);
-    }
-
-    pub(crate) fn disconnected(&self) {
-        self.disconnects.fetch_add(1, Ordering::Relaxed);
-    }
-
-    pub(crate) fn stats(&self) -> ChannelStats {
-        let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
-        ChannelStats {
-            published: read(&self.published),
-            unpublished: read(&self.unpublished),
-            received: read(&self.received),
-            malformed: read(&self.malformed),
-            disconnects: read(&self.disconnects),
-            gaps: read(&self.gaps),
-        }
     }
 }
 

@@ -14,6 +14,7 @@ use sockeye_cluster::adapter::{
     Adapter, AdapterError, Arrival, BoxFuture, Channel, ChannelStats, Inbox, Letter, Opening, Presence,
     Published, Traits,
 };
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::node::To;
 use sockeye_cluster::wire::Malformed;
 use sockeye_cluster::wire::classic::{self, Asked, Place, Reply, UNSIGNED};
@@ -22,7 +23,6 @@ use tokio::sync::Semaphore;
 use tracing::debug;
 
 use crate::connection::Command;
-use crate::counters::Counters;
 use crate::glob::escape;
 use crate::ids::ids_in;
 use crate::limits::ANSWERS_MAX;

@@ -24,7 +24,6 @@
 mod address;
 mod classic;
 mod connection;
-mod counters;
 mod glob;
 mod ids;
 pub mod limits;

@@ -5,9 +5,9 @@ use std::sync::Arc;
 use redis::cmd;
 use sockeye_cluster::Nsp;
 use sockeye_cluster::adapter::{AdapterError, BoxFuture, Channel, ChannelStats, Letter, Opening, Published};
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::node::EMITTER;
 
-use crate::counters::Counters;
 use crate::link::Link;
 
 /// What can publish in a format.

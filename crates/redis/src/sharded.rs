@@ -12,12 +12,12 @@ use sockeye_cluster::adapter::{
     Adapter, AdapterError, Arrival, BoxFuture, Channel, ChannelStats, Inbox, Letter, Opening, Presence,
     Published, Traits,
 };
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::node::To;
 use sockeye_cluster::{Envelope, Message, Nsp, Room, Uid, wire};
 use tracing::debug;
 
 use crate::connection::Command;
-use crate::counters::Counters;
 use crate::link::Link;
 use crate::place::place;
 use crate::publisher::{self, Post};

@@ -20,6 +20,7 @@ use sockeye_cluster::adapter::{
     Adapter, AdapterError, Arrival, BoxFuture, Channel, ChannelStats, Inbox, Letter, Opening, Position,
     Presence, Published, Sessions, Traits,
 };
+use sockeye_cluster::counters::Counters;
 use sockeye_cluster::node::To;
 use sockeye_cluster::{Envelope, Message, Nsp, Uid, wire};
 use tracing::debug;
@@ -31,7 +32,6 @@ use self::names::Names;
 use self::reader::{Follower, Following, Reader, Reading};
 use self::sessions::Kept;
 use crate::connection::Command;
-use crate::counters::Counters;
 use crate::link::Link;
 use crate::place::place;
 use crate::publisher::{self, Post};

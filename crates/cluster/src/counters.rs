@@ -1,12 +1,12 @@
-//! What a channel counts.
+//! What a channel of an adapter counts: the same for each of them.
 
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
-use sockeye_cluster::adapter::{AdapterError, ChannelStats, Published};
+use crate::adapter::{AdapterError, Arrival, ChannelStats, Published};
 
 /// [`ChannelStats`] in the making.
 #[derive(Debug, Default)]
-pub(crate) struct Counters {
+pub struct Counters {
     published: AtomicU64,
     unpublished: AtomicU64,
     received: AtomicU64,
@@ -17,29 +17,47 @@ pub(crate) struct Counters {
 
 impl Counters {
     /// Counts what became of a batch.
-    pub(crate) fn sent(&self, results: &[Result<Published, AdapterError>]) {
+    pub fn sent(&self, results: &[Result<Published, AdapterError>]) {
         let published = results.iter().filter(|result| result.is_ok()).count();
         self.published.fetch_add(published as u64, Relaxed);
         self.unpublished.fetch_add((results.len() - published) as u64, Relaxed);
     }
 
-    pub(crate) fn received(&self) {
+    /// Counts what is handed to the inbox.
+    pub fn arrived(&self, arrival: &Arrival) {
+        match arrival {
+            Arrival::Message { .. } => self.received(),
+            Arrival::Malformed => self.malformed(),
+            Arrival::Resumed { whole } => {
+                if !whole {
+                    self.gap();
+                }
+            }
+        }
+    }
+
+    /// Counts a message that came in.
+    pub fn received(&self) {
         self.received.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn malformed(&self) {
+    /// Counts what was not understood.
+    pub fn malformed(&self) {
         self.malformed.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn lost(&self) {
+    /// Counts a lost connection.
+    pub fn lost(&self) {
         self.disconnects.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn gap(&self) {
+    /// Counts that what was published meanwhile is lost.
+    pub fn gap(&self) {
         self.gaps.fetch_add(1, Relaxed);
     }
 
-    pub(crate) fn stats(&self) -> ChannelStats {
+    /// What was counted so far.
+    pub fn stats(&self) -> ChannelStats {
         ChannelStats {
             published: self.published.load(Relaxed),
             unpublished: self.unpublished.load(Relaxed),

@@ -1,4 +1,4 @@
-// The edge among other programs: TLS before nginx on an instance, behind HAProxy, and before an unmodified Sails app (s4 has the edge alone).
+// The edge among other programs: TLS before nginx on an instance, behind and before HAProxy and nginx that speak the PROXY protocol, and before an unmodified Sails app (s4 has the edge alone).
 
 import assert from "node:assert/strict";
 import { execFileSync, spawn } from "node:child_process";
@@ -123,6 +123,124 @@ servers = ["127.0.0.1:${node.port}"]
   });
 });
 
+const STREAM = "/usr/lib/nginx/modules/ngx_stream_module.so";
+
+describe("nginx in TCP mode before the edge", { skip: skip || missing("nginx") || (existsSync(STREAM) ? false : "nginx has no stream module (libnginx-mod-stream)") }, () => {
+  let file, node, target, nginx, port, front;
+  before(async () => {
+    file = certified();
+    node = await app("behind");
+    [port, front] = [await freePort(), await freePort()];
+    file.write(`
+[listen]
+address = "127.0.0.1:${port}"
+proxy_protocol_from = ["127.0.0.2"]
+[upstream.node]
+servers = ["127.0.0.1:${node.port}"]
+`);
+    target = await upFile(file, port);
+    file.also("nginx.conf", `load_module ${STREAM};
+daemon off; pid ${file.dir}/nginx.pid; events {}
+stream { server { listen 127.0.0.1:${front}; proxy_pass 127.0.0.1:${port}; proxy_bind 127.0.0.2; proxy_protocol on; } }
+`);
+    nginx = await program("/usr/sbin/nginx", ["-c", join(file.dir, "nginx.conf"), "-e", "stderr", "-p", file.dir], front);
+  });
+  after(async () => {
+    await nginx?.stop();
+    await target?.stop();
+    await node?.kill();
+    file?.done();
+  });
+
+  test("its header of version 1 tells the client's own address, by all transports", async () => {
+    const sockets = [];
+    try {
+      for (const transport of ["polling", "websocket", "default"]) sockets.push(...(await connectMany(`http://127.0.0.1:${front}`, transport, 5)));
+      assert.deepEqual(await Promise.all(sockets.map((socket, n) => ask(socket, "echo", n))), [...sockets.keys()]);
+      untroubled(sockets);
+      const seen = JSON.parse((await get(front, "/headers", { "x-forwarded-for": "6.6.6.6" }, http, { localAddress: "127.0.0.7" })).text);
+      assert.deepEqual([seen["x-forwarded-for"], seen["x-forwarded-port"]], ["127.0.0.7", String(front)]);
+    } finally {
+      closeAll(sockets);
+    }
+  });
+});
+
+describe("the edge before nginx and HAProxy that require a PROXY header", { skip: skip || missing("nginx") || missing("haproxy") }, () => {
+  const WAYS = ["nginx", "haproxy"].flatMap((name) => ["tcp", "http"].flatMap((mode) => ["v1", "v2"].map((version) => ({ name, mode, version }))));
+  let file, node, target, nginx, haproxy, inside;
+  before(async () => {
+    file = certified();
+    node = await app("behind");
+    inside = { nginx: await freePort(), haproxy: await freePort() };
+    file.also("nginx.conf", `${process.getuid() === 0 ? "user root;" : ""}
+daemon off; pid ${file.dir}/nginx.pid; events {}
+http {
+  access_log off;
+  client_body_temp_path ${file.dir}/body; proxy_temp_path ${file.dir}/proxy; fastcgi_temp_path ${file.dir}/f; uwsgi_temp_path ${file.dir}/u; scgi_temp_path ${file.dir}/s;
+  map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
+  server {
+    listen 127.0.0.1:${inside.nginx} proxy_protocol;
+    location / {
+      proxy_pass http://127.0.0.1:${node.port};
+      proxy_http_version 1.1;
+      proxy_set_header Upgrade $http_upgrade;
+      proxy_set_header Connection $connection_upgrade;
+      proxy_set_header X-Told $proxy_protocol_addr;
+    }
+  }
+}`);
+    file.also("haproxy.cfg", `defaults
+  mode http
+  timeout connect 5s
+  timeout client 1m
+  timeout server 1m
+listen told
+  bind 127.0.0.1:${inside.haproxy} accept-proxy
+  http-request set-header X-Told %[src]
+  server node 127.0.0.1:${node.port}
+`);
+    nginx = await program("/usr/sbin/nginx", ["-c", join(file.dir, "nginx.conf"), "-e", "stderr", "-p", file.dir], inside.nginx);
+    haproxy = await program("/usr/sbin/haproxy", ["-db", "-f", join(file.dir, "haproxy.cfg")], inside.haproxy);
+    for (const way of WAYS) way.port = await freePort();
+    const listener = ({ name, mode, version, port }) =>
+      `[[listen]]\nname = "${name}-${mode}-${version}"\naddress = "127.0.0.1:${port}"\nupstream = "${name}-${mode}-${version}"\n${mode === "tcp" ? `mode = "tcp"\nsend_proxy = "${version}"\n` : ""}`;
+    const upstream = ({ name, mode, version }) =>
+      `[upstream.${name}-${mode}-${version}]\nservers = ["127.0.0.1:${inside[name]}"]\nhealth = "off"\n${mode === "http" ? `send_proxy = "${version}"\n` : ""}`;
+    // Polls of clients that left a moment ago hang: nobody waits for them.
+    file.write(`[limits]\ndrain_timeout = "100ms"\n${WAYS.map(listener).join("")}${WAYS.map(upstream).join("")}`);
+    target = await upFile(file, WAYS[0].port);
+  });
+  after(async () => {
+    await target?.stop();
+    await haproxy?.stop();
+    await nginx?.stop();
+    await node?.kill();
+    file?.done();
+  });
+
+  test("they say nothing to whoever comes without one", async () => {
+    for (const port of Object.values(inside)) await assert.rejects(get(port, "/headers"), /hang up|ECONNRESET/);
+  });
+
+  for (const way of WAYS) {
+    test(`${way.name}, ${way.version} with ${way.mode}: it is told the client's address, by all transports`, async () => {
+      const sockets = [];
+      try {
+        for (const transport of ["polling", "websocket", "default"]) sockets.push(...(await connectMany(`http://127.0.0.1:${way.port}`, transport, 3)));
+        assert.deepEqual(await Promise.all(sockets.map((socket, n) => ask(socket, "echo", n))), [...sockets.keys()]);
+        untroubled(sockets);
+        for (const localAddress of ["127.0.0.5", "127.0.0.6"]) {
+          const seen = JSON.parse((await get(way.port, "/headers", {}, http, { localAddress })).text);
+          assert.equal(seen["x-told"], localAddress);
+        }
+      } finally {
+        closeAll(sockets);
+      }
+    });
+  }
+});
+
 describe("a Sails app with sails.io.js", { skip: skip || (existsSync(join(ROOT, "tests/node_modules/sails")) ? false : "sails is not installed") }, () => {
   let file, io, port, redirect, sails, target;
   before(async () => {
@@ -211,9 +329,9 @@ async function program(path, args, port, prepare) {
 }
 
 /** One request on a connection of its own, whoever answers. */
-function get(port, path, headers = {}, by = http) {
+function get(port, path, headers = {}, by = http, options = {}) {
   return new Promise((resolve, reject) => {
-    const request = by.get({ host: "127.0.0.1", port, path, headers, agent: false, timeout: 20_000, ...TRUSTING }, (answer) => {
+    const request = by.get({ host: "127.0.0.1", port, path, headers, agent: false, timeout: 20_000, ...TRUSTING, ...options }, (answer) => {
       let text = "";
       answer.setEncoding("utf8").on("data", (more) => (text += more)).on("end", () => resolve(Object.assign(answer, { text })));
     });

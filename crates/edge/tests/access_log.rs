@@ -74,7 +74,9 @@ async fn each_request_leaves_a_line_and_a_renamed_file_is_opened_anew() {
 async fn an_access_log_that_cannot_be_opened_changes_nothing() {
     let world = World::start(Config::default());
     let log = AccessLog { path: Some("/nowhere/access.log".into()), format: LogFormat::Combined };
-    let error = world.control.apply(Config { access_log: Some(log), ..Config::default() }).unwrap_err();
+    let listeners = Config::listen("127.0.0.1:0".parse().unwrap()).listeners;
+    let faulty = Config { access_log: Some(log), listeners, ..Config::default() };
+    let error = world.control.apply(faulty).unwrap_err();
     assert!(
         error.to_string().contains("/nowhere/access.log") || error.to_string().contains("3000"),
         "{error}"

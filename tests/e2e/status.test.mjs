@@ -12,16 +12,20 @@ const TOKEN = "0123456789abcdef0123";
 const skip = (REFERENCE && "the reference has no status page") || NO_CHROMIUM;
 
 describe("the status page", { skip }, () => {
-  let browser, edge, file, down, port, admin;
+  let browser, edge, file, down, port, admin, quiet;
   before(async () => {
-    [port, admin] = [await freePort(), await freePort()];
+    [port, admin, quiet] = [await freePort(), await freePort(), await freePort()];
     down = await echo("app01");
     file = settingsFile(`
       [admin]
       address = "127.0.0.1:${admin}"
       token = "${TOKEN}"
-      [listen]
+      [[listen]]
       address = "127.0.0.1:${port}"
+      [[listen]]
+      name = "quiet"
+      address = "127.0.0.1:${quiet}"
+      few_upgrades = 0
       [app.chat]
       bundled = "contract"
       instances = 2
@@ -100,25 +104,33 @@ describe("the status page", { skip }, () => {
   });
 
   // The last one: its sessions stay until they are missed.
-  test("S4-15: names the listener whose clients stay on polling, as the metrics and the log do", async () => {
+  test("S4-15: names the listener whose clients ask for a WebSocket in vain, as the metrics and the log do; who polls by choice does not count", async () => {
     const metrics = async () => (await fetch(`http://127.0.0.1:${admin}/metrics`, { headers: { authorization: `Bearer ${TOKEN}` } })).text();
     const page = await (await browser.newContext()).newPage();
+    // As they come where the header Upgrade is lost on the way.
+    const polling = async (at, ask) => {
+      for (let begun = 0; begun < 200; begun += 20) {
+        await Promise.all(Array.from({ length: 20 }, async () => {
+          const answer = await fetch(`http://127.0.0.1:${at}/socket.io/?EIO=4&transport=polling`);
+          assert.equal(answer.status, 200);
+          const { sid } = JSON.parse((await answer.text()).slice(1));
+          if (ask) assert.equal((await fetch(`http://127.0.0.1:${at}/socket.io/?EIO=4&transport=websocket&sid=${sid}`)).status, 400);
+        }));
+      }
+    };
+    const few = async (name) => new RegExp(`^sockeye_edge_listener_few_upgrades\\{listener="${name}"\\} (\\d)$`, "m").exec(await metrics())[1];
     try {
       await page.goto(`http://127.0.0.1:${admin}/`);
       await page.getByLabel("Token").fill(TOKEN);
       await page.getByRole("button", { name: "Show" }).click();
       const where = page.locator("#bad div", { hasText: "Clients stay on polling at" }).locator("dd");
       await where.getByText("no listener", { exact: true }).waitFor();
-      assert.match(await metrics(), /^sockeye_edge_listener_few_upgrades\{listener="main"\} 0$/m);
-      for (let begun = 0; begun < 200; begun += 20) {
-        await Promise.all(Array.from({ length: 20 }, async () => {
-          const answer = await fetch(`${edge.url}/socket.io/?EIO=4&transport=polling`);
-          assert.equal(answer.status, 200);
-          assert.match(await answer.text(), /^0\{"sid"/);
-        }));
-      }
-      await edge.until("told", async () => /^sockeye_edge_listener_few_upgrades\{listener="main"\} 1$/m.test(await metrics()) && edge.output.includes("few clients go on by a WebSocket"));
+      await polling(port, false);
+      assert.equal(await few("main"), "0");
+      await Promise.all([polling(port, true), polling(quiet, true)]);
+      await edge.until("told", async () => (await few("main")) === "1" && edge.output.includes("few clients that ask for a WebSocket get it"));
       await where.getByText("main", { exact: true }).waitFor();
+      assert.equal(await few("quiet"), "0", "it was turned off there");
     } finally {
       await page.context().close();
     }

@@ -94,7 +94,7 @@ impl Visit {
             }
             Next::Files(files, group) => Box::pin(self.file(&files, group, request)).await,
         };
-        engine.count(counters, response.status());
+        engine.count(&self.terms, response.status());
         match entry {
             None => response,
             Some(entry) => note(entry, response),

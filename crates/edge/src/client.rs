@@ -402,7 +402,7 @@ impl Client {
     fn note_taken(&self, taken: Taken, door: &Door) {
         self.shared.counters.handed_over.add();
         self.terms.counters.upgrades_asked.add();
-        taken.engine.count(&self.terms.counters, StatusCode::SWITCHING_PROTOCOLS);
+        taken.engine.count(&self.terms, StatusCode::SWITCHING_PROTOCOLS);
         if let Some(mut entry) = taken.entry {
             // What the worker answers is not seen here.
             entry.answered(StatusCode::SWITCHING_PROTOCOLS.as_u16(), Some(&door.name));

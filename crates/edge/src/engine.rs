@@ -5,7 +5,7 @@ use sockeye_proto::Tag;
 use sockeye_proto::engine::query::Session;
 use sockeye_proto::engine::{Query, Transport};
 
-use crate::stats::ListenerCounters;
+use crate::place::Terms;
 
 /// A request of an engine's client, by its query alone.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -33,16 +33,19 @@ impl Engine {
     }
 
     /// Counts what an answer makes of it.
-    pub(crate) fn count(self, counters: &ListenerCounters, status: StatusCode) {
+    pub(crate) fn count(self, terms: &Terms, status: StatusCode) {
+        let counters = &terms.counters;
         let switched = status == StatusCode::SWITCHING_PROTOCOLS;
         if switched {
             counters.upgrades_taken.add();
         }
         match self {
             Self::Handshake(Transport::Polling) if status == StatusCode::OK => {
-                counters.began_by_polling();
+                counters.polling_sessions.add();
             }
-            Self::Session(..) if switched => counters.upgraded_sessions.add(),
+            Self::Session(Some(Transport::WebSocket), _) => {
+                counters.asked_for_websocket(switched, &terms.listener);
+            }
             Self::None | Self::Handshake(_) | Self::Session(..) => {}
         }
     }

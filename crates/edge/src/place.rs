@@ -163,7 +163,7 @@ impl Terms {
     }
 
     pub(crate) fn stats(&self, at: &Endpoint) -> ListenerStats {
-        self.counters.view(self.listener.name.clone(), at.clone())
+        self.counters.view(&self.listener, at.clone())
     }
 }
 

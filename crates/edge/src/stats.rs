@@ -7,7 +7,7 @@ use std::time::Duration;
 use sockeye_proto::Tag;
 use tracing::{info, warn};
 
-use crate::config::Endpoint;
+use crate::config::{Endpoint, Listener};
 use crate::pool::Share;
 use crate::upgrades::{Turn, Upgrades};
 
@@ -67,10 +67,10 @@ pub struct ListenerStats {
     pub upgrades_taken: u64,
     /// Sessions that began by polling.
     pub polling_sessions: u64,
-    /// Sessions that went on by a WebSocket. Where this stays far behind [`Self::polling_sessions`], something on the way loses `Upgrade`: the others go on by
-    /// polling, which works but is not realtime.
+    /// Sessions that went on by a WebSocket. Where this stays far behind [`Self::polling_sessions`], something on the way loses `Upgrade`, and the others go on by
+    /// polling, which works but is not realtime; or clients are told to poll.
     pub upgraded_sessions: u64,
-    /// Whether of the last 200 sessions that began by polling fewer than half went on by a WebSocket.
+    /// Whether of the last 200 sessions that asked for a WebSocket fewer got it than `Listener::upgrades_percent_min` says.
     pub few_upgrades: bool,
 }
 
@@ -169,22 +169,25 @@ pub(crate) struct ListenerCounters {
 }
 
 impl ListenerCounters {
-    /// A session began by polling.
-    pub(crate) fn began_by_polling(&self) {
-        self.polling_sessions.add();
-        match self.upgrades.handle_began(self.polling_sessions.value(), self.upgraded_sessions.value()) {
+    /// A session that began by polling asked for a WebSocket, and got it or not.
+    pub(crate) fn asked_for_websocket(&self, got: bool, listener: &Listener) {
+        if got {
+            self.upgraded_sessions.add();
+        }
+        match self.upgrades.handle_asked(got, listener.upgrades_percent_min) {
             Some(Turn::Few(percent)) => warn!(
+                listener = listener.name,
                 percent,
-                "few clients go on by a WebSocket: something before this listener may lose the header Upgrade, sockeye doctor URL tells; or they are told to poll"
+                "few clients that ask for a WebSocket get it: something on their way may lose the header Upgrade, sockeye doctor URL tells"
             ),
-            Some(Turn::Well) => info!("clients go on by a WebSocket again"),
+            Some(Turn::Well) => info!(listener = listener.name, "clients go on by a WebSocket again"),
             None => {}
         }
     }
 
-    pub(crate) fn view(&self, name: String, at: Endpoint) -> ListenerStats {
+    pub(crate) fn view(&self, listener: &Listener, at: Endpoint) -> ListenerStats {
         ListenerStats {
-            name,
+            name: listener.name.clone(),
             at,
             accepted: self.accepted.value(),
             open: self.open.value(),
@@ -195,7 +198,7 @@ impl ListenerCounters {
             upgrades_taken: self.upgrades_taken.value(),
             polling_sessions: self.polling_sessions.value(),
             upgraded_sessions: self.upgraded_sessions.value(),
-            few_upgrades: self.upgrades.are_few(),
+            few_upgrades: listener.upgrades_percent_min > 0 && self.upgrades.are_few(),
         }
     }
 }

@@ -179,6 +179,12 @@ pub(crate) const LISTEN: Section = Section {
             "4096",
             "connections that wait to be accepted; more are dropped and tried again by the client",
         ),
+        key(
+            "few_upgrades",
+            "0 to 100",
+            "50",
+            "of 200 sessions that ask for a WebSocket at least this share is to get it, in percent; where fewer do, the log warns, and metrics and page say so. 0: never",
+        ),
     ],
 };
 

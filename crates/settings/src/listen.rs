@@ -131,6 +131,9 @@ fn listener(
         tls,
         proxy_from: sheet.list(desk, "proxy_protocol_from", CIDR_EXPECTED, cidr).unwrap_or_default(),
         backlog: sheet.number(desk, "backlog", 1..=65_535).unwrap_or(plain.backlog),
+        upgrades_percent_min: sheet
+            .number(desk, "few_upgrades", 0..=100)
+            .unwrap_or(plain.upgrades_percent_min),
     };
     Some(Opening { listener, place: sheet.place.clone(), key, upstream })
 }

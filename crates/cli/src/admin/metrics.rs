@@ -105,7 +105,7 @@ impl Text {
             (
                 "listener_few_upgrades",
                 "gauge",
-                "1 where fewer than half of the last 200 sessions that began by polling went on by a WebSocket: alert on it",
+                "1 where few of the last 200 sessions that asked for a WebSocket got it: alert on it",
                 |one| u64::from(one.few_upgrades),
             ),
             (

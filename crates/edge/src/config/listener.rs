@@ -22,6 +22,9 @@ pub struct Listener {
     /// How many connections the kernel completes before they are accepted. Default 4096; with tokio's own 128 a burst of 500 clients loses
     /// seconds to repeated SYNs. Bounded by `net.core.somaxconn`.
     pub backlog: u32,
+    /// Of 200 sessions that began by polling and then ask for a WebSocket at least this share is to get it, in percent; where fewer do a warning is logged, and
+    /// `ListenerStats::few_upgrades` is set. Default 50; 0 turns it off. Clients that never ask do not count.
+    pub upgrades_percent_min: u8,
 }
 
 impl Default for Listener {
@@ -33,6 +36,7 @@ impl Default for Listener {
             tls: None,
             proxy_from: Vec::new(),
             backlog: 4096,
+            upgrades_percent_min: 50,
         }
     }
 }

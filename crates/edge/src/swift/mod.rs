@@ -124,6 +124,10 @@ impl Swift {
         if group.config.send_proxy.is_some() || group.cookie().is_some() {
             return unusual;
         }
+        // Of a client that asked for a WebSocket the header was lost: the other way counts it.
+        if !upgrade && head.query_string().contains("transport=websocket") {
+            return unusual;
+        }
         let Some(way) = self.way(layout, group, &head) else { return unusual };
         let plain = !group.is_local() && matches!(&way, Way::Anyone(intent, _) if intent.session);
         let trust = &layout.config.trust;

@@ -195,7 +195,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             }
         };
         if handshake && answer.status == 200 {
-            self.terms.counters.began_by_polling();
+            self.terms.counters.polling_sessions.add();
         }
         if handshake && !door.is_worker() {
             let whole = if let Rest::Known(length) = answer.rest { length.min(PEEKED_BYTES_MAX) } else { 1 };
@@ -223,13 +223,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
         // Workers count what they have, and are asked to let it go.
         let held = (!door.is_worker()).then(|| self.group.servers.tunnel(door, of, under_way));
         let (answer, read) = self.first(&mut wire, door, None).await?;
+        let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
+        self.engine.count(self.terms, status);
         if !answer.switches {
             if held.is_some() && of == TunnelOf::NewSession {
                 self.group.servers.handle_answer(door.id, None);
             }
             return Ok(self.bring(door, wire, answer, read).await);
         }
-        self.engine.count(&self.terms.counters, StatusCode::SWITCHING_PROTOCOLS);
         self.note(answer.status, Some(door), 0);
         let mut said = answer.head;
         said.extend_from_slice(&read);

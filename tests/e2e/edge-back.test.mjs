@@ -170,14 +170,17 @@ describe("servers that come, go and die", { skip }, () => {
     }
   });
 
-  test("after a server came the excess over the mean moves to it", async () => {
+  test("after a server came the excess over the mean moves to it, and how much is left is shown", async () => {
     const sockets = [];
     try {
-      await started({ group: "drain_pace = 50\nrebalance = true" }, ["app01"]);
+      await started({ group: "drain_pace = 1\nrebalance = true" }, ["app01"]);
       sockets.push(...(await connectMany(edge.url, "websocket", 40)));
       apps.push(await app("app02"));
-      await edge.servers(apps);
-      await until(async () => (await edge.stats()).servers.map(({ sessions }) => sessions).join() === "20,20", "the load is level");
+      await edge.apply(apps);
+      await until(async () => (await edge.stats()).servers[0].to_move > 0, "it begins");
+      assert.equal((await edge.stats()).servers[1]?.to_move, 0);
+      await edge.apply(apps, "drain_pace = 50\nrebalance = true");
+      await until(async () => (await edge.stats()).servers.map(({ sessions, to_move }) => [sessions, to_move]).join() === "20,0,20,0", "the load is level");
     } finally {
       closeAll(sockets);
       await stop();

@@ -27,12 +27,14 @@ export async function balance(servers, { group = "", top = "" } = {}) {
   const port = await freePort();
   const file = settingsFile("");
   const admin = join(file.dir, "admin.sock");
-  const write = (servers) => {
+  const write = (servers, group) => {
     const list = servers.length > 0 ? `servers = [${servers.map((one) => one.listed).join(", ")}]\n` : "";
     file.write(`admin = "unix:${admin}"\nlisten = "127.0.0.1:${port}"\n${top}\n[upstream.apps]\n${list}${group}\n`);
   };
-  write(servers);
-  const target = await upFile(file, port).catch((error) => {
+  write(servers, group);
+  // Polls of clients that left a moment ago hang: nobody waits for them at the end.
+  const env = { SOCKEYE_LIMITS__DRAIN_TIMEOUT: "100ms" };
+  const target = await upFile(file, port, { env }).catch((error) => {
     file.done();
     throw error;
   });
@@ -50,8 +52,9 @@ export async function balance(servers, { group = "", top = "" } = {}) {
       return { ...totals, ...groups[0] };
     },
     state: (server, word) => asked(`/upstreams/apps/${server}/${word}`, "POST"),
-    async servers(list) {
-      write(list);
+    /** Applies other servers, or other lines of the group. */
+    async apply(list, lines = group) {
+      write(list, lines);
       const { code, err } = await run(["apply", file.path]);
       if (code !== 0) throw new Error(err);
     },

@@ -19,7 +19,9 @@ pub(crate) struct Shedding {
     levelling: Option<u64>,
     /// Whether somebody has too much.
     at_work: bool,
-    /// What each had when it began to drain, for whoever asks how far it is.
+    /// What each has still to let go, for whoever asks how far it is.
+    left: BTreeMap<MemberId, u64>,
+    /// What each had when it began to drain, for the same.
     begun: BTreeMap<MemberId, u64>,
 }
 
@@ -41,6 +43,7 @@ impl Shedding {
             looked: None,
             levelling: None,
             at_work: false,
+            left: BTreeMap::new(),
             begun: BTreeMap::new(),
         }
     }
@@ -72,6 +75,7 @@ impl Shedding {
         if !self.at_work {
             self.levelling = None;
             self.due = 0.0;
+            self.left.clear();
             return Vec::new();
         }
         let passed = since.map_or(Duration::ZERO, |since| now.saturating_duration_since(since));
@@ -88,12 +92,18 @@ impl Shedding {
             *going.entry(*id).or_default() += 1;
             self.due -= 1.0;
         }
+        self.left = excess.into_iter().filter(|(_, left)| *left > 0).collect();
         going.into_iter().collect()
     }
 
     /// Whether more will go.
     pub(crate) const fn is_at_work(&self) -> bool {
         self.at_work
+    }
+
+    /// How many sessions a member has still to let go, at the pace.
+    pub(crate) fn left(&self, id: MemberId) -> u64 {
+        self.left.get(&id).copied().unwrap_or(0)
     }
 
     /// How many sessions a member had when it began to drain.
@@ -166,9 +176,20 @@ mod tests {
         let mut shedding = Shedding::new(&config::Drain { pace: 10, rebalance: false });
         let id = MemberId::new(0);
         run(&mut shedding, &[(Standing::Draining, 50), (Standing::Up, 0)], 10);
-        assert_eq!(shedding.begun(id), Some(50));
+        assert_eq!((shedding.begun(id), shedding.left(id)), (Some(50), 40));
         run(&mut shedding, &[(Standing::Up, 50), (Standing::Up, 0)], 1);
-        assert_eq!(shedding.begun(id), None);
+        assert_eq!((shedding.begun(id), shedding.left(id)), (None, 0));
+    }
+
+    #[test]
+    fn how_far_the_levelling_is_can_be_told() {
+        let mut shedding = Shedding::new(&config::Drain { pace: 10, rebalance: true });
+        let (full, fresh) = (MemberId::new(0), MemberId::new(1));
+        shedding.handle_joined();
+        run(&mut shedding, &[(Standing::Up, 60), (Standing::Up, 0)], 10);
+        assert_eq!((shedding.left(full), shedding.left(fresh)), (20, 0));
+        run(&mut shedding, &[(Standing::Up, 30), (Standing::Up, 30)], 1);
+        assert_eq!(shedding.left(full), 0);
     }
 
     /// So many looks, a tenth of a second apart; what goes is gone at once.

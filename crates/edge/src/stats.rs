@@ -112,6 +112,8 @@ pub struct ServerStats {
     pub requests: u64,
     /// How many sessions it had when it began to drain: with `sessions` how far it is.
     pub drain_began_with: Option<u64>,
+    /// How many sessions it has still to let go, at the pace: all of them while it drains, those over the mean while the load is levelled.
+    pub to_move: u64,
 }
 
 /// What a server is good for.

@@ -135,6 +135,18 @@ impl Text {
         for (group, server) in servers(view) {
             self.line("server_sessions", &[("group", group), ("server", &server.name)], server.sessions);
         }
+        self.head(
+            "server_sessions_to_move",
+            "gauge",
+            "sessions that a server has still to let go, by a drain or to level the load",
+        );
+        for (group, server) in servers(view) {
+            self.line(
+                "server_sessions_to_move",
+                &[("group", group), ("server", &server.name)],
+                server.to_move,
+            );
+        }
         self.head("server_on_the_way", "gauge", "sessions assigned to a server that have not reached it");
         for (group, server) in servers(view) {
             self.line("server_on_the_way", &[("group", group), ("server", &server.name)], server.on_the_way);
@@ -233,16 +245,6 @@ mod tests {
             upgraded_sessions: 1,
             few_upgrades: true,
         };
-        let server = Server {
-            name: "app01".into(),
-            at: "b".into(),
-            state: "drain",
-            weight: 1,
-            sessions: 3,
-            on_the_way: 1,
-            tunnels: 0,
-            drain_began_with: Some(4),
-        };
         let group = Group {
             name: "chat".into(),
             sessions: 3,
@@ -251,7 +253,7 @@ mod tests {
             silent: 0,
             learnt_sids: 0,
             silence_max_seconds: 45,
-            servers: vec![server],
+            servers: vec![draining()],
         };
         let view = View {
             version: "0",
@@ -267,10 +269,25 @@ mod tests {
             "sockeye_edge_listener_few_upgrades{listener=\"ma\\\"in\"} 1",
             "sockeye_edge_listener_upgrades_failed_total{listener=\"ma\\\"in\"} 3",
             "sockeye_edge_group_sessions_per_server{group=\"chat\"} 1.5",
+            "sockeye_edge_server_sessions_to_move{group=\"chat\",server=\"app01\"} 2",
             "sockeye_edge_server_state{group=\"chat\",server=\"app01\",state=\"drain\"} 1",
             "# TYPE sockeye_edge_sessions gauge",
         ] {
             assert!(text.lines().any(|own| own == line), "{line} in\n{text}");
+        }
+    }
+
+    fn draining() -> Server {
+        Server {
+            name: "app01".into(),
+            at: "b".into(),
+            state: "drain",
+            weight: 1,
+            sessions: 3,
+            on_the_way: 1,
+            tunnels: 0,
+            drain_began_with: Some(4),
+            to_move: 2,
         }
     }
 }

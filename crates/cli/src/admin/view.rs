@@ -83,6 +83,8 @@ pub(crate) struct Server {
     pub(crate) tunnels: u64,
     /// How many sessions it had when it began to drain.
     pub(crate) drain_began_with: Option<u64>,
+    /// How many it has still to let go, by a drain or to level the load.
+    pub(crate) to_move: u64,
 }
 
 impl View {
@@ -168,6 +170,7 @@ impl Server {
             on_the_way: stats.on_the_way,
             tunnels: stats.tunnels,
             drain_began_with: stats.drain_began_with,
+            to_move: stats.to_move,
         }
     }
 }

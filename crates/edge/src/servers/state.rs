@@ -408,6 +408,7 @@ impl State {
                 tunnels: member.door.tunnels() as u64,
                 requests: member.door.upstream.under_way(),
                 drain_began_with: self.shedding.begun(*id),
+                to_move: self.shedding.left(*id),
             })
         });
         GroupStats {

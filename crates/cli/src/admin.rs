@@ -1,10 +1,9 @@
 //! The admin listener: metrics, status, and changes of what runs, for operators of this machine.
 //!
-//! Absent: what is shown (`view`, and what `workers` say), how (`metrics`, `merge`, `page`), and what a file means.
+//! Absent: what is shown (`view`, and what `workers` say), how (`metrics`, `page`), and what a file means.
 
 mod answer;
 mod members;
-mod merge;
 mod metrics;
 mod office;
 mod place;

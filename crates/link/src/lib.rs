@@ -18,6 +18,7 @@ mod connection;
 mod door;
 mod message;
 mod packet;
+pub mod pages;
 mod parent;
 pub mod plain;
 mod reports;

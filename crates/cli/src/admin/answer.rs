@@ -8,7 +8,6 @@ use serde_json::json;
 use sockeye::admin;
 
 use super::members::{self, Trouble};
-use super::merge::merge;
 use super::metrics;
 use super::office::Office;
 use super::view::View;
@@ -37,7 +36,7 @@ pub(super) async fn answer(office: &Office, request: Request<Incoming>) -> Answe
             typed(StatusCode::OK, "application/json", body)
         }
         ("GET" | "HEAD", "/metrics") => {
-            let workers = merge(&office.ways.workers().ask().await);
+            let workers = sockeye_link::pages::merge(&office.ways.workers().ask().await);
             let text = metrics::text(&view(office)) + &workers;
             typed(StatusCode::OK, "text/plain; version=0.0.4; charset=utf-8", text)
         }

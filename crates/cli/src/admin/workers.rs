@@ -11,11 +11,10 @@ use bytes::Bytes;
 use http::{Request, StatusCode, header};
 use http_body_util::{BodyExt, Empty, Limited};
 use hyper_util::rt::TokioIo;
+use sockeye_link::pages::Said;
 use tokio::net::UnixStream;
 use tokio::task::JoinSet;
 use tracing::debug;
-
-use super::merge::Said;
 
 /// How long a worker may take to say its numbers. All are asked at once.
 const WORKER_TIME_MAX: Duration = Duration::from_secs(2);
@@ -168,5 +167,15 @@ mod tests {
         let mut expected = vec![(0, Some("# TYPE s gauge\ns 3\n".to_owned()))];
         expected.extend((1..=6).map(|worker| (worker, None)));
         assert_eq!(said, expected);
+    }
+
+    #[test]
+    fn what_the_library_writes_is_taken_whole() {
+        let page = sockeye::Server::new(sockeye::Config::default()).handle().metrics_text();
+        let said = Said { app: "chat".to_owned(), worker: 7, page: Some(page.clone()) };
+        let merged = sockeye_link::pages::merge(&[said]);
+        assert!(merged.contains("\nsockeye_worker_up{app=\"chat\",worker=\"7\"} 1\n"), "{merged}");
+        assert!(merged.contains("\nsockeye_sessions{app=\"chat\",worker=\"7\"} 0\n"), "{merged}");
+        assert_eq!(merged.lines().count(), page.lines().count() + 3);
     }
 }

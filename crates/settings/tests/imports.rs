@@ -38,6 +38,22 @@ fn the_nginx_recipe_becomes_a_file() {
 }
 
 #[test]
+fn what_is_said_twice_is_written_once_and_what_makes_no_sense_is_noted() {
+    let twice = import(
+        Kind::Nginx,
+        "upstream a { ip_hash; hash $remote_addr; { } sticky cookie c path=/a path=/b; server b:1; }",
+    );
+    for line in ["sticky = [\"sid\", \"cookie\"]", "cookie = { name = \"c\", path = \"/b\" }"] {
+        assert_eq!(twice.text.matches(line).count(), 1, "{}", twice.text);
+    }
+    assert_eq!(twice.text.matches("sticky = ").count(), 1, "{}", twice.text);
+    assert_eq!(twice.notes, []);
+    let numbers = import(Kind::HaProxy, "listen a\n  server b 10.0.0.1:1 check rise 2 fall 3s\n");
+    assert!(numbers.text.contains("health.rise = 2\n") && !numbers.text.contains("fall"), "{}", numbers.text);
+    assert_eq!(numbers.notes[0].to_string(), "line 2: fall 3s: expected a number");
+}
+
+#[test]
 fn the_redirect_port_of_nginx_becomes_a_listener() {
     let imported = import(Kind::Nginx, REDIRECT);
     let edge = settled(&imported.text).edge;

@@ -65,12 +65,9 @@ impl Draft {
         self.notes.push(Note { line, text: text.into() });
     }
 
-    /// Adds a line of TOML to a group, once.
+    /// Sets a key of a group, as a line of TOML; what was said of it before gives way.
     pub(super) fn set(&mut self, group: &str, line: impl Into<String>) {
-        let (lines, line) = (&mut self.upstreams.entry(group.to_owned()).or_default().lines, line.into());
-        if !lines.contains(&line) {
-            lines.push(line);
-        }
+        set_key(&mut self.upstreams.entry(group.to_owned()).or_default().lines, line.into());
     }
 
     /// Writes the file.
@@ -90,6 +87,15 @@ impl Draft {
         self.notes.sort();
         self.notes.dedup();
         Imported { text: out.trim_start().to_owned(), notes: self.notes }
+    }
+}
+
+/// Puts `key = value` among others, each key once.
+pub(super) fn set_key(lines: &mut Vec<String>, line: String) {
+    let key = |line: &str| line.split_once(" = ").map(|(key, _)| key.to_owned());
+    match lines.iter_mut().find(|other| key(other) == key(&line)) {
+        Some(other) => *other = line,
+        None => lines.push(line),
     }
 }
 

@@ -93,8 +93,13 @@ fn backend(draft: &mut Draft, line: usize, group: &str, words: &[&str]) {
                 let Some(value) = after(key) else { continue };
                 let unit =
                     if value.bytes().all(|byte| byte.is_ascii_digit()) && key == "inter" { "ms" } else { "" };
-                let value = if key == "inter" { quoted(&format!("{value}{unit}")) } else { value.to_owned() };
-                draft.set(group, format!("{ours} = {value}"));
+                match (key, value.parse::<u32>()) {
+                    ("inter", _) => {
+                        draft.set(group, format!("{ours} = {}", quoted(&format!("{value}{unit}"))));
+                    }
+                    (_, Ok(number)) => draft.set(group, format!("{ours} = {number}")),
+                    (_, Err(_)) => draft.note(line, format!("{key} {value}: expected a number")),
+                }
             }
             let own = match (options.contains(&"send-proxy"), options.contains(&"send-proxy-v2")) {
                 (true, _) => Some("send_proxy = \"v1\""),

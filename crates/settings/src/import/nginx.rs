@@ -1,6 +1,6 @@
 //! nginx: `upstream`, `server` and `location` blocks.
 
-use super::draft::{Answer, Draft, Listen, Server, Site, listen_address, server_address};
+use super::draft::{Answer, Draft, Listen, Server, Site, listen_address, quoted, server_address, set_key};
 use crate::address;
 
 /// A statement: its words, its line, and what is in its braces.
@@ -78,9 +78,13 @@ fn upstream(draft: &mut Draft, statement: &Statement) {
                 draft.set(&name, "sticky = [\"sid\", \"xff\"]")
             }
             ["hash", key, ..] => match key.strip_prefix("$http_") {
-                Some(header) => {
-                    draft.set(&name, format!("sticky = [\"sid\", \"header:{}\"]", header.replace('_', "-")))
-                }
+                Some(header) => draft.set(
+                    &name,
+                    format!(
+                        "sticky = [\"sid\", {}]",
+                        quoted(&format!("header:{}", header.replace('_', "-")))
+                    ),
+                ),
                 None => draft.note(
                     inner.line,
                     format!("hash {key} has no counterpart: sticky = \"sid\", the default, needs no key"),
@@ -98,18 +102,21 @@ fn upstream(draft: &mut Draft, statement: &Statement) {
 }
 
 fn sticky_cookie(draft: &mut Draft, line: usize, group: &str, name: &str, attributes: &[&str]) {
-    let mut parts = vec![format!("name = \"{}\"", name.replace(['"', '\\'], ""))];
+    let mut parts = vec![format!("name = {}", quoted(name))];
     for attribute in attributes {
         let (key, value) = attribute.split_once('=').unwrap_or((attribute, ""));
-        let value = value.replace(['"', '\\'], "");
-        match key {
-            "expires" if value != "max" => parts.push(format!("expires = \"{value}\"")),
-            "domain" | "path" => parts.push(format!("{key} = \"{value}\"")),
-            "httponly" => parts.push("http_only = true".to_owned()),
-            "secure" => parts.push("secure = true".to_owned()),
-            "samesite" => parts.push(format!("same_site = \"{}\"", value.to_ascii_lowercase())),
-            _ => draft.note(line, format!("{attribute} of the cookie has no counterpart")),
-        }
+        let part = match key {
+            "expires" if value != "max" => format!("expires = {}", quoted(value)),
+            "domain" | "path" => format!("{key} = {}", quoted(value)),
+            "httponly" => "http_only = true".to_owned(),
+            "secure" => "secure = true".to_owned(),
+            "samesite" => format!("same_site = {}", quoted(&value.to_ascii_lowercase())),
+            _ => {
+                draft.note(line, format!("{attribute} of the cookie has no counterpart"));
+                continue;
+            }
+        };
+        set_key(&mut parts, part);
     }
     draft.set(group, "sticky = [\"sid\", \"cookie\"]");
     draft.set(group, format!("cookie = {{ {} }}", parts.join(", ")));
@@ -292,7 +299,10 @@ fn statements(tokens: &[(String, usize)], mut at: usize, depth: usize) -> (Vec<S
                 if token == "{" && depth < DEPTH_MAX {
                     (done.block, at) = statements(tokens, at, depth + 1);
                 }
-                all.push(done);
+                // A sign without words before it says nothing.
+                if !done.words.is_empty() {
+                    all.push(done);
+                }
             }
             "}" => {
                 if depth > 0 {

@@ -10,6 +10,7 @@ mod cookie;
 mod desk;
 mod environment;
 mod facts;
+pub mod fuzz;
 mod health;
 pub mod import;
 mod keys;

@@ -5,11 +5,15 @@
 
 pub use sockeye_client::fuzz::{cookie as client_cookie, session as client_session};
 pub use sockeye_edge::fuzz::{answer as edge_answer, request as edge_request};
+pub use sockeye_settings::fuzz::{
+    apache as import_apache, file as settings_file, haproxy as import_haproxy, nginx as import_nginx,
+};
 
 pub mod cluster;
 pub mod deflate;
 pub mod dialects;
 pub mod engine_v3;
+pub mod files;
 pub mod link;
 mod messages;
 
@@ -27,7 +31,7 @@ use sockeye_proto::{ProxyHeader, Sid, Tag};
 pub type Target = (&'static str, fn(&[u8]));
 
 /// All targets.
-pub const TARGETS: [Target; 30] = [
+pub const TARGETS: [Target; 36] = [
     ("sid", sid),
     ("http_head", http_head),
     ("ws_server", ws_server),
@@ -58,6 +62,12 @@ pub const TARGETS: [Target; 30] = [
     ("client_cookie", client_cookie),
     ("edge_request", edge_request),
     ("edge_answer", edge_answer),
+    ("worker_pages", link::pages),
+    ("settings_file", settings_file),
+    ("import_nginx", import_nginx),
+    ("import_haproxy", import_haproxy),
+    ("import_apache", import_apache),
+    ("doctor_file", files::doctor),
 ];
 
 /// What a PROXY header says is written, in both versions, as what reads the same; and it is said only once it is whole.

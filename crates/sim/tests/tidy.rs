@@ -81,6 +81,8 @@ const FLOORS: &[(&str, &[&str])] = &[
             "sockeye-link",
             "sockeye-files",
             "sockeye-client",
+            "sockeye-doctor",
+            "sockeye-settings",
             "sockeye-proto",
         ],
     ),

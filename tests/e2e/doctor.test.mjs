@@ -176,6 +176,86 @@ describe("files", { skip: SKIP }, () => {
   });
 });
 
+/** The part of nginx' file that the rules read, right. */
+const NGINX_RIGHT = `map $http_upgrade $connection_upgrade { default upgrade; "" ""; }
+upstream nodes {
+hash $remote_addr consistent;
+server 127.0.0.1:3001; server 127.0.0.1:3002;
+}
+server {
+listen 127.0.0.1:3000;
+set_real_ip_from 10.0.0.0/8;
+real_ip_header X-Forwarded-For;
+location / {
+proxy_pass http://nodes;
+proxy_http_version 1.1;
+proxy_set_header Upgrade $http_upgrade;
+proxy_set_header Connection $connection_upgrade;
+proxy_read_timeout 60s;
+}
+}
+`;
+const HAPROXY_RIGHT = `defaults
+  mode http
+  timeout connect 5s
+  timeout client 60s
+  timeout server 60s
+  timeout tunnel 1h
+listen chat
+  bind 127.0.0.1:3000
+  option redispatch
+  option httpchk HEAD /health
+  balance source
+  default-server check inter 500ms fall 2
+  server app01 127.0.0.1:3001
+  server app02 127.0.0.1:3002
+`;
+
+describe("files that the real programs take, with each fault of the recipes", { skip: SKIP }, () => {
+  const ROWS = {
+    nginx: [
+      ["set up right", [], []],
+      ["no stickiness", [["hash $remote_addr consistent;\n", ""]], ["nginx-no-affinity"]],
+      ["a hash of the address, and nobody says who is behind the proxy before it", [["set_real_ip_from 10.0.0.0/8;\n", ""]], ["nginx-hash-address"]],
+      ["ip_hash", [["hash $remote_addr consistent;", "ip_hash;"]], ["nginx-ip-hash"]],
+      ["Connection \"upgrade\" on every request", [["Connection $connection_upgrade", 'Connection "upgrade"']], ["nginx-connection"]],
+      ["no Upgrade", [["proxy_set_header Upgrade $http_upgrade;\n", ""]], ["nginx-upgrade"]],
+      ["a read timeout below the heartbeat", [["proxy_read_timeout 60s", "proxy_read_timeout 15s"]], ["nginx-timeout"]],
+    ],
+    haproxy: [
+      ["set up right", [], []],
+      ["no mode", [["  mode http\n", ""], ["  option httpchk HEAD /health\n", ""]], ["haproxy-mode"]],
+      ["no timeouts", [[/  timeout (client|server|tunnel) .*\n/g, ""]], ["haproxy-timeouts"]],
+      ["no stickiness", [["balance source", "balance roundrobin"]], ["haproxy-no-affinity"]],
+      ["a cookie that clients have to send", [["  balance source\n", "  cookie SERVERID insert indirect nocache\n"], [/server (app\d+) (.*)/g, "server $1 $2 cookie $1"]], ["haproxy-credentials"]],
+      ["prefix with indirect, to a cookie that servers set only if they are told", [["  balance source\n", "  cookie io prefix indirect nocache\n"], [/server (app\d+) (.*)/g, "server $1 $2 cookie $1"]], ["haproxy-cookie-option", "haproxy-credentials", "haproxy-prefix"]],
+      ["no redispatch", [["  option redispatch\n", ""]], ["haproxy-redispatch"]],
+      ["fall 3 inter 2s", [["check inter 500ms fall 2", "check"]], ["haproxy-checks"]],
+    ],
+  };
+  for (const [name, rows] of Object.entries(ROWS)) {
+    for (const [title, changes, expected] of rows) {
+      test(`${name}, ${title}: ${expected.join(", ") || "nothing is found"}`, { skip: program(name) ? false : `${name} is not installed` }, async () => {
+        const dir = temporary();
+        const right = name === "nginx" ? NGINX_RIGHT : HAPROXY_RIGHT;
+        const text = changes.reduce((text, [from, to]) => {
+          const changed = text.replace(from, to);
+          assert.notEqual(changed, text, String(from));
+          return changed;
+        }, right);
+        const file = join(dir, name === "nginx" ? "nginx.conf" : "haproxy.cfg");
+        const temp = ["client_body", "proxy", "fastcgi", "uwsgi", "scgi"].map((one) => `${one}_temp_path ${dir}/${one};`).join(" ");
+        writeFileSync(file, name === "nginx" ? `pid ${dir}/pid; events {}\nhttp { access_log off; ${temp}\n${text}}\n` : text);
+        const taken = name === "nginx" ? ["-t", "-c", file, "-e", "stderr", "-p", dir] : ["-c", "-f", file];
+        const { status, stderr } = spawnSync(program(name), taken, { encoding: "utf8" });
+        assert.equal(status, 0, stderr);
+        const { ids } = await doctor("--config", file);
+        assert.deepEqual([...new Set(ids)].sort(), [...expected].sort());
+      });
+    }
+  }
+});
+
 /** What the doctor says of it, in JSON; three seconds are longer than the time between two pings. */
 async function doctor(...args) {
   const given = args[0] === "--config" || args.includes("--seconds") ? [] : ["--seconds", "3"];

@@ -14,6 +14,8 @@ const SECRET = "a secret of some length";
 const CLUSTERS = [
   { server: "redis", url: (port) => `redis://127.0.0.1:${port}`, apart: true, name: "machines with a node link" },
   { server: "nats", url: (port) => `nats://127.0.0.1:${port}`, apart: false, name: "houses of one machine" },
+  { server: "postgres", url: (port) => `postgres://postgres@127.0.0.1:${port}/postgres`, apart: true, name: "machines with a node link" },
+  { server: "mongo", url: (port) => `mongodb://127.0.0.1:${port}/test?collection=socket_io`, apart: false, name: "houses of one machine" },
 ];
 
 describe("the cluster's directory as an upstream", { skip: CLUSTER_ONLY }, () => {

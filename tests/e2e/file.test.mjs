@@ -121,6 +121,34 @@ describe("up with a file", { skip }, () => {
   });
 });
 
+describe("workers with ports of their own", { skip }, () => {
+  test("are not replaced by apply: it says so, and nothing was changed; what concerns none of them is applied", async () => {
+    const [port, first] = [await freePort(), await freePort(1)];
+    const text = (more = "") => `listen = "127.0.0.1:${port}"\nadmin = "unix:${join(file.dir, "admin.sock")}"\n${more}[app.chat]\nbundled = "contract"\ninstances = 2\nworker_ports = ${first}\n`;
+    const file = settingsFile("");
+    file.write(text());
+    const target = await upFile(file, port, { workers: 2 });
+    const sockets = [];
+    try {
+      for (const at of [port, first, first + 1]) sockets.push(await connect(`http://127.0.0.1:${at}`, "websocket"));
+      const pids = target.workers();
+      file.write(`${text()}env = { GREETING = "hello" }\n`);
+      const refused = await run(["apply", file.path]);
+      assert.deepEqual([refused.code, refused.out], [1, ""]);
+      assert.match(refused.err, /^app\.chat: workers with ports of their own \(worker_ports\) are not replaced while they run: stop and start anew\nnothing was changed: what ran before goes on\n$/);
+      file.write(text("[limits]\nsessions_per_second = 1000\n"));
+      assert.deepEqual(await run(["apply", file.path]), { code: 0, out: `applied ${file.path}\n`, err: "" });
+      assert.deepEqual(target.workers(), pids);
+      await Promise.all(sockets.map((socket) => ask(socket, "whoami")));
+      untroubled(sockets);
+    } finally {
+      closeAll(sockets);
+      await target.stop();
+      file.done();
+    }
+  });
+});
+
 describe("an operator of up", { skip }, () => {
   test("sees the numbers of each worker on one page, and which worker says none", async () => {
     const port = await freePort();

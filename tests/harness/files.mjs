@@ -3,7 +3,7 @@
 import { spawn } from "node:child_process";
 import http from "node:http";
 import net from "node:net";
-import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { binary, Target } from "./target.mjs";
@@ -27,6 +27,9 @@ export async function upFile(file, port, { workers = 0, env = {}, args = [] } = 
     } else {
       await target.until("listening", () => knock(port));
     }
+    // The public ports are opened first, and the operators' socket a moment later.
+    const admin = /^\s*admin = "unix:(.+)"$/m.exec(readFileSync(file.path, "utf8"));
+    if (admin) await target.until("listening for operators", () => knock(admin[1]));
     return target;
   } catch (error) {
     target.abandon();
@@ -34,10 +37,10 @@ export async function upFile(file, port, { workers = 0, env = {}, args = [] } = 
   }
 }
 
-/** Whether anybody takes a connection at a port. */
-export function knock(port) {
+/** Whether anybody takes a connection at a port of loopback, or at a path. */
+export function knock(at) {
   return new Promise((resolve) => {
-    const socket = net.connect(port, "127.0.0.1");
+    const socket = typeof at === "string" ? net.connect(at) : net.connect(at, "127.0.0.1");
     socket.on("connect", () => (socket.destroy(), resolve(true))).on("error", () => resolve(false));
   });
 }

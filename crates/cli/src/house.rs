@@ -281,7 +281,10 @@ impl House {
         let Change { edge, recipes, reply } = change;
         let outcome = match self.stopping {
             Some(_) => Err(anyhow!("it is about to end")),
-            None => self.common.board.apply(edge.clone()).map_err(|error| anyhow!("{error}")),
+            // First what changes nothing.
+            None => self
+                .can_become(&recipes)
+                .and_then(|()| self.common.board.apply(edge.clone()).map_err(|error| anyhow!("{error}"))),
         };
         let outcome = outcome.and_then(|()| {
             let others = has_others(&edge);
@@ -291,6 +294,15 @@ impl House {
         });
         // Whoever asked may be gone.
         let _ = reply.send(outcome);
+    }
+
+    /// Whether what runs can come to run by these.
+    fn can_become(&self, recipes: &[Recipe]) -> anyhow::Result<()> {
+        recipes.iter().try_for_each(|next| {
+            let name = &next.launch.name;
+            let room = self.rooms.get(name).filter(|room| !room.leaving);
+            room.map_or(Ok(()), |room| room.recipe.can_become(next)).with_context(|| format!("app.{name}"))
+        })
     }
 
     /// Ctrl-C, or SIGTERM.

@@ -120,15 +120,8 @@ impl Tenant {
             return Ok(());
         }
         self.health = Health::new(&recipe.launch, Instant::now(), SystemTime::now())?;
-        let same = Recipe { launch: self.recipe.launch.clone(), ..recipe.clone() };
-        let mut spec = recipe.launch.spec.clone();
-        spec.instances = self.recipe.launch.spec.instances;
-        let fresh = self.recipe != same || self.recipe.launch.spec != spec;
-        if fresh && self.recipe.bundled.as_ref().is_some_and(|bundled| bundled.ports.is_some()) {
-            bail!(
-                "workers with ports of their own (worker_ports) are not replaced while they run: stop and start anew"
-            );
-        }
+        self.recipe.can_become(&recipe)?;
+        let fresh = self.recipe.is_replaced_by(&recipe);
         self.change(recipe)?;
         if self.supervisor.is_reloading() {
             self.behind = true;

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::Path;
 
-use anyhow::{Context, anyhow};
+use anyhow::{Context, anyhow, bail};
 use sockeye_supervisor::preload::{self, NODE_OPTIONS};
 use sockeye_supervisor::{AppSpec, Config, Instances, Launch, Ports, ReadyBy, Timing};
 
@@ -69,6 +69,24 @@ impl Recipe {
         if self.bundled.is_none() {
             self.launch.settle(cores()).with_context(|| format!("app.{}", self.launch.name))?;
             self.launch.spec.user.as_deref().map(account).transpose()?;
+        }
+        Ok(())
+    }
+
+    /// Whether processes that run by it are replaced where another takes its place: not where only their number is another.
+    pub(crate) fn is_replaced_by(&self, next: &Self) -> bool {
+        let same = Self { launch: self.launch.clone(), ..next.clone() };
+        let mut spec = next.launch.spec.clone();
+        spec.instances = self.launch.spec.instances;
+        *self != same || self.launch.spec != spec
+    }
+
+    /// Looks whether what runs by it can come to run by another, and does nothing.
+    pub(crate) fn can_become(&self, next: &Self) -> anyhow::Result<()> {
+        if self.is_replaced_by(next) && self.bundled.as_ref().is_some_and(|bundled| bundled.ports.is_some()) {
+            bail!(
+                "workers with ports of their own (worker_ports) are not replaced while they run: stop and start anew"
+            );
         }
         Ok(())
     }

@@ -139,6 +139,34 @@ describe("the edge in the place of the ELB", { skip }, () => {
     await apply();
   });
 
+  test("S4-02: a chain in a file of its own leads to the authority that clients trust", { skip: OPENSSL }, async () => {
+    const at = (name) => join(file.dir, name);
+    const openssl = (...args) => {
+      const { status, stderr } = spawnSync("openssl", args, { cwd: file.dir, encoding: "utf8" });
+      assert.equal(status, 0, stderr);
+    };
+    const key = ["-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes"];
+    openssl("req", "-x509", ...key, "-days", "2", "-subj", "/CN=root", "-keyout", "root.key", "-out", "root.pem");
+    for (const [name, by, more] of [["middle", "root", "basicConstraints=critical,CA:true"], ["leaf", "middle", "subjectAltName=DNS:io.example.com"]]) {
+      openssl("req", "-new", ...key, "-subj", `/CN=${name}`, "-keyout", `${name}.key`, "-out", `${name}.csr`);
+      writeFileSync(at(`${name}.ext`), `${more}\n`);
+      openssl("x509", "-req", "-days", "2", "-in", `${name}.csr`, "-CA", `${by}.pem`, "-CAkey", `${by}.key`, "-CAcreateserial", "-extfile", `${name}.ext`, "-out", `${name}.pem`);
+    }
+    const seen = () =>
+      new Promise((resolve) => {
+        const socket = tls.connect({ host: "127.0.0.1", port: ports.https, ca: readFileSync(at("root.pem")), servername: "io.example.com" }, () => (resolve("trusted"), socket.destroy()));
+        socket.on("error", ({ code }) => resolve(code));
+      });
+    const own = (more) => base.replace('certificate = "cert.pem"\n      key = "key.pem"', `certificate = "leaf.pem"\n      key = "leaf.key"\n${more}`);
+    for (const [more, expected] of [["", "UNABLE_TO_VERIFY_LEAF_SIGNATURE"], ['chain = "middle.pem"', "trusted"]]) {
+      file.write(own(more));
+      await apply();
+      assert.equal(await seen(), expected);
+    }
+    file.write(base);
+    await apply();
+  });
+
   test("S4-04: behind the TLS that ends here a program knows that it was HTTPS", async () => {
     const { headers } = (await secure("/echo", { host: "io.example.com" })).said;
     assert.deepEqual([headers["x-forwarded-proto"], headers["x-forwarded-for"], headers.host], ["https", "127.0.0.1", "io.example.com"]);

@@ -25,6 +25,7 @@ pub mod classic;
 mod error;
 pub mod json;
 pub mod msgpack;
+pub(crate) mod opts;
 pub mod stream;
 
 use bytes::Bytes;

@@ -12,6 +12,20 @@ pub(crate) fn is_json(text: &str) -> bool {
     check.run().unwrap_or_else(|TooDeep| serde_json::from_str::<serde::de::IgnoredAny>(text).is_ok())
 }
 
+/// How many bytes the JSON value takes that begins this text; `None`: none does, or it nests too deep. What follows it is not looked at.
+pub fn length_of_value(text: &str) -> Option<usize> {
+    let mut check = Check { bytes: text.as_bytes(), objects: 0, depth: 0 };
+    let found = check.value().ok()?;
+    found.then(|| text.len() - check.bytes.len())
+}
+
+/// Whether text stands in a JSON string as it is.
+pub(crate) fn is_plain(text: &str) -> bool {
+    let (chunks, rest) = text.as_bytes().as_chunks::<8>();
+    let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
+    chunks.iter().all(|eight| plain_bytes(u64::from_le_bytes(*eight)) == 8) && !rest.iter().any(special)
+}
+
 struct Check<'a> {
     /// What is left.
     bytes: &'a [u8],
@@ -24,6 +38,11 @@ struct TooDeep;
 
 impl Check<'_> {
     fn run(&mut self) -> Result<bool, TooDeep> {
+        Ok(self.value()? && self.skip_space().is_none())
+    }
+
+    /// Takes one value.
+    fn value(&mut self) -> Result<bool, TooDeep> {
         loop {
             let opened = match self.next_token() {
                 Some(b'"') if self.string() => false,
@@ -43,7 +62,7 @@ impl Check<'_> {
             };
             match self.go_on(opened) {
                 Next::Value => {}
-                Next::End => return Ok(self.skip_space().is_none()),
+                Next::End => return Ok(true),
                 Next::Wrong => return Ok(false),
             }
         }
@@ -185,7 +204,7 @@ enum Next {
 }
 
 /// How many of eight bytes stand before the first that ends a string, begins an escape, or is a control character.
-fn plain_bytes(eight: u64) -> usize {
+pub(crate) fn plain_bytes(eight: u64) -> usize {
     const ONES: u64 = u64::MAX / 255;
     const TOPS: u64 = ONES << 7;
     const QUOTES: u64 = ONES * b'"' as u64;
@@ -249,7 +268,32 @@ mod tests {
         }
     }
 
+    #[test]
+    fn a_value_ends_where_it_ends() {
+        for (text, length) in [
+            (r#"["a",{"b":[1]}]},"opts""#, Some(15)),
+            ("12,", Some(2)),
+            (" 12 ,", Some(3)),
+            (r#""a\"b" "#, Some(6)),
+            ("[1,2", None),
+            ("", None),
+            ("]", None),
+        ] {
+            assert_eq!(length_of_value(text), length, "{text}");
+        }
+    }
+
     fn check(text: &str) {
-        assert_eq!(is_json(text), serde_json::from_str::<IgnoredAny>(text).is_ok(), "{text:?}");
+        let whole = serde_json::from_str::<IgnoredAny>(text).is_ok();
+        assert_eq!(is_json(text), whole, "{text:?}");
+        if whole {
+            assert_eq!(
+                length_of_value(text),
+                Some(text.trim_end_matches([' ', '\t', '\n', '\r']).len()),
+                "{text:?}"
+            );
+        }
+        let plain = serde_json::to_string(text).is_ok_and(|json| json.len() == text.len() + 2);
+        assert_eq!(is_plain(text), plain, "{text:?}");
     }
 }

@@ -12,7 +12,7 @@
 
 pub mod engine;
 pub mod http;
-mod json;
+pub mod json;
 pub mod msgpack;
 pub mod payload;
 pub mod proxy_header;

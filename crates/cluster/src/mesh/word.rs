@@ -12,6 +12,7 @@ use crate::name::{Nsp, Pid, RequestId, Room, Uid};
 use crate::places::Places;
 use crate::recovery::Entry;
 use crate::wire::json::{self, Object};
+use crate::wire::opts::WireOpts;
 use crate::wire::{EncodeError, Malformed, msgpack};
 
 /// The number of the first type; what is below is the official adapters'.
@@ -224,7 +225,7 @@ struct WireWord<'a> {
     pid: Option<Pid>,
     request_id: Option<RequestId>,
     offset: Option<String>,
-    opts: Option<json::WireOpts>,
+    opts: Option<WireOpts>,
     #[serde(borrow)]
     packet: Option<&'a RawValue>,
     seen: Option<String>,

@@ -20,6 +20,7 @@
 mod read;
 
 use bytes::Bytes;
+use sockeye_proto::msgpack::{push_array, push_json, push_map, push_text, push_unsigned};
 
 pub use read::{Asked, Reply, Response, decode_event, decode_request, decode_response, is_event_of};
 
@@ -29,6 +30,9 @@ use super::msgpack;
 use crate::message::{Envelope, Message};
 use crate::name::{RequestId, Room, Uid};
 use crate::selector::Selector;
+
+/// Room for all but the user's data of a usual event.
+const EVENT_BYTES: usize = 128;
 
 /// How a request without a sender is signed by [`decode_request`]: adapters before version 6 name none, and want answers.
 pub const UNSIGNED: &str = "";
@@ -57,13 +61,11 @@ pub fn encode(envelope: &Envelope) -> Result<Option<(Place, Bytes)>, EncodeError
     let mut out = Vec::new();
     let place = match &envelope.message {
         Message::Broadcast { request_id: None, selector, .. } => {
-            event(&mut out, envelope);
             let place = match &*selector.rooms {
                 [room] => Place::Room(room.clone()),
                 _ => Place::Events,
             };
-            return msgpack::from_json(&out, envelope.message.attachments())
-                .map(|bytes| Some((place, bytes.into())));
+            return event(envelope).map(|bytes| Some((place, bytes.into())));
         }
         message @ (Message::Broadcast { .. }
         | Message::SocketsJoin { .. }
@@ -114,16 +116,23 @@ pub fn encode_done(request_id: &RequestId) -> Bytes {
     out.into()
 }
 
-/// `[uid,packet,opts]`.
-fn event(out: &mut Vec<u8>, envelope: &Envelope) {
-    let Message::Broadcast { selector, flags, .. } = &envelope.message else { return };
-    out.push(b'[');
-    string(out, &envelope.uid);
-    out.push(b',');
-    packet(out, envelope);
-    out.push(b',');
-    opts(out, selector, flags);
-    out.push(b']');
+/// `[uid,packet,opts]`: an event of every broadcast passes here, so it is no JSON first.
+fn event(envelope: &Envelope) -> Result<Vec<u8>, EncodeError> {
+    let mut out = Vec::new();
+    let Message::Broadcast { selector, flags, packet, .. } = &envelope.message else { return Ok(out) };
+    msgpack::check(&packet.attachments)?;
+    out.reserve(EVENT_BYTES + packet.bytes());
+    push_array(3, &mut out);
+    push_text(&envelope.uid, &mut out);
+    push_map(3, &mut out);
+    push_text("type", &mut out);
+    push_unsigned(2, &mut out);
+    push_text("data", &mut out);
+    push_json(&packet.data, &packet.attachments, &mut out)?;
+    push_text("nsp", &mut out);
+    push_text(&envelope.nsp, &mut out);
+    msgpack::opts(&mut out, selector, flags);
+    Ok(out)
 }
 
 /// `{"type":2,"data":[…],"nsp":"/"}`.

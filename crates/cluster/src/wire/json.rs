@@ -1,12 +1,15 @@
 //! The envelope as JSON text, user data spliced in and cut out without being parsed.
 
-use std::time::Duration;
+mod swift;
+
+use std::sync::Arc;
 
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
 use super::error::Malformed;
+use super::opts::WireOpts;
 use crate::message::{Envelope, Message, Packet};
 use crate::name::{Nsp, RequestId, Room, Uid};
 use crate::selector::{Flags, Selector};
@@ -41,6 +44,14 @@ pub fn encode(envelope: &Envelope) -> Vec<u8> {
 ///
 /// Fails on anything but one envelope of a known kind with the fields that it needs.
 pub fn decode(text: &Bytes, attachments: Vec<Bytes>) -> Result<Envelope, Malformed> {
+    let attachments = match swift::decode(text, attachments) {
+        Ok(envelope) => return Ok(envelope),
+        Err(attachments) => attachments,
+    };
+    decode_any(text, attachments)
+}
+
+fn decode_any(text: &Bytes, attachments: Vec<Bytes>) -> Result<Envelope, Malformed> {
     let wire: WireEnvelope<'_> = serde_json::from_slice(text)?;
     let source = Source { text, number: u8::try_from(wire.number).unwrap_or(u8::MAX), attachments };
     let data = wire.data.unwrap_or_default();
@@ -168,63 +179,6 @@ struct WireData<'a> {
     client_count: Option<u64>,
 }
 
-/// Whom a message is for and how it is to be treated, as it is written.
-#[derive(Deserialize)]
-pub(crate) struct WireOpts {
-    rooms: Option<Vec<Room>>,
-    except: Option<Vec<Room>>,
-    flags: Option<WireFlags>,
-}
-
-impl WireOpts {
-    /// What is not said is empty.
-    pub(super) fn read(self) -> (Selector, Flags) {
-        let selector =
-            Selector { rooms: self.rooms.unwrap_or_default(), except: self.except.unwrap_or_default() };
-        (selector, self.flags.unwrap_or_default().into())
-    }
-}
-
-/// Every flag may be null: that is what `undefined` becomes on its way through msgpack.
-#[derive(Default, Deserialize)]
-#[serde(rename_all = "camelCase")]
-struct WireFlags {
-    volatile: Option<bool>,
-    compress: Option<bool>,
-    local: Option<bool>,
-    broadcast: Option<bool>,
-    timeout: Option<f64>,
-    expect_single_response: Option<bool>,
-    coalesce: Option<String>,
-    at: Option<String>,
-}
-
-impl From<WireFlags> for Flags {
-    fn from(wire: WireFlags) -> Self {
-        Self {
-            volatile: wire.volatile.unwrap_or(false),
-            compress: wire.compress,
-            local: wire.local.unwrap_or(false),
-            broadcast: wire.broadcast.unwrap_or(false),
-            timeout: wire.timeout.and_then(whole_milliseconds),
-            expect_single_response: wire.expect_single_response.unwrap_or(false),
-            coalesce: wire.coalesce.map(Into::into),
-            // What is no place is not remembered, and is delivered all the same.
-            at: wire.at.and_then(|at| at.parse().ok()),
-        }
-    }
-}
-
-/// A time as JavaScript's timers take it: parts of a millisecond are dropped.
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "it is not negative, and saturates"
-)]
-fn whole_milliseconds(ms: f64) -> Option<Duration> {
-    (ms >= 0.0).then(|| Duration::from_millis(ms as u64))
-}
-
 #[derive(Deserialize)]
 struct WirePacket<'a> {
     #[serde(rename = "type")]
@@ -325,28 +279,40 @@ pub(crate) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
     rooms(object.key("rooms"), &selector.rooms);
     rooms(object.key("except"), &selector.except);
     let mut words = Object::open(object.key("flags"));
-    for (word, set) in [
-        ("volatile", flags.volatile.then_some(true)),
-        ("compress", flags.compress),
-        ("local", flags.local.then_some(true)),
-        ("broadcast", flags.broadcast.then_some(true)),
-        ("expectSingleResponse", flags.expect_single_response.then_some(true)),
-    ] {
-        if let Some(value) = set {
-            words.bool(word, value);
+    for (word, value) in flag_words(flags) {
+        match value {
+            Word::Bool(value) => words.bool(word, value),
+            Word::Number(number) => words.number(word, number),
+            Word::Text(text) => words.string(word, &text),
         }
-    }
-    if let Some(timeout) = flags.timeout {
-        words.number("timeout", u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
-    }
-    if let Some(key) = &flags.coalesce {
-        words.string("coalesce", key);
-    }
-    if let Some(at) = &flags.at {
-        words.string("at", &at.to_string());
     }
     words.close();
     object.close();
+}
+
+/// What a flag says.
+#[derive(Clone)]
+pub(super) enum Word {
+    Bool(bool),
+    Number(u64),
+    Text(Arc<str>),
+}
+
+/// The flags that are set, in the order in which they are written.
+pub(super) fn flag_words(flags: &Flags) -> impl Iterator<Item = (&'static str, Word)> + Clone {
+    let timeout = flags.timeout.map(|timeout| u64::try_from(timeout.as_millis()).unwrap_or(u64::MAX));
+    [
+        ("volatile", flags.volatile.then_some(Word::Bool(true))),
+        ("compress", flags.compress.map(Word::Bool)),
+        ("local", flags.local.then_some(Word::Bool(true))),
+        ("broadcast", flags.broadcast.then_some(Word::Bool(true))),
+        ("expectSingleResponse", flags.expect_single_response.then_some(Word::Bool(true))),
+        ("timeout", timeout.map(Word::Number)),
+        ("coalesce", flags.coalesce.clone().map(Word::Text)),
+        ("at", flags.at.map(|at| Word::Text(at.to_string().into()))),
+    ]
+    .into_iter()
+    .filter_map(|(word, value)| Some((word, value?)))
 }
 
 /// Writes an array of names.

@@ -3,9 +3,11 @@
 //! The codec is `sockeye_proto::msgpack`'s. Nothing here knows of envelopes.
 
 use bytes::Bytes;
-use sockeye_proto::msgpack;
+use sockeye_proto::msgpack::{self, push_array, push_bool, push_map, push_text, push_unsigned};
 
 use super::error::{ATTACHMENTS_MAX, DEPTH_MAX, EncodeError, Malformed};
+use super::json::{Word, flag_words};
+use crate::selector::{Flags, Selector};
 
 const _: () = assert!(DEPTH_MAX == msgpack::DEPTH_MAX);
 
@@ -17,10 +19,37 @@ const _: () = assert!(DEPTH_MAX == msgpack::DEPTH_MAX);
 ///
 /// Fails on text that is no JSON or nests too deep, and on too many parts.
 pub fn from_json(text: &[u8], attachments: &[Bytes]) -> Result<Vec<u8>, EncodeError> {
+    check(attachments)?;
+    Ok(msgpack::from_json(text, attachments)?)
+}
+
+/// Refuses too many parts.
+pub(super) const fn check(attachments: &[Bytes]) -> Result<(), EncodeError> {
     if attachments.len() > ATTACHMENTS_MAX {
         return Err(EncodeError::Attachments(attachments.len()));
     }
-    Ok(msgpack::from_json(text, attachments)?)
+    Ok(())
+}
+
+/// Writes `{"rooms":[…],"except":[…],"flags":{…}}`.
+pub(super) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
+    push_map(3, out);
+    for (key, names) in [("rooms", &selector.rooms), ("except", &selector.except)] {
+        push_text(key, out);
+        push_array(names.len(), out);
+        names.iter().for_each(|name| push_text(name, out));
+    }
+    push_text("flags", out);
+    let words = flag_words(flags);
+    push_map(words.clone().count(), out);
+    for (word, value) in words {
+        push_text(word, out);
+        match value {
+            Word::Bool(value) => push_bool(value, out),
+            Word::Number(number) => push_unsigned(number, out),
+            Word::Text(text) => push_text(&text, out),
+        }
+    }
 }
 
 /// Turns one msgpack value into JSON text and the binary parts that its placeholders stand for.

@@ -14,14 +14,17 @@
 //! # Ok::<(), msgpack::Malformed>(())
 //! ```
 
+mod cursor;
 mod error;
 mod reader;
+mod swift;
 mod writer;
 
 use bytes::Bytes;
 
+pub use cursor::Cursor;
 pub use error::{DEPTH_MAX, Malformed};
-pub(crate) use writer::{push_json, push_text, push_unsigned};
+pub use writer::{push_array, push_bool, push_map, push_text, push_unsigned};
 
 use reader::Reader;
 
@@ -37,6 +40,18 @@ pub fn from_json(text: &[u8], attachments: &[Bytes]) -> Result<Vec<u8>, serde_js
     let mut out = Vec::with_capacity(text.len() + binary);
     push_json(text, attachments, &mut out)?;
     Ok(out)
+}
+
+/// Appends JSON text as msgpack; each placeholder object becomes its binary part.
+///
+/// # Errors
+///
+/// Fails on text that is no JSON or nests too deep; then nothing is appended.
+pub fn push_json(text: &[u8], attachments: &[Bytes], out: &mut Vec<u8>) -> Result<(), serde_json::Error> {
+    if attachments.is_empty() && swift::push_json(text, out).is_some() {
+        return Ok(());
+    }
+    writer::push_json(text, attachments, out)
 }
 
 /// Turns one msgpack value into JSON text and the binary parts that its placeholders stand for.

@@ -6,6 +6,7 @@
 use bytes::Bytes;
 
 use super::error::{DEPTH_MAX, Malformed};
+use crate::json::is_plain;
 
 pub(super) struct Reader<'a> {
     source: &'a Bytes,
@@ -17,7 +18,17 @@ pub(super) struct Reader<'a> {
 
 impl<'a> Reader<'a> {
     pub(super) const fn new(source: &'a Bytes, attachments_max: usize) -> Self {
-        Self { source, at: 0, text: Vec::new(), attachments: Vec::new(), attachments_max }
+        Self::at(source, 0, attachments_max)
+    }
+
+    /// Begins at a place in the source.
+    pub(super) const fn at(source: &'a Bytes, at: usize, attachments_max: usize) -> Self {
+        Self { source, at, text: Vec::new(), attachments: Vec::new(), attachments_max }
+    }
+
+    /// Where it has come to, the JSON text and the binary parts.
+    pub(super) fn leave(self) -> (usize, Vec<u8>, Vec<Bytes>) {
+        (self.at, self.text, self.attachments)
     }
 
     /// The JSON text and the binary parts, if the source was read to its end.
@@ -30,6 +41,10 @@ impl<'a> Reader<'a> {
 
     /// Reads one value that stands inside `depth` arrays and maps.
     pub(super) fn value(&mut self, depth: usize) -> Result<(), Malformed> {
+        if self.text.capacity() == 0 {
+            // As long as the text will be, where it is short and has no binary parts.
+            self.text.reserve((self.source.len() - self.at + 16).min(RESERVE_MAX));
+        }
         let marker = self.byte()?;
         match marker {
             0x00..=0x7f => self.write_display(marker),
@@ -144,6 +159,14 @@ impl<'a> Reader<'a> {
 
     fn text(&mut self, length: usize) -> Result<(), Malformed> {
         let bytes = self.take(length)?;
+        if let Ok(text) = std::str::from_utf8(bytes)
+            && is_plain(text)
+        {
+            self.text.push(b'"');
+            self.text.extend_from_slice(bytes);
+            self.text.push(b'"');
+            return Ok(());
+        }
         // JavaScript writes half a surrogate pair as bytes that are no UTF-8; its decoders replace them too.
         serde_json::to_writer(&mut self.text, &*String::from_utf8_lossy(bytes))
             .expect("a vector takes every write, and text is always JSON");
@@ -280,6 +303,9 @@ impl<'a> Reader<'a> {
         write!(self.text, "{value}").expect("a vector takes every write");
     }
 }
+
+/// Bytes of text for which there is room at once.
+const RESERVE_MAX: usize = 512;
 
 /// notepack 2.2's `undefined`.
 const UNDEFINED: [u8; 3] = [0xd4, 0x00, 0x00];

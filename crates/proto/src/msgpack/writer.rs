@@ -11,7 +11,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
 /// # Errors
 ///
 /// Fails on text that is no JSON or nests too deep; then nothing is appended.
-pub(crate) fn push_json(
+pub(super) fn push_json(
     text: &[u8],
     attachments: &[Bytes],
     out: &mut Vec<u8>,
@@ -21,11 +21,17 @@ pub(crate) fn push_json(
     Ok(())
 }
 
+/// Appends JSON text without binary parts; `None`: it is none.
+pub(super) fn push_value(text: &[u8], out: &mut Vec<u8>) -> Option<()> {
+    let value: Value<'_> = serde_json::from_slice(text).ok()?;
+    write(out, &value, &[]);
+    Some(())
+}
+
 fn write(out: &mut Vec<u8>, value: &Value<'_>, attachments: &[Bytes]) {
     match value {
         Value::Null => out.push(0xc0),
-        Value::Bool(false) => out.push(0xc2),
-        Value::Bool(true) => out.push(0xc3),
+        Value::Bool(value) => push_bool(*value, out),
         Value::Unsigned(number) => push_unsigned(*number, out),
         Value::Negative(number) => write_negative(out, *number),
         Value::Float(number) => {
@@ -34,7 +40,7 @@ fn write(out: &mut Vec<u8>, value: &Value<'_>, attachments: &[Bytes]) {
         }
         Value::Text(text) => push_text(text, out),
         Value::Array(items) => {
-            write_length(out, items.len(), [Some((0x90, 15)), None, Some((0xdc, 0xffff))], 0xdd);
+            push_array(items.len(), out);
             for item in items {
                 write(out, item, attachments);
             }
@@ -45,7 +51,7 @@ fn write(out: &mut Vec<u8>, value: &Value<'_>, attachments: &[Bytes]) {
                 out.extend_from_slice(part);
                 return;
             }
-            write_length(out, entries.len(), [Some((0x80, 15)), None, Some((0xde, 0xffff))], 0xdf);
+            push_map(entries.len(), out);
             for (key, item) in entries {
                 push_text(key, out);
                 write(out, item, attachments);
@@ -66,7 +72,7 @@ fn placeholder(entries: &[(Cow<'_, str>, Value<'_>)]) -> Option<usize> {
 
 /// Appends a number in its shortest form.
 #[expect(clippy::cast_possible_truncation, reason = "each arm is chosen by the number's range")]
-pub(crate) fn push_unsigned(number: u64, out: &mut Vec<u8>) {
+pub fn push_unsigned(number: u64, out: &mut Vec<u8>) {
     match number {
         0..=0x7f => out.push(number as u8),
         0x80..=0xff => out.extend_from_slice(&[0xcc, number as u8]),
@@ -85,7 +91,7 @@ pub(crate) fn push_unsigned(number: u64, out: &mut Vec<u8>) {
     }
 }
 
-fn write_negative(out: &mut Vec<u8>, number: i64) {
+pub(super) fn write_negative(out: &mut Vec<u8>, number: i64) {
     if number >= -0x20 {
         out.push(number.to_be_bytes()[7]);
     } else if let Ok(number) = i8::try_from(number) {
@@ -102,8 +108,23 @@ fn write_negative(out: &mut Vec<u8>, number: i64) {
     }
 }
 
+/// Appends what stands before the entries of a map, each a text and a value.
+pub fn push_map(entries: usize, out: &mut Vec<u8>) {
+    write_length(out, entries, [Some((0x80, 15)), None, Some((0xde, 0xffff))], 0xdf);
+}
+
+/// Appends what stands before the items of an array.
+pub fn push_array(items: usize, out: &mut Vec<u8>) {
+    write_length(out, items, [Some((0x90, 15)), None, Some((0xdc, 0xffff))], 0xdd);
+}
+
+/// Appends true or false.
+pub fn push_bool(value: bool, out: &mut Vec<u8>) {
+    out.push(if value { 0xc3 } else { 0xc2 });
+}
+
 /// Appends text.
-pub(crate) fn push_text(text: &str, out: &mut Vec<u8>) {
+pub fn push_text(text: &str, out: &mut Vec<u8>) {
     write_length(out, text.len(), [Some((0xa0, 31)), Some((0xd9, 0xff)), Some((0xda, 0xffff))], 0xdb);
     out.extend_from_slice(text.as_bytes());
 }

@@ -1,5 +1,7 @@
 //! Reads what other servers and emitters publish in the classic format.
 
+mod swift;
+
 use bytes::Bytes;
 use serde::Deserialize;
 use serde::de::{Deserializer, SeqAccess, Visitor};
@@ -10,8 +12,8 @@ use crate::message::{Envelope, Message, Packet};
 use crate::name::{EMITTER, Nsp, RequestId, Room, Uid};
 use crate::selector::Selector;
 use crate::wire::error::Malformed;
-use crate::wire::json::WireOpts;
 use crate::wire::msgpack;
+use crate::wire::opts::WireOpts;
 
 /// What stands on the channel of requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -88,6 +90,13 @@ pub fn is_event_of(bytes: &[u8], uid: &Uid) -> bool {
 ///
 /// Fails on anything but `[uid,packet,opts]` with an event packet; such bytes are to be counted and skipped.
 pub fn decode_event(bytes: &Bytes) -> Result<Envelope, Malformed> {
+    match swift::decode_event(bytes) {
+        Some(envelope) => Ok(envelope),
+        None => decode_any_event(bytes),
+    }
+}
+
+fn decode_any_event(bytes: &Bytes) -> Result<Envelope, Malformed> {
     let (text, attachments) = text(bytes)?;
     let event: WireEvent<'_> = serde_json::from_slice(&text)?;
     let (nsp, packet) = Source { text: &text, number: 3, attachments }.event(Some(event.packet))?;

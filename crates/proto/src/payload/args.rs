@@ -65,14 +65,22 @@ impl Args {
     #[must_use]
     pub fn skip(&self, count: usize) -> Self {
         let text = std::str::from_utf8(&self.json).unwrap_or_default();
-        let rest: Vec<&str> = WireArgs::new(text).skip(count).map(RawValue::get).collect();
-        Self { json: rest.join(",").into_bytes().into(), attachments: self.attachments.clone() }
+        let mut args = WireArgs::new(text);
+        let gone = (0..count).all(|_| args.next_text().is_some());
+        let mut json = Vec::with_capacity(text.len());
+        while let Some(arg) = args.next_text().filter(|_| gone) {
+            if !json.is_empty() {
+                json.push(b',');
+            }
+            json.extend_from_slice(arg.as_bytes());
+        }
+        Self { json: json.into(), attachments: self.attachments.clone() }
     }
 
     /// The JSON of the first argument, if there is one.
     #[must_use]
     pub fn first(&self) -> Option<&str> {
-        WireArgs::new(std::str::from_utf8(&self.json).ok()?).next().map(RawValue::get)
+        WireArgs::new(std::str::from_utf8(&self.json).ok()?).next_text()
     }
 
     /// The JSON of the arguments, separated by commas; binary parts are placeholders.

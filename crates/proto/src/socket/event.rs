@@ -5,6 +5,8 @@ use std::borrow::Cow;
 use serde::Deserialize;
 use serde_json::value::RawValue;
 
+use crate::json::length_of_value;
+
 /// Names that are no events: they mean something to the libraries themselves.
 pub const RESERVED: [&str; 6] =
     ["connect", "connect_error", "disconnect", "disconnecting", "newListener", "removeListener"];
@@ -78,6 +80,20 @@ impl<'a> Args<'a> {
     pub fn of_array(array: &'a str) -> Self {
         Self::new(items(array).unwrap_or(""))
     }
+
+    /// The text of the next item: what [`Iterator::next`] would find, without a look into it.
+    pub fn next_text(&mut self) -> Option<&'a str> {
+        // What nests deep is read by the other way.
+        let Some(length) = length_of_value(self.rest) else { return self.next().map(RawValue::get) };
+        let (item, rest) = self.rest.split_at(length);
+        self.go_on(rest);
+        Some(item)
+    }
+
+    /// Stands before what comes after an item.
+    fn go_on(&mut self, rest: &'a str) {
+        self.rest = trim_start(trim_start(rest).strip_prefix(',').unwrap_or(""));
+    }
 }
 
 impl<'a> Iterator for Args<'a> {
@@ -89,8 +105,7 @@ impl<'a> Iterator for Args<'a> {
             self.rest = "";
             return None;
         };
-        let rest = trim_start(&self.rest[item.get().len()..]);
-        self.rest = trim_start(rest.strip_prefix(',').unwrap_or(""));
+        self.go_on(&self.rest[item.get().len()..]);
         Some(item)
     }
 }

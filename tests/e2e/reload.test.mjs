@@ -6,7 +6,7 @@ import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { ask, closeAll, connect, connectMany } from "../harness/clients.mjs";
-import { Home, until } from "../harness/keeper.mjs";
+import { Home, SOCKEYE, until } from "../harness/keeper.mjs";
 import { CLUSTER_ONLY, freePort, ROOT } from "../harness/target.mjs";
 
 const APPS = join(ROOT, "tests/apps/node_modules");
@@ -80,5 +80,38 @@ for (const [kind, file, words] of [
         closeAll(sockets);
       }
     });
+  });
+}
+
+// Three old processes and clients on each: one that comes to an old process again would be moved once more.
+for (const [kind, file, words] of [
+  ["our library", SOCKEYE, ["--port", "--", "worker", "chat"]],
+  ["its PORT alone", "run.py", ["--port"]],
+  ["the preload", "app.js", []],
+]) {
+  test(`a reload moves no client twice: ${kind}`, { skip }, async () => {
+    const home = new Home();
+    const port = await freePort();
+    let sockets = [];
+    try {
+      home.file("app.js", APP);
+      home.file("run.py", 'import os; os.execvp("node", ["node", "app.js"])');
+      if (words.length === 0) home.env.PORT = String(port);
+      const flags = words.flatMap((word) => (word === "--port" ? [word, port] : [word]));
+      await home.ok("start", file, "--name", "web", "-i", "3", "--drain", "1s", ...flags);
+      const [url, soon] = [`http://127.0.0.1:${port}`, { reconnectionDelay: 10, reconnectionDelayMax: 50 }];
+      sockets = [...(await connectMany(url, "websocket", 12, soon)), ...(await connectMany(url, "polling", 3, soon))];
+      const cuts = sockets.map(() => 0);
+      sockets.forEach((socket, i) => socket.on("disconnect", () => (cuts[i] += 1)));
+      const were = await home.pids("web");
+      await home.ok("reload", "web");
+      assert.ok((await home.pids("web")).every((pid) => pid && !were.includes(pid)));
+      // All old processes are gone, and whoever was there has noticed.
+      await until(() => `all were moved and are back: ${cuts}`, () => sockets.every((socket, i) => socket.connected && cuts[i] > 0));
+      assert.deepEqual(cuts, cuts.map(() => 1));
+    } finally {
+      closeAll(sockets);
+      await home.stop();
+    }
   });
 }

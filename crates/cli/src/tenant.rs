@@ -89,6 +89,7 @@ impl Tenant {
     pub(crate) fn take(&mut self, event: Event) -> Option<String> {
         let mut trouble = None;
         if let Event::Reloaded { complete } = &event {
+            self.told_of_reload(None);
             if !complete {
                 trouble = Some(RELOAD_FAILED.to_owned());
             }
@@ -153,8 +154,16 @@ impl Tenant {
             self.supervisor.restart(None);
             return Ok(false);
         }
+        let last = self.view().iter().map(|worker| worker.instance).max();
         self.supervisor.reload(self.recipe.launch.spec.drain.duration())?;
+        self.told_of_reload(last.map(|last| last + 1));
         Ok(true)
+    }
+
+    fn told_of_reload(&mut self, fresh_from: Option<u32>) {
+        if let Some(front) = &mut self.front {
+            front.handle_reload(fresh_from);
+        }
     }
 
     /// So many workers.
@@ -183,6 +192,7 @@ impl Tenant {
 
     /// Ends all: no new client, and those who are there may stay for a while.
     pub(crate) fn stop(&mut self, within: Duration) {
+        self.told_of_reload(None);
         if let Some(front) = self.front.as_mut().filter(|_| !within.is_zero()) {
             front.drain_all();
         }

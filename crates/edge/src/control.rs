@@ -49,6 +49,13 @@ impl Control {
         }
     }
 
+    /// A worker is about to be replaced: others get new sessions, where there are any that take them. Or it is not any more: it takes part as all do.
+    pub fn wane(&self, tag: Tag, waning: bool) {
+        if let Some(workers) = self.shared.workers.of(tag) {
+            workers.wane(tag, waning);
+        }
+    }
+
     /// A worker is gone: its sids get the official 400 from here on.
     pub fn remove(&self, tag: Tag) {
         if let Some(door) = self.shared.workers.of(tag).and_then(|workers| workers.remove(tag)) {

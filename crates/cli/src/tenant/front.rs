@@ -53,6 +53,8 @@ pub(super) struct Front {
     draining: BTreeMap<u32, Drained>,
     /// How many sessions a second the edge moves off those that drain.
     pace: u32,
+    /// While a reload is under way: workers with lower numbers are still to be replaced, and new clients go to others.
+    fresh_from: Option<u32>,
 }
 
 /// A worker that drains.
@@ -90,6 +92,7 @@ impl Front {
             foreign: false,
             draining: BTreeMap::new(),
             pace: 0,
+            fresh_from: None,
         };
         front.change(launch, led)?;
         Ok(front)
@@ -123,6 +126,7 @@ impl Front {
                     return Some(format!("a worker has the tag {tag}, which is none"));
                 };
                 self.board.control().add(&self.group, tag, instance, http, handover);
+                self.board.control().wane(tag, self.wanes(instance));
                 self.tags.insert(instance, tag);
                 if std::mem::take(&mut self.foreign) || self.tags.len() == 1 {
                     self.post();
@@ -235,6 +239,24 @@ impl Front {
             |instance: u32| self.plain.values().any(|plain| plain.instance == instance && plain.linked);
         let is_asked = |instance: u32| self.draining.contains_key(&instance) && !is_linked(instance);
         self.busy().iter().filter(|(instance, _)| is_asked(*instance)).map(|(_, some)| some).sum()
+    }
+
+    /// A reload is under way, of the workers with lower numbers than this, or none is any more. A client that is moved would have to move again from a worker that is still to be replaced.
+    pub(super) fn handle_reload(&mut self, fresh_from: Option<u32>) {
+        if self.fresh_from == fresh_from {
+            return;
+        }
+        self.fresh_from = fresh_from;
+        self.tags.iter().for_each(|(instance, tag)| self.board.control().wane(*tag, self.wanes(*instance)));
+        for plain in self.plain.values_mut().filter(|plain| plain.server.state != ServerState::Drain) {
+            let wanes = fresh_from.is_some_and(|first| plain.instance < first);
+            plain.server.state = if wanes { ServerState::Waning } else { ServerState::Up };
+        }
+        self.post();
+    }
+
+    fn wanes(&self, instance: u32) -> bool {
+        self.fresh_from.is_some_and(|first| instance < first)
     }
 
     /// Gives no new client to anybody.
@@ -356,7 +378,10 @@ impl Front {
         Ok(())
     }
 
-    fn add(&mut self, plain: Plain) {
+    fn add(&mut self, mut plain: Plain) {
+        if self.wanes(plain.instance) {
+            plain.server.state = ServerState::Waning;
+        }
         if let Some(port) = plain.port {
             self.note_port(port);
         }

@@ -132,6 +132,8 @@ pub enum ServerState {
     /// It takes part.
     #[default]
     Up,
+    /// It is about to be replaced: it takes part, and gets a new session where nobody else takes one. A client that is moved is moved to where it can stay.
+    Waning,
     /// It gets no new session, and those it has end or move at the pace of [`Drain`].
     Drain,
     /// It gets nothing.

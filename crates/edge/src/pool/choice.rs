@@ -80,9 +80,9 @@ impl Pool {
 
     /// Turns among those who take sessions: one that is full is passed over.
     fn in_turn(&mut self, wanted: Wanted<'_>) -> Option<MemberId> {
-        let full: Vec<MemberId> =
-            self.members.iter().filter(|(_, member)| !member.takes()).map(|(id, _)| *id).collect();
-        self.rotate(&[wanted.except, &full].concat(), wanted.now)
+        let takers: Vec<MemberId> = self.takers(wanted).map(|(id, _)| id).collect();
+        let others: Vec<MemberId> = self.members.keys().filter(|id| !takers.contains(id)).copied().collect();
+        self.rotate(&others, wanted.now)
     }
 
     fn by_dice(&self, dice: u64, wanted: Wanted<'_>) -> Option<MemberId> {
@@ -103,8 +103,12 @@ impl Pool {
         let except = [wanted.except, &[one]].concat();
         let others = Wanted { except: &except, ..wanted };
         let Some(other) = self.by_dice(hash::pair(wanted.dice, 1), others) else { return Some(one) };
-        let fullness = |id: MemberId| self.members[&id].fullness(self.slow_start, wanted.now);
-        Some(if fullness(other) < fullness(one) { other } else { one })
+        let rank = |id: MemberId| {
+            let member = &self.members[&id];
+            // Without the first one, whoever is about to be replaced may be all that is left.
+            (member.terms.waning, member.fullness(self.slow_start, wanted.now))
+        };
+        Some(if rank(other) < rank(one) { other } else { one })
     }
 
     fn rendezvous(
@@ -116,7 +120,8 @@ impl Pool {
     ) -> Option<MemberId> {
         let score = |member: &Member| score(key, member.terms.name, member.terms.weight);
         // What makes no session goes to one that is full, too.
-        let fit = || self.up(wanted).filter(|(_, member)| !session || member.takes());
+        let lasts = self.somebody_lasts(wanted);
+        let fit = || self.up(wanted).filter(move |(_, member)| !session || member.suits(lasts));
         let total: u64 = fit().map(|(_, member)| member.count.load()).sum();
         let weights: u64 = fit().map(|(_, member)| u64::from(member.terms.weight)).sum();
         // Bounded loads (Mirrokni, Thorup, Zadimoghaddam): nobody is ahead of the mean by more than this.
@@ -137,6 +142,7 @@ impl Pool {
     /// As nginx does: among all members, those out included, so that the others' clients stay where they are.
     fn ip_hash(&mut self, address: IpAddr, session: bool, wanted: Wanted<'_>) -> Option<MemberId> {
         let total: u32 = self.members.values().map(|member| u32::from(member.terms.weight)).sum();
+        let lasts = self.somebody_lasts(wanted);
         let mut hash = IpHash::new(address);
         for _ in 0..IP_HASH_TRIES {
             let mut left = hash.step().checked_rem(total)?;
@@ -148,7 +154,7 @@ impl Pool {
             });
             if let Some((id, member)) = hit
                 && member.standing == Standing::Up
-                && (!session || member.takes())
+                && (!session || member.suits(lasts))
                 && !wanted.except.contains(id)
             {
                 return Some(*id);
@@ -158,7 +164,13 @@ impl Pool {
     }
 
     fn takers<'a>(&'a self, wanted: Wanted<'a>) -> impl Iterator<Item = (MemberId, &'a Member)> {
-        self.up(wanted).filter(|(_, member)| member.takes())
+        let lasts = self.somebody_lasts(wanted);
+        self.up(wanted).filter(move |(_, member)| member.suits(lasts))
+    }
+
+    /// Whether somebody takes a session who is not about to be replaced: who is would soon have to let it go again.
+    fn somebody_lasts(&self, wanted: Wanted<'_>) -> bool {
+        self.up(wanted).any(|(_, member)| member.takes() && !member.terms.waning)
     }
 
     fn up<'a>(&'a self, wanted: Wanted<'a>) -> impl Iterator<Item = (MemberId, &'a Member)> {
@@ -170,6 +182,11 @@ impl Pool {
 }
 
 impl Member {
+    /// Whether a new session goes there.
+    fn suits(&self, somebody_lasts: bool) -> bool {
+        self.takes() && !(somebody_lasts && self.terms.waning)
+    }
+
     /// Its weight, in parts of [`WHOLE`]; less while it starts slowly.
     fn weight(&self, slow_start: Duration, now: Instant) -> u64 {
         let whole = u64::from(self.terms.weight) * WHOLE;

@@ -64,6 +64,8 @@ pub(crate) struct Terms {
     pub(crate) sessions_max: Option<u32>,
     /// A number of its name, by which keys choose it.
     pub(crate) name: u64,
+    /// Whether it is about to be replaced: others take new sessions first.
+    pub(crate) waning: bool,
 }
 
 /// What is wanted of a choice.

@@ -176,6 +176,34 @@ fn sessions_and_states_choose_as_the_rows_say() {
 }
 
 #[test]
+fn who_is_about_to_be_replaced_gets_a_session_only_where_nobody_else_takes_it() {
+    let all = [Algorithm::LeastConnections, Algorithm::RoundRobin, Algorithm::Random, Algorithm::TwoChoices];
+    for algorithm in all {
+        let mut pool = with(algorithm, &[1, 1, 1]);
+        let wane = |pool: &mut Pool, n, waning| pool.handle_terms(id(n), Terms { waning, ..terms(n, 1) });
+        (0..3).for_each(|n| wane(&mut pool, n, true));
+        // While none of the new ones is there yet, all serve as before.
+        assert!(pool.assign(wanted(&[])).is_some() && pool.is_ready(), "{algorithm:?}");
+        wane(&mut pool, 2, false);
+        for dice in 0..40 {
+            let wanted = Wanted { dice, ..wanted(&[]) };
+            assert_eq!(pool.assign(wanted), Some(id(2)), "{algorithm:?}");
+            let key = Key::Hashed { key: dice, bound_percent: 125 };
+            assert_eq!(pool.assign_by(key, true, wanted), Some(id(2)));
+            let address = Key::IpHash([10, 0, u8::try_from(dice).unwrap(), 1].into());
+            assert_eq!(pool.assign_by(address, true, wanted), Some(id(2)));
+        }
+        assert!(pool.assign(wanted(&[id(2)])).is_some_and(|one| one != id(2)), "it was tried in vain");
+        assert!(pool.assign_to(id(0), Instant::now()), "whoever is named is taken");
+        let turns: Vec<_> = (0..3).filter_map(|_| pool.rotate(&[], Instant::now())).collect();
+        assert_eq!(turns.len(), 3);
+        assert!((0..3).all(|n| turns.contains(&id(n))), "what makes no session goes to all");
+        pool.handle_terms(id(2), Terms { sessions_max: Some(0), ..terms(2, 1) });
+        assert!(pool.assign(wanted(&[])).is_some_and(|one| one != id(2)), "it is full");
+    }
+}
+
+#[test]
 fn requests_without_a_session_take_turns() {
     let mut pool = pool(3);
     pool.handle_load(id(1), 1000, 0);
@@ -326,7 +354,7 @@ fn wanted(except: &[MemberId]) -> Wanted<'_> {
 }
 
 fn terms(n: u32, weight: u16) -> Terms {
-    Terms { weight, sessions_max: None, name: hash::of(&n.to_le_bytes()) }
+    Terms { weight, sessions_max: None, name: hash::of(&n.to_le_bytes()), waning: false }
 }
 
 fn id(n: u32) -> MemberId {

@@ -124,6 +124,12 @@ impl Servers {
         self.changed.notify_one();
     }
 
+    /// A worker is about to be replaced, or is not any more.
+    pub(crate) fn wane(&self, tag: Tag, waning: bool) {
+        self.state.lock().wane(tag, waning, Instant::now());
+        self.ready.notify_waiters();
+    }
+
     /// What an operator wants of the server of this name. Tells whether there is one.
     pub(crate) fn want(&self, name: &str, wanted: ServerState) -> bool {
         let found = self.state.lock().want(|door| door.name == name, wanted, Instant::now());

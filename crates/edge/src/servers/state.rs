@@ -85,7 +85,8 @@ impl State {
         if let Some(before) = door.tag.and_then(|tag| self.by_tag(tag)) {
             self.remove(before.id);
         }
-        let terms = Terms { weight: 1, sessions_max: None, name: hash::of(door.name.as_bytes()) };
+        let name = hash::of(door.name.as_bytes());
+        let terms = Terms { weight: 1, sessions_max: None, name, waning: false };
         let health = Health::new(&crate::config::Health {
             check: crate::config::Check::Off,
             ..self.group.health.clone()
@@ -167,10 +168,21 @@ impl State {
         for id in &ids {
             if let Some(member) = self.members.get_mut(id) {
                 member.wanted = wanted;
+                member.terms.waning = wanted == ServerState::Waning;
+                self.pool.handle_terms(*id, member.terms);
             }
             self.stand(*id, now);
         }
         !ids.is_empty()
+    }
+
+    /// A worker is about to be replaced, or is not any more. One that drains goes on to.
+    pub(super) fn wane(&mut self, tag: Tag, waning: bool, now: Instant) {
+        let wanted = self.by_tag(tag).and_then(|door| self.members.get(&door.id)).map(|member| member.wanted);
+        if matches!(wanted, Some(ServerState::Up | ServerState::Waning)) {
+            let wanted = if waning { ServerState::Waning } else { ServerState::Up };
+            self.want(|door| door.tag == Some(tag), wanted, now);
+        }
     }
 
     pub(super) fn remove(&mut self, id: MemberId) -> Option<Arc<Door>> {
@@ -452,10 +464,14 @@ impl Member {
     fn condition(&self) -> ServerCondition {
         match self.wanted {
             ServerState::Maintenance => ServerCondition::Maintenance,
-            ServerState::Up | ServerState::Drain if !self.health.is_up() => ServerCondition::Down,
-            ServerState::Up | ServerState::Drain if self.left => ServerCondition::Leaving,
+            ServerState::Up | ServerState::Waning | ServerState::Drain if !self.health.is_up() => {
+                ServerCondition::Down
+            }
+            ServerState::Up | ServerState::Waning | ServerState::Drain if self.left => {
+                ServerCondition::Leaving
+            }
             ServerState::Drain => ServerCondition::Draining,
-            ServerState::Up => ServerCondition::Up,
+            ServerState::Up | ServerState::Waning => ServerCondition::Up,
         }
     }
 }
@@ -465,6 +481,7 @@ fn terms(server: &Server) -> Terms {
         weight: server.weight.get(),
         sessions_max: server.sessions_max.map(std::num::NonZero::get),
         name: hash::of(server.name.as_bytes()),
+        waning: server.state == ServerState::Waning,
     }
 }
 

@@ -177,6 +177,25 @@ describe("whoever dies", { skip }, () => {
   before(() => (home = new Home()));
   after(() => home?.stop());
 
+  test("a keeper that was stopped by a signal is named, and a stop ends it and its app", async () => {
+    home.file("frozen.js", "setInterval(() => {}, 1000)");
+    await home.ok("start", "frozen.js");
+    const [{ keeper, pid }] = await home.rowsOf("frozen");
+    kill(keeper, "SIGSTOP");
+    try {
+      if (LONG) {
+        const { code, err } = await home.run("restart", "frozen");
+        assert.equal(code, 1);
+        assert.match(err, new RegExp(`its keeper, process ${keeper}, does not answer within 10s.*kill -9 ${keeper}`));
+      }
+      const { err } = await home.run("delete", "frozen");
+      assert.match(err, /its keeper did not answer within 10s and was killed/);
+      await until("its app is gone too", () => !home.processes().some((one) => [keeper, pid].includes(one.pid)));
+    } finally {
+      kill(keeper, "SIGCONT");
+    }
+  });
+
   test("kill -9 of the daemon while lines and clients come: none lost, none refused, nobody dead, all adopted (complaints 1, 2)", async () => {
     const port = await freePort();
     home.file("web.js", `${COUNTER} require("http").createServer((q, r) => r.end("ok")).listen(${port})`);

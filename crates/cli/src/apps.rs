@@ -17,9 +17,8 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use crate::daemon::words::{AWAKE, Done, Question};
-use crate::exit;
 use crate::places::{KEEPER_VARIABLE, Places};
-use crate::talk;
+use crate::{exit, notify, talk};
 
 /// How long a fresh daemon may take to answer: it takes on the keepers of the last one first.
 const DAEMON_TIMEOUT: Duration = Duration::from_secs(20);
@@ -50,8 +49,23 @@ pub(crate) fn ask(places: &Places, question: &Question) -> anyhow::Result<Done> 
 }
 
 /// Whether a daemon answers.
-pub(crate) fn is_awake(places: &Places) -> bool {
-    talk::ask::<_, Done>(&places.daemon(), &Question::Ping, DAEMON_TIMEOUT).is_ok()
+///
+/// # Errors
+/// When one is there and does not.
+pub(crate) fn is_awake(places: &Places) -> anyhow::Result<bool> {
+    is_awake_in(places, 2)
+}
+
+fn is_awake_in(places: &Places, tries_left: u32) -> anyhow::Result<bool> {
+    match talk::ask::<_, Done>(&places.daemon(), &Question::Ping, DAEMON_TIMEOUT) {
+        Ok(_) => Ok(true),
+        // It ended that moment, or began anew.
+        Err(error) if error.is::<talk::Unanswered>() && tries_left > 0 => is_awake_in(places, tries_left - 1),
+        Err(error) if talk::is_late(&error) => bail!(
+            "the daemon does not answer within {DAEMON_TIMEOUT:?}: if it was stopped by a signal, kill -CONT lets it go on, and kill -9 harms no app (pgrep -af 'sockeye daemon' finds it)"
+        ),
+        Err(_) => Ok(false),
+    }
 }
 
 /// Waits until the daemon, which was told to end, has ended: the kernel lets go of its lock then.
@@ -68,20 +82,21 @@ pub(crate) fn await_end(places: &Places) -> anyhow::Result<()> {
 
 /// Starts a daemon unless one answers, and waits for its word. Of several commands at a time one does so.
 fn wake(places: &Places) -> anyhow::Result<()> {
-    if is_awake(places) {
+    if is_awake(places)? {
         return Ok(());
     }
     places.make()?;
     // The directory is what there is before a daemon, and its lock ends with this command.
     let turn = std::fs::File::open(&places.runtime)?;
     flock(&turn, FlockOperation::LockExclusive)?;
-    if is_awake(places) {
+    if is_awake(places)? {
         return Ok(());
     }
     let log = std::fs::OpenOptions::new().append(true).create(true).open(places.own_log())?;
     let mut command = Command::new("/proc/self/exe");
     let (name, value) = THRIFT;
-    command.arg("daemon").env(name, value).env_remove(KEEPER_VARIABLE).env_remove("NOTIFY_SOCKET");
+    command.arg("daemon").env(name, value).env_remove(KEEPER_VARIABLE);
+    notify::VARIABLES.iter().for_each(|name| _ = command.env_remove(name));
     command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
     let mut child = command.spawn().context("cannot start the daemon")?;
     let mut stdout = child.stdout.take().context("it is piped")?;
@@ -95,7 +110,7 @@ fn wake(places: &Places) -> anyhow::Result<()> {
     match word.recv_timeout(DAEMON_TIMEOUT) {
         Ok(word) if word.trim() == AWAKE => Ok(()),
         // Somebody else may have started one meanwhile, as systemd does: that one answers.
-        Ok(_) if is_awake(places) => Ok(()),
+        Ok(_) if is_awake(places)? => Ok(()),
         Ok(_) => bail!("the daemon ended: see {}", places.own_log().display()),
         Err(_) => bail!("the daemon does not answer: see {}", places.own_log().display()),
     }
@@ -106,7 +121,7 @@ fn wake(places: &Places) -> anyhow::Result<()> {
 pub(crate) const THRIFT: (&str, &str) = ("MIMALLOC_ARENA_EAGER_COMMIT", "0");
 
 /// Variables that say something of one process, not of the apps that it starts.
-const PRIVATE: [&str; 14] = [
+const PRIVATE: [&str; 13] = [
     KEEPER_VARIABLE,
     "SOCKEYE_LINK",
     "SOCKEYE_PLAIN_LINK",
@@ -115,7 +130,6 @@ const PRIVATE: [&str; 14] = [
     "NODE_APP_INSTANCE",
     "NODE_CHANNEL_FD",
     "NODE_CHANNEL_SERIALIZATION_MODE",
-    "NOTIFY_SOCKET",
     "OLDPWD",
     "PWD",
     "SHLVL",
@@ -127,7 +141,8 @@ const PRIVATE: [&str; 14] = [
 pub(crate) fn environment() -> BTreeMap<String, String> {
     let text = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)));
-    text.filter(|(name, _)| !PRIVATE.contains(&name.as_str())).collect()
+    let is_private = |name: &str| PRIVATE.contains(&name) || notify::VARIABLES.contains(&name);
+    text.filter(|(name, _)| !is_private(name)).collect()
 }
 
 /// Shows what was done, and the code to end with: 1 if anything was not.

@@ -139,7 +139,7 @@ pub(crate) fn run_internal() -> Option<ExitCode> {
     let mut words = std::env::args_os().skip(1);
     let (first, None) = (words.next()?, words.next()) else { return None };
     match first.to_str()? {
-        "daemon" => Some(exit::conclude(daemon::run(&daemon::Flags::default()))),
+        "daemon" => Some(exit::end(daemon::run(&daemon::Flags::default()))),
         "keep" => Some(exit::conclude(keeper::run())),
         _ => None,
     }
@@ -170,7 +170,7 @@ impl Command {
             Self::Ping(flags) => exit::end(desk::ping(&flags)),
             Self::Kill(flags) => exit::end(desk::kill(&flags)),
             Self::Completion(flags) => completion::run(&flags, &mut Flags::command()),
-            Self::Daemon(flags) => exit::conclude(daemon::run(&flags)),
+            Self::Daemon(flags) => exit::end(daemon::run(&flags)),
             Self::Keep => exit::conclude(keeper::run()),
             Self::Check(flags) => check::run(&flags),
             Self::Apply(flags) => apply::run(&flags),

@@ -1,9 +1,10 @@
 //! `sockeye daemon`: the registry of a user's apps. It gives out ids, starts a keeper for each app and another one when that dies, and writes the list down on
 //! each change. It never sees a byte of an app's log or of a client; its death harms nobody, and the next one takes all keepers on.
 //!
-//! Questions that change something are answered one after the other, each in the order it came. Absent: the table of `list`, which whoever asks puts together from the
+//! Questions that change something are answered one after the other, each in the order it came. Under a service manager it says that it is ready and ends, has its socket kept, and is started anew when it dies. Absent: the table of `list`, which whoever asks puts together from the
 //! file and the keepers themselves.
 
+mod control;
 mod doing;
 mod keepers;
 mod lives;
@@ -15,6 +16,7 @@ pub(crate) mod words;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Write};
+use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
@@ -27,19 +29,22 @@ use crate::keeper::words::{Question as ToKeeper, Status};
 use crate::places::Places;
 use crate::rest::Rest;
 use crate::talk::{self, Asked};
-use crate::{log, notify, runtime};
+use crate::{exit, log, notify, runtime};
 
+use control::Control;
 use keepers::Ended;
 use registry::{Registry, Target};
-use steps::{DO_TIMEOUT, Step, take};
+use steps::{Step, take};
 use words::{AWAKE, Done, Question};
 
-/// How many questions may wait.
-const QUESTIONS_MAX: usize = 64;
+/// How many keepers that ended may wait to be mourned.
+const ENDED_MAX: usize = 64;
 
 /// Runs until it is told to end. A second one ends at once.
-pub(crate) fn run(resurrect: bool) -> anyhow::Result<()> {
+pub(crate) fn run(resurrect: bool) -> anyhow::Result<ExitCode> {
     log::start(false)?;
+    // Another file may be there when it is wanted.
+    let program = std::env::current_exe().context("cannot find this program's own file")?;
     let places = Places::of_environment()?;
     places.make()?;
     let lock = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(places.lock())?;
@@ -50,15 +55,40 @@ pub(crate) fn run(resurrect: bool) -> anyhow::Result<()> {
     std::env::set_current_dir("/")?;
     let runtime = runtime::build(std::num::NonZeroUsize::MIN).context("cannot start")?;
     runtime.block_on(async {
-        let listener = talk::listen(&places.daemon()).context("cannot listen for questions")?;
+        // Ends with the runtime.
+        tokio::spawn(notify::live());
+        let control = Control::open(&places.daemon()).context("cannot listen for questions")?;
         let mut daemon = Daemon::open(places).await?;
-        if resurrect {
+        // A daemon that follows one that died brings nothing back: what was stopped or deleted since the list was saved stays so.
+        if resurrect && !control.was_kept {
             daemon.resurrect().await?;
         }
         notify::ready();
         say_awake()?;
-        daemon.serve(listener).await
+        let path = daemon.places.daemon();
+        let (questions, listening) = control.into_parts();
+        let end = daemon.serve(questions).await?;
+        if end == End::Again {
+            info!(program = %program.display(), "begins anew");
+            let error = control::begin_anew(&program, &listening);
+            // A service manager starts another one then, and so does the next command.
+            return Err(error).with_context(|| format!("cannot execute {}", program.display()));
+        }
+        notify::stopping();
+        control::close(&path, end == End::ForGood);
+        Ok(ExitCode::from(exit::OK))
     })
+}
+
+/// Why a daemon ends.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum End {
+    /// With all apps, or because another one takes its place.
+    ForGood,
+    /// By a signal.
+    Told,
+    /// To begin anew, by SIGHUP: with the file of the program as it is then.
+    Again,
 }
 
 /// How long a daemon that was killed may take to let go of its lock: the kernel takes its memory first.
@@ -69,7 +99,10 @@ fn hold(lock: File, places: &Places) -> anyhow::Result<File> {
     if flock(&lock, FlockOperation::NonBlockingLockExclusive).is_ok() {
         return Ok(lock);
     }
-    if talk::ask::<_, Done>(&places.daemon(), &Question::Ping, LOCK_TIMEOUT).is_ok() {
+    let ask = |question| talk::ask::<_, Done>(&places.daemon(), &question, LOCK_TIMEOUT);
+    // The daemon of a service takes the place of one that a command started: the apps do not notice.
+    let goes = notify::is_heard() && ask(Question::Leave).is_ok();
+    if !goes && ask(Question::Ping).is_ok() {
         bail!("it answers");
     }
     let (sender, held) = std::sync::mpsc::sync_channel(1);
@@ -106,7 +139,7 @@ impl Daemon {
             registry.apps.iter_mut().for_each(|app| (app.keeper, app.wanted) = (None, false));
             registry.boot = boot;
         }
-        let ended = mpsc::channel(QUESTIONS_MAX);
+        let ended = mpsc::channel(ENDED_MAX);
         let mut daemon = Self { places, registry, ended, deaths: BTreeMap::new(), again: BTreeMap::new() };
         for app in daemon.registry.apps.clone() {
             let adopted = keepers::adopt(&app, &daemon.places, daemon.ended.0.clone()).await;
@@ -128,12 +161,10 @@ impl Daemon {
         Ok(daemon)
     }
 
-    async fn serve(mut self, listener: tokio::net::UnixListener) -> anyhow::Result<()> {
-        let (sender, mut questions) = mpsc::channel::<Asked<Question>>(QUESTIONS_MAX);
-        // Ends with the receiver, which is this function's.
-        tokio::spawn(talk::serve(listener, sender));
+    async fn serve(mut self, mut questions: mpsc::Receiver<Asked<Question>>) -> anyhow::Result<End> {
         let mut terminations = signal(SignalKind::terminate())?;
         let mut interrupts = signal(SignalKind::interrupt())?;
+        let mut hangups = signal(SignalKind::hangup())?;
         let mut rest = Rest::new(Instant::now());
         loop {
             let due = self.again.values().min().copied();
@@ -145,7 +176,7 @@ impl Daemon {
                     continue;
                 }
                 Some(Asked { question, reply }) = questions.recv() => {
-                    let is_end = matches!(question, Question::Kill);
+                    let is_end = matches!(question, Question::Kill | Question::Leave);
                     let steps = Box::pin(self.hear(question)).await;
                     // What keepers take their time for is nobody else's business; ends with the last answer.
                     tokio::spawn(async move {
@@ -157,23 +188,22 @@ impl Daemon {
                     if is_end {
                         // The task that writes the answer is to come to it.
                         tokio::time::sleep(Duration::from_millis(20)).await;
-                        break;
+                        return Ok(End::ForGood);
                     }
                 }
                 Some(ended) = self.ended.1.recv() => self.mourn(ended)?,
                 () = sleep_until(due) => self.start_again().await?,
-                _ = terminations.recv() => break,
-                _ = interrupts.recv() => break,
+                _ = terminations.recv() => return Ok(End::Told),
+                _ = interrupts.recv() => return Ok(End::Told),
+                _ = hangups.recv() => return Ok(End::Again),
             }
             rest.handle_work(Instant::now());
         }
-        let _ = std::fs::remove_file(self.places.daemon());
-        Ok(())
     }
 
     async fn hear(&mut self, question: Question) -> anyhow::Result<Vec<Step>> {
         match question {
-            Question::Ping => Ok(Vec::new()),
+            Question::Ping | Question::Turn | Question::Leave => Ok(Vec::new()),
             Question::Start { launches } => self.start(launches).await,
             Question::Resume { targets, env } => self.resume(&targets, env.as_ref()).await,
             Question::Stop { targets } => self.stop(&targets).await,
@@ -184,7 +214,7 @@ impl Daemon {
                 let word = |place| ToKeeper::Signal { place, signal };
                 self.tell::<usize>(&targets, word, |done, heard| done.heard = Some(heard)).await
             }
-            Question::Flush { targets } => self.tell::<()>(&targets, |_| ToKeeper::Flush, |_, ()| {}).await,
+            Question::Flush { targets } => self.flush(&targets).await,
             Question::Kill => {
                 let done = self.stop(&["all".to_owned()]).await;
                 info!("ends");
@@ -197,7 +227,9 @@ impl Daemon {
         if self.registry.app(key).is_some_and(|app| app.keeper.is_none()) {
             bail!("it does not run");
         }
-        talk::ask_async(&self.places.keeper(key), question, DO_TIMEOUT).await
+        let keeper = self.registry.app(key).and_then(|app| app.keeper);
+        let answer = steps::patiently(&self.places.keeper(key), question).await;
+        answer.map_err(|error| steps::explained(error, keeper))
     }
 
     fn select(&self, words: &[String]) -> anyhow::Result<Vec<Target>> {

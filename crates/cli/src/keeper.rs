@@ -213,7 +213,7 @@ impl Keeper {
             }
             Question::Input { place, text } => return reply_to(reply, self.write(place, text.as_bytes())),
             Question::Flush => {
-                self.logs.flush();
+                self.logs.flush(self.tenant.view().iter().map(|worker| worker.place));
                 return reply.answer(&());
             }
         };

@@ -25,6 +25,29 @@ const ASK_TIMEOUT: Duration = Duration::from_secs(5);
 /// How many questions may be open at a time; one more waits to be accepted.
 const OPEN_MAX: usize = 64;
 
+/// Whoever was asked holds its socket and does not answer: it is busy beyond measure, or was stopped by a signal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer within {0:?}")]
+pub(crate) struct Late(Duration);
+
+impl Late {
+    /// Who does not answer within this time.
+    #[cfg(test)]
+    pub(crate) fn after(within: Duration) -> Self {
+        Self(within)
+    }
+}
+
+/// Whoever was asked ended before it answered.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("the other side ended without an answer")]
+pub(crate) struct Unanswered;
+
+/// Whether this error says so.
+pub(crate) fn is_late(error: &anyhow::Error) -> bool {
+    error.is::<Late>()
+}
+
 /// An answer: a value, or why not.
 #[derive(Debug, Serialize, Deserialize)]
 #[serde(rename_all = "snake_case")]
@@ -80,7 +103,7 @@ pub(crate) fn ask<Q: Serialize, T: DeserializeOwned>(
     let mut answer = String::new();
     BufReader::new(stream.take(LINE_BYTES_MAX)).read_line(&mut answer).map_err(|error| {
         let late = matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut);
-        if late { anyhow!("no answer within {within:?}") } else { error.into() }
+        if late { anyhow!(Late(within)) } else { error.into() }
     })?;
     read(answer.as_bytes())
 }
@@ -100,12 +123,12 @@ pub(crate) async fn ask_async<Q: Serialize, T: DeserializeOwned>(
         tokio::io::BufReader::new(stream.take(LINE_BYTES_MAX)).read_until(b'\n', &mut answer).await?;
         read(&answer)
     };
-    tokio::time::timeout(within, exchange).await.map_err(|_| anyhow!("no answer within {within:?}"))?
+    tokio::time::timeout(within, exchange).await.map_err(|_| anyhow!(Late(within)))?
 }
 
 fn read<T: DeserializeOwned>(line: &[u8]) -> anyhow::Result<T> {
     if line.is_empty() {
-        return Err(anyhow!("the other side ended without an answer"));
+        return Err(anyhow!(Unanswered));
     }
     match serde_json::from_slice(line).context("an answer is not understood")? {
         Answer::Ok(value) => Ok(value),
@@ -206,5 +229,17 @@ mod tests {
         let blocking = path.clone();
         let four = tokio::task::spawn_blocking(move || ask::<_, usize>(&blocking, &"four", soon).unwrap());
         assert_eq!(four.await.unwrap(), 4);
+    }
+
+    #[tokio::test]
+    async fn who_holds_a_socket_and_does_not_answer_is_late() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("s");
+        let listener = listen(&path).unwrap();
+        let brief = Duration::from_millis(1);
+        assert!(is_late(&ask_async::<_, ()>(&path, &"?", brief).await.unwrap_err()));
+        assert!(is_late(&ask::<_, ()>(&path, &"?", brief).unwrap_err()));
+        drop(listener);
+        assert!(!is_late(&ask::<_, ()>(&path, &"?", brief).unwrap_err()), "nobody holds it");
     }
 }

@@ -62,10 +62,20 @@ impl Logs {
         self.note(outcome, &file);
     }
 
-    /// Empties all files, and forgets the old ones.
-    pub fn flush(&self) {
-        for file in lock(&self.files).values() {
-            if let Err(error) = lock(file).empty() {
+    /// Empties all files of these places, and forgets the old ones.
+    pub fn flush(&self, places: impl IntoIterator<Item = u32>) {
+        let files = lock(&self.files);
+        let mut closed = Vec::new();
+        for place in places {
+            for stream in [Stream::Out, Stream::Error] {
+                if !files.contains_key(&(place, stream == Stream::Error)) {
+                    closed.push(self.path(place, stream));
+                }
+            }
+        }
+        let open = files.values().map(|file| lock(file).empty());
+        for outcome in open.chain(closed.iter().map(|path| file::empty(path))) {
+            if let Err(error) = outcome {
                 warn!(%error, "a log file cannot be emptied");
             }
         }
@@ -118,6 +128,24 @@ pub fn path(app: &str, spec: &LogSpec, directory: &std::path::Path, place: u32, 
         Some(path) => directory.join(path.to_string_lossy().replace("INSTANCE", &place.to_string())),
         None => directory.join(format!("{}-{word}-{place}.log", app.replace('/', "-"))),
     }
+}
+
+/// Empties the files of an app of that name that nobody writes to, and forgets the old ones.
+///
+/// # Errors
+/// When one cannot be emptied.
+pub fn empty(
+    app: &str,
+    spec: &LogSpec,
+    directory: &std::path::Path,
+    places: impl IntoIterator<Item = u32>,
+) -> io::Result<()> {
+    for place in places {
+        for stream in [Stream::Out, Stream::Error] {
+            file::empty(&path(app, spec, directory, place, stream))?;
+        }
+    }
+    Ok(())
 }
 
 /// Nothing under these locks panics halfway.

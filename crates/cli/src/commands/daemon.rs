@@ -1,5 +1,7 @@
 //! `sockeye daemon`: the registry of the user's apps, in the foreground.
 
+use std::process::ExitCode;
+
 use clap::Args;
 
 use crate::daemon;
@@ -13,6 +15,6 @@ pub(crate) struct Flags {
 }
 
 /// Runs until it is told to end.
-pub(crate) fn run(flags: &Flags) -> anyhow::Result<()> {
+pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     daemon::run(flags.resurrect)
 }

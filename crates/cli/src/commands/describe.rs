@@ -84,6 +84,7 @@ fn value(app: &App, status: Option<&Status>, places: &Places) -> Value {
         "args": program.as_ref().map(|program| &program.args),
         "cwd": launch.directory(),
         "listening": status.map(|status| &status.listening),
+        "sessions": status.map(|status| status.workers.iter().map(|worker| u64::from(worker.sessions)).sum::<u64>()),
         "relayed": status.map(|status| status.relayed),
         "trouble": status.and_then(|status| status.trouble.as_ref()),
         "logs": logs,
@@ -104,7 +105,9 @@ fn lines(app: &Value) -> String {
         Value::Null => String::new(),
         Value::Bool(_) | Value::Number(_) | Value::Object(_) => value.to_string(),
     };
-    for key in ["name", "namespace", "program", "args", "cwd", "listening", "relayed", "trouble", "logs"] {
+    for key in
+        ["name", "namespace", "program", "args", "cwd", "listening", "sessions", "relayed", "trouble", "logs"]
+    {
         lines.push(vec![key.to_owned(), text(&app[key])]);
     }
     if let Value::Object(spec) = &app["spec"] {

@@ -21,7 +21,7 @@ pub(crate) struct Flags {
 
 /// Whether a daemon answers; none is started.
 pub(crate) fn ping(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let is_awake = apps::is_awake(&Places::of_environment()?);
+    let is_awake = apps::is_awake(&Places::of_environment()?)?;
     match (flags.shape.json, is_awake) {
         (true, _) => say_json(&json!({ "running": is_awake })),
         (false, true) => say("pong"),
@@ -38,7 +38,7 @@ pub(crate) fn ping(flags: &Flags) -> anyhow::Result<ExitCode> {
 /// Ends all apps and the daemon. One that does not run is started for it: apps may run without it.
 pub(crate) fn kill(flags: &Flags) -> anyhow::Result<ExitCode> {
     let places = Places::of_environment()?;
-    if !apps::is_awake(&places) && store::read(&places.list())?.apps.iter().all(|app| app.keeper.is_none()) {
+    if !apps::is_awake(&places)? && store::read(&places.list())?.apps.iter().all(|app| app.keeper.is_none()) {
         return Ok(apps::conclude(&places, flags.shape, Ok(Done::default())));
     }
     let outcome = apps::ask(&places, &Question::Kill);
@@ -75,7 +75,7 @@ pub(crate) fn resurrect(flags: &Flags) -> anyhow::Result<ExitCode> {
         bail!("nothing was saved: sockeye save writes down what runs");
     }
     // The daemon may bring some back by itself.
-    apps::ask(&places, &Question::Ping)?;
+    apps::ask(&places, &Question::Turn)?;
     let registry = store::read(&places.list())?;
     let runs = |name: &str| registry.named(name).is_some_and(|app| app.wanted || app.keeper.is_some());
     let launches: Vec<_> = wanted

@@ -8,7 +8,7 @@ use clap::Args;
 use rustix::process::geteuid;
 use serde_json::json;
 
-use crate::apps::{Shape, rows, say, say_json};
+use crate::apps::{Shape, THRIFT, rows, say, say_json};
 use crate::exit;
 
 /// What was typed.
@@ -66,28 +66,43 @@ fn tell(flags: &Flags, path: &std::path::Path, what: &str, trouble: Option<Strin
     }
 }
 
-/// Keepers stay when the daemon is stopped or updated; `KillMode=process` says so.
+/// What a stop, a crash and a reload of the unit mean for the apps, which run in its group:
+///
+/// - a stop ends all apps, as `sockeye kill` does (`ExecStop`);
+/// - a daemon that dies is started anew and takes the keepers on, which nobody kills with it (`KillMode=process`); commands wait meanwhile, since systemd keeps its socket (`FileDescriptorStoreMax`);
+/// - a reload does so on purpose: the file of the program is read again;
+/// - a worker that the kernel kills for its memory is the keeper's business (`OOMPolicy=continue`).
 fn unit() -> anyhow::Result<String> {
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let variable = |name: &str| std::env::var(name).ok().map(|value| format!("Environment={name}={value}\n"));
-    let variables: String =
+    let program = quoted(program.to_str().context("the path of this program is no text")?);
+    let variable = |name: &str| std::env::var(name).ok().map(|value| (name.to_owned(), value));
+    let mut variables: Vec<_> =
         ["PATH", "XDG_STATE_HOME", "XDG_RUNTIME_DIR"].iter().filter_map(|name| variable(name)).collect();
-    let root = if geteuid().is_root() {
-        format!(
-            "User={}\nEnvironment=HOME={}\n",
-            rows::user(),
-            std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned())
-        )
-    } else {
-        String::new()
-    };
+    variables.push((THRIFT.0.to_owned(), THRIFT.1.to_owned()));
+    let mut user = String::new();
+    if geteuid().is_root() {
+        user = format!("User={}\n", rows::user());
+        let home = std::env::var("HOME").unwrap_or_else(|_| "/root".to_owned());
+        variables.push(("HOME".to_owned(), home));
+    }
+    let variables: String = variables
+        .iter()
+        .map(|(name, value)| format!("Environment={}\n", quoted(&format!("{name}={value}"))))
+        .collect();
     let wanted = if geteuid().is_root() { "multi-user.target" } else { "default.target" };
     Ok(format!(
         "[Unit]\nDescription=Sockeye: the apps that sockeye save wrote down\nAfter=network.target\n\n\
-         [Service]\nType=notify\nNotifyAccess=main\n{root}{variables}ExecStart={0} daemon --resurrect\nExecStop={0} kill\n\
-         KillMode=process\nRestart=always\nRestartSec=1\nLimitNOFILE=infinity\n\n[Install]\nWantedBy={wanted}\n",
-        program.display()
+         [Service]\nType=notify\nNotifyAccess=main\n{user}{variables}\
+         ExecStart={program} daemon --resurrect\nExecStop={program} kill\nExecReload=kill -HUP $MAINPID\n\
+         KillMode=process\nFileDescriptorStoreMax=1\nRestart=on-failure\nRestartSec=200ms\nTimeoutStartSec=infinity\n\
+         OOMPolicy=continue\nTasksMax=infinity\nLimitNOFILE=infinity\n\n[Install]\nWantedBy={wanted}\n"
     ))
+}
+
+/// A word of a unit: systemd.syntax(7), "Quoting"; and systemd.unit(5), "Specifiers".
+fn quoted(word: &str) -> String {
+    let escaped = word.replace('\\', "\\\\").replace('"', "\\\"").replace('%', "%%").replace('\n', "\\n");
+    format!("\"{escaped}\"")
 }
 
 fn path() -> anyhow::Result<PathBuf> {
@@ -110,4 +125,21 @@ fn systemctl(words: &[&str]) -> anyhow::Result<()> {
         bail!("{}", String::from_utf8_lossy(&output.stderr).trim());
     }
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_word_of_a_unit_means_itself() {
+        for (word, expected) in [
+            ("/usr/bin/sockeye", r#""/usr/bin/sockeye""#),
+            ("PATH=/a b:/c", r#""PATH=/a b:/c""#),
+            (r#"A="%h\x"#, r#""A=\"%%h\\x""#),
+            ("A=1\n[Unit]", r#""A=1\n[Unit]""#),
+        ] {
+            assert_eq!(quoted(word), expected);
+        }
+    }
 }

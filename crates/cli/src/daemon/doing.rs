@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
-use sockeye_supervisor::Launch;
+use sockeye_supervisor::{Launch, log};
 
 use super::Daemon;
 use super::registry::{Target, difference, in_order, scaled};
-use super::steps::{DO_TIMEOUT, Step};
+use super::steps::{Ask, KEEPER_TIMEOUT, Step, explained};
 use super::words::AppDone;
 use crate::keeper::words::{Question as ToKeeper, Status};
 use crate::{talk, tenant};
@@ -157,6 +157,20 @@ impl Daemon {
         Ok(steps)
     }
 
+    /// Empties log files, also of apps that do not run.
+    pub(super) async fn flush(&self, words: &[String]) -> anyhow::Result<Vec<Step>> {
+        let mut steps = self.tell::<()>(words, |_| ToKeeper::Flush, |_, ()| {}).await?;
+        for Step { done, .. } in &mut steps {
+            let Some(app) = self.registry.named(&done.name).filter(|app| app.keeper.is_none()) else {
+                continue;
+            };
+            let (launch, places) = (&app.launch, app.ids.keys().copied());
+            let emptied = log::empty(&launch.name, &launch.spec.log, &self.places.logs(), places);
+            done.error = emptied.err().map(|error| format!("a log file cannot be emptied: {error}"));
+        }
+        Ok(steps)
+    }
+
     /// The same word to each; what comes back is noted.
     pub(super) async fn tell<T: DeserializeOwned>(
         &self,
@@ -167,12 +181,11 @@ impl Daemon {
         let mut steps = Vec::new();
         for Target { key, place } in self.select(words)? {
             let mut app = AppDone::new(&self.name(key));
-            match talk::ask_async(&self.places.keeper(key), &question(place), DO_TIMEOUT).await {
+            let keeper = self.registry.app(key).and_then(|app| app.keeper);
+            match talk::ask_async(&self.places.keeper(key), &question(place), KEEPER_TIMEOUT).await {
                 Ok(value) => note(&mut app, value),
-                Err(_) if self.registry.app(key).is_some_and(|app| app.keeper.is_none()) => {
-                    app.error = Some("it does not run".to_owned());
-                }
-                Err(error) => app.error = Some(format!("{error:#}")),
+                Err(_) if keeper.is_none() => app.error = Some("it does not run".to_owned()),
+                Err(error) => app.error = Some(format!("{:#}", explained(error, keeper))),
             }
             steps.push(Step { done: app, ask: None });
         }
@@ -183,7 +196,10 @@ impl Daemon {
     fn step(&self, key: u32, name: &str, outcome: anyhow::Result<ToKeeper>) -> Step {
         let mut done = AppDone::new(name);
         let ask = match outcome {
-            Ok(question) => Some((self.places.keeper(key), question)),
+            Ok(question) => {
+                let keeper = self.registry.app(key).and_then(|app| app.keeper);
+                Some(Ask { socket: self.places.keeper(key), keeper, question })
+            }
             Err(error) => {
                 done.error = Some(format!("{error:#}"));
                 None

@@ -1,13 +1,18 @@
 //! Keepers as the daemon has them: started, adopted, asked, mourned.
 
+use std::io;
+use std::os::fd::{AsFd, OwnedFd};
 use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 
 use anyhow::{Context, anyhow, bail};
-use rustix::process::{Pid, PidfdFlags, pidfd_open};
+use rustix::process::{
+    Pid, PidfdFlags, Signal, WaitId, WaitIdOptions, pidfd_open, pidfd_send_signal, waitid,
+};
 use sockeye_supervisor::proc::{Identity, kill_marked};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::unix::AsyncFd;
+use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader, Interest};
 use tokio::process::Command;
 use tokio::sync::mpsc;
 
@@ -15,7 +20,7 @@ use super::registry::App;
 use crate::apps::THRIFT;
 use crate::keeper::words::{Question, Status, Task};
 use crate::places::{KEEPER_VARIABLE, Places};
-use crate::talk;
+use crate::{notify, talk};
 
 /// How long a keeper may take to open its port and begin.
 const START_TIMEOUT: Duration = Duration::from_secs(10);
@@ -45,11 +50,12 @@ pub(super) async fn start(
         instances: app.launch.is_cluster().then_some(app.instances),
     };
     let log = std::fs::OpenOptions::new().append(true).create(true).open(places.own_log())?;
-    let mut child = Command::new("/proc/self/exe")
+    let mut command = Command::new("/proc/self/exe");
+    notify::VARIABLES.iter().for_each(|name| _ = command.env_remove(name));
+    let mut child = command
         .arg("keep")
         .env(THRIFT.0, THRIFT.1)
         .env_remove(KEEPER_VARIABLE)
-        .env_remove("NOTIFY_SOCKET")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped())
         .stderr(log)
@@ -88,27 +94,54 @@ pub(super) async fn start(
 
 /// Takes a keeper on that an earlier daemon started, if it lives and says so itself.
 pub(super) async fn adopt(app: &App, places: &Places, ended: mpsc::Sender<Ended>) -> Option<Identity> {
-    let keeper = app.keeper.filter(|keeper| keeper.is_alive())?;
-    let pid = i32::try_from(keeper.pid).ok().and_then(Pid::from_raw)?;
-    let pidfd = pidfd_open(pid, PidfdFlags::empty()).ok()?;
-    // It may have died, and its number been given away, before the descriptor was there.
-    if !keeper.is_alive() {
-        return None;
-    }
+    let keeper = app.keeper?;
+    let descriptor = descriptor(keeper)?;
     let status: Status =
         talk::ask_async(&places.keeper(app.key), &Question::Status, STATUS_TIMEOUT).await.ok()?;
     if status.keeper != keeper {
         return None;
     }
     let key = app.key;
-    #[expect(deprecated, reason = "its replacement is an unsafe fn; an OwnedFd keeps all that it asks for")]
-    let descriptor = tokio::io::unix::AsyncFd::with_interest(pidfd, tokio::io::Interest::READABLE).ok()?;
+    let descriptor = watched(descriptor).ok()?;
     // Ends with the keeper.
     tokio::spawn(async move {
         let _ = descriptor.readable().await;
+        // A daemon that began anew is its parent, and nobody else reaps it.
+        let _ = waitid(WaitId::PidFd(descriptor.as_fd()), WaitIdOptions::EXITED | WaitIdOptions::NOHANG);
         let _ = ended.send(Ended { key, keeper }).await;
     });
     Some(keeper)
+}
+
+/// Waits until it has ended: whether it did within that time.
+pub(super) async fn ended(keeper: Identity, within: Duration) -> bool {
+    // Whoever has no descriptor is dead.
+    let Some(descriptor) = descriptor(keeper).and_then(|descriptor| watched(descriptor).ok()) else {
+        return !keeper.is_alive();
+    };
+    tokio::time::timeout(within, descriptor.readable()).await.is_ok()
+}
+
+/// Ends it at once; its workers end by their link and by the kernel's death signal.
+pub(super) fn kill(keeper: Identity) {
+    if let Some(descriptor) = descriptor(keeper) {
+        // It may have ended this moment.
+        let _ = pidfd_send_signal(descriptor, Signal::KILL);
+    }
+}
+
+/// What stands for this very process, unless it has ended.
+fn descriptor(keeper: Identity) -> Option<OwnedFd> {
+    let pid = i32::try_from(keeper.pid).ok().and_then(Pid::from_raw)?;
+    let descriptor = pidfd_open(pid, PidfdFlags::empty()).ok()?;
+    // Its number may have been given away before the descriptor was there.
+    keeper.is_alive().then_some(descriptor)
+}
+
+/// It can be read once the process has ended.
+#[expect(deprecated, reason = "its replacement is an unsafe fn; an OwnedFd keeps all that it asks for")]
+fn watched(descriptor: OwnedFd) -> io::Result<AsyncFd<OwnedFd>> {
+    AsyncFd::with_interest(descriptor, Interest::READABLE)
 }
 
 /// Kills whatever a dead keeper left, and removes its socket.

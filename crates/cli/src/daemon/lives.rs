@@ -3,12 +3,15 @@
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, anyhow, bail};
+use sockeye_supervisor::proc::Identity;
 use tracing::warn;
 
 use super::keepers::{self, Ended};
 use super::registry::in_order;
+use super::steps::{KEEPER_TIMEOUT, patiently};
 use super::{Daemon, store};
 use crate::keeper::words::{Question as ToKeeper, Status};
+use crate::talk;
 
 /// The pause before a dead keeper's successor, which doubles with each death in a row.
 const AGAIN_MIN: Duration = Duration::from_millis(100);
@@ -44,29 +47,27 @@ impl Daemon {
         self.save()?;
         let Some(keeper) = keeper else {
             keepers::sweep(&self.places.keeper(key));
-            return Ok(Status {
-                keeper: sockeye_supervisor::proc::Identity { pid: 0, start: 0 },
-                workers: Vec::new(),
-                listening: Vec::new(),
-                relayed: 0,
-                trouble: None,
-            });
+            return Ok(Status::ended(Identity { pid: 0, start: 0 }, None));
         };
-        let outcome = self.ask(key, &ToKeeper::Stop { place: None }).await;
+        let socket = self.places.keeper(key);
+        let mut outcome = patiently(&socket, &ToKeeper::Stop { place: None }).await;
+        if outcome.as_ref().is_err_and(talk::is_late) {
+            // As a worker that does not hear its signal: the app is to end.
+            keepers::kill(keeper);
+            let trouble = format!(
+                "its keeper did not answer within {KEEPER_TIMEOUT:?} and was killed, its workers with it"
+            );
+            outcome = Ok(Status::ended(keeper, Some(trouble)));
+        }
         if outcome.is_err() {
-            keepers::sweep(&self.places.keeper(key));
+            keepers::sweep(&socket);
         }
         // Its last answer is given a moment before it is gone.
-        let until = Instant::now() + END_TIMEOUT;
-        while keeper.is_alive() {
-            if Instant::now() >= until {
-                bail!(
-                    "its keeper does not end within {END_TIMEOUT:?}: kill -9 {}, and say it again",
-                    keeper.pid
-                );
-            }
-            tokio::time::sleep(Duration::from_millis(5)).await;
+        if !keepers::ended(keeper, END_TIMEOUT).await {
+            bail!("its keeper does not end within {END_TIMEOUT:?}: kill -9 {}, and say it again", keeper.pid);
         }
+        // Of a keeper that was killed something may be left.
+        keepers::sweep(&socket);
         if let Some(app) = self.registry.app_mut(key) {
             app.keeper = None;
         }

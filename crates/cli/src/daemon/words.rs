@@ -14,8 +14,10 @@ pub(crate) const AWAKE: &str = "ok";
 #[derive(Debug, Clone, Serialize, Deserialize)]
 #[serde(tag = "do", rename_all = "snake_case")]
 pub(crate) enum Question {
-    /// Are you there?
+    /// Are you there? Answered at once.
     Ping,
+    /// The same, answered in its turn: what was asked before is done.
+    Turn,
     /// Run these, in this order; each waits for those it names in `after`.
     Start {
         /// What to run.
@@ -68,6 +70,8 @@ pub(crate) enum Question {
     },
     /// End all apps and yourself.
     Kill,
+    /// End yourself alone: a daemon of the service manager's takes all keepers on.
+    Leave,
 }
 
 /// What was done, app by app.

@@ -83,6 +83,13 @@ pub(crate) struct Status {
     pub(crate) trouble: Option<String>,
 }
 
+impl Status {
+    /// Of a keeper that is gone.
+    pub(crate) fn ended(keeper: Identity, trouble: Option<String>) -> Self {
+        Self { keeper, workers: Vec::new(), listening: Vec::new(), relayed: 0, trouble }
+    }
+}
+
 /// How a worker is.
 #[derive(Debug, Clone, Serialize, Deserialize)]
 pub(crate) struct WorkerStatus {

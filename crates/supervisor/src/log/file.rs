@@ -119,6 +119,17 @@ impl LogFile {
     }
 }
 
+/// Empties a file that is not open, and forgets what was put away of it. One that is not there is empty.
+pub(super) fn empty(path: &Path) -> io::Result<()> {
+    for old in past(path) {
+        fs::remove_file(old)?;
+    }
+    match OpenOptions::new().write(true).truncate(true).open(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(error),
+        Ok(_) | Err(_) => Ok(()),
+    }
+}
+
 fn begin(path: &Path) -> io::Result<File> {
     OpenOptions::new().append(true).create(true).mode(0o600).open(path)
 }

@@ -71,10 +71,18 @@ fn a_flush_leaves_an_empty_file_that_goes_on() {
     say(&logs, "two", false);
     let path = logs.path(0, Stream::Out);
     assert_eq!(past(&path).len(), 1);
-    logs.flush();
+    // Of a stream that was not written to since the start, the file is not open.
+    let error = logs.path(0, Stream::Error);
+    fs::write(&error, "of an earlier keeper\n").unwrap();
+    logs.flush([0]);
     assert_eq!((past(&path).len(), fs::read_to_string(&path).unwrap().as_str()), (0, ""));
+    assert_eq!(fs::read_to_string(&error).unwrap(), "");
     say(&logs, "three", false);
     assert_eq!(fs::read_to_string(&path).unwrap(), "three\n");
+    drop(logs);
+    empty("app", &LogSpec::default(), directory.path(), 0..3).unwrap();
+    assert_eq!(fs::read_to_string(&path).unwrap(), "");
+    assert!(!directory.path().join("app-out-2.log").exists(), "a file that is not there stays so");
 }
 
 fn say(logs: &Logs, text: &str, more: bool) {

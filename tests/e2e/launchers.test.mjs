@@ -66,6 +66,17 @@ describe("who is the app", { skip }, () => {
     });
   }
 
+  test("the inspector of each copy listens by itself, and the app is one server", async () => {
+    await start("inspected", [join(APPS, "http.cjs")], { NODE_OPTIONS: "--inspect=127.0.0.1:0" });
+    await isOne();
+    for (const place of [0, 1]) {
+      const said = await until("it says where", () => /Debugger listening on ws:\/\/(127\.0\.0\.1:\d+)/.exec(home.lines("inspected", "error", place).lines.join("\n")));
+      const targets = await (await fetch(`http://${said[1]}/json/list`)).json();
+      assert.match(targets[0].url, /http\.cjs$/);
+    }
+    await home.ok("delete", "inspected");
+  });
+
   test("a helper that an app starts beside it listens by itself, and the app is one server", async () => {
     const HELPER = String(await freePort());
     const { code, err } = await start("web", ["helped.sh", "--port", "PORT"], { HELPER });
@@ -104,7 +115,9 @@ describe("who is the app", { skip }, () => {
     test(`a server of ${kind} is refused, and what to do is in its log`, async () => {
       await start("secure", [join(APPS, "secure.cjs"), "--max-restarts", "1"], { KIND: kind });
       await until("it is given up", async () => (await home.rowsOf("secure")).every((row) => row.status === "errored"));
-      assert.match(home.lines("secure", "error").lines.join("\n"), words);
+      const said = home.lines("secure", "error").lines.join("\n");
+      assert.match(said, words);
+      assert.match(said, /code: 'ENOTSUP'/);
       await home.ok("delete", "secure");
     });
   }

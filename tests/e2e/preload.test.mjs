@@ -1,9 +1,8 @@
 // Unmodified Node.js apps (tests/apps) as several copies behind one address: with the preload, they are one server. Every version of socket.io, and
-// what a parent must see and can do; the test plays the parent. The same by `sockeye start` is in start-node.test.mjs.
+// recovery at a copy that the test chooses: it plays the parent. Everything else is shown by `sockeye start`, in start-node.test.mjs and launchers.test.mjs.
 
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, rmSync } from "node:fs";
-import { tmpdir } from "node:os";
+import { existsSync } from "node:fs";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import v2 from "socket.io-client-v2";
@@ -15,7 +14,6 @@ import { PlainParent } from "../harness/plain-parent.mjs";
 const APPS = join(ROOT, "tests/apps");
 const SKIP = existsSync(join(APPS, "node_modules")) ? false : "tests/apps is not installed (npm ci)";
 const node = (app, program = process.execPath) => [program, app];
-const tsx = (app) => [process.execPath, "node_modules/tsx/dist/cli.mjs", app];
 
 /** What a version of socket.io can do across copies. */
 const ALL = { binary: true, acks: true, sockets: true, servers: true };
@@ -45,104 +43,7 @@ if (LONG) {
   });
 }
 
-describe("every kind of program", { skip: SKIP }, () => {
-  for (const app of ["express.cjs", "esm.mjs"]) cell(app, node(app), VERSIONS.latest, { instances: 4 });
-  cell("tsx", tsx("server.ts"), VERSIONS.latest);
-  cell("fastify", node("fastify.cjs"), VERSIONS.latest);
-  cell("Sails", node("sails.cjs"), VERSIONS.latest);
-  cell("a minified bundle", async (directory) => node(await bundle(directory)), VERSIONS.latest);
-});
-
-describe("what an app sees stays true", { skip: SKIP }, () => {
-  let app;
-  before(async () => (app = await start(node("express.cjs"), { instances: 2 })));
-  after(() => app?.stop());
-
-  test("its address, its port, and its clients' address", async () => {
-    assert.match(app.output, new RegExp(`listening {"address":"127.0.0.1","family":"IPv4","port":${app.port}} PORT=${app.port}`));
-    const answer = await fetch(`${app.url}/who`, { headers: { "x-sockeye-peer": "192.0.2.1:1" } });
-    const { ip, port, headers, raw } = await answer.json();
-    assert.deepEqual([ip, port], ["127.0.0.1", app.port]);
-    assert.ok(![...headers, ...raw].some((name) => /sockeye/i.test(name)), "our headers stay with us");
-  });
-
-  test("the address of clients of Socket.IO, by polling and by WebSocket", async () => {
-    const sockets = [await connect(app.url, "polling"), await connect(app.url, "websocket")];
-    for (const { address } of await whereabouts(sockets)) assert.equal(address, "127.0.0.1");
-    closeAll(sockets);
-  });
-
-  test("sessions are counted", async () => {
-    const sockets = await connectMany(app.url, "websocket", 6);
-    const sum = (count) => app.until(`${count} sessions`, () => app.serving().reduce((all, { sessions }) => all + sessions, 0) === count);
-    await sum(6);
-    closeAll(sockets);
-    await sum(0);
-  });
-
-  test("on drain the sessions go, and come back elsewhere", async () => {
-    const sockets = await connectMany(app.url, "websocket", 6);
-    const [worker] = app.serving();
-    const here = (await whereabouts(sockets)).map(({ pid }) => pid === worker.pid);
-    worker.ready.clear(); // Nobody new goes there.
-    worker.say({ type: "drain", ms: 200 });
-    await Promise.all(sockets.filter((_, i) => here[i]).map((socket) => next(socket, "connect")));
-    assert.ok((await whereabouts(sockets)).every(({ pid }) => pid !== worker.pid));
-    closeAll(sockets);
-  });
-});
-
-describe("two Socket.IO servers and two ports in one app", { skip: SKIP }, () => {
-  test("events go to the others of the same server alone", async () => {
-    const app = await start(node("two.cjs"), { listens: 2, instances: 2 });
-    const groups = await Promise.all([
-      connectMany(app.url, "websocket", 6),
-      connectMany(app.url, "websocket", 6, { path: "/other" }),
-      connectMany(`http://127.0.0.1:${app.port + 1}`, "websocket", 6),
-    ]);
-    try {
-      const heard = groups.map((sockets) => collect(sockets, "said"));
-      groups.forEach(([socket], i) => socket.emit("say", i));
-      for (const [i, box] of (await Promise.all(heard.map((box) => box.reach(1)))).entries()) assert.deepEqual(box.flat(), Array(6).fill([i]));
-      for (const [socket] of groups) assert.equal((await ask(socket, "all")).length, 6);
-      assert.equal(app.output.split("port true").length, 3, "port 0 is left alone");
-    } finally {
-      closeAll(groups.flat());
-      await app.stop();
-    }
-  });
-
-  test("two apps at once do not mix", async () => {
-    const apps = await Promise.all([start(node("http.cjs"), { instances: 2 }), start(node("http.cjs"), { instances: 2 })]);
-    const groups = await Promise.all(apps.map((app) => connectMany(app.url, "default", 8)));
-    try {
-      const heard = groups.map((sockets) => collect(sockets, "said"));
-      groups.forEach(([socket], i) => socket.emit("say", i));
-      for (const [i, box] of (await Promise.all(heard.map((box) => box.reach(1)))).entries()) assert.deepEqual(box.flat(), Array(8).fill([i]));
-    } finally {
-      closeAll(groups.flat());
-      await Promise.all(apps.map((app) => app.stop()));
-    }
-  });
-});
-
 describe("what the app brings itself wins", { skip: SKIP }, () => {
-  test("an id generator: its ids are left as they are, and told to be learnt", async () => {
-    const app = await start(node("own.cjs"), { env: { OWN: "ids" } });
-    const sockets = (await Promise.all(Object.keys(TRANSPORTS).map((transport) => connectMany(app.url, transport, 8)))).flat();
-    try {
-      untroubled(sockets);
-      assert.deepEqual(app.bad(), []);
-      assert.ok((await whereabouts(sockets)).every(({ sid, pid }) => sid.startsWith(`mine-${pid}-`)));
-      const heard = collect(sockets, "said");
-      sockets[0].emit("say", 1);
-      await heard.reach(1);
-    } finally {
-      closeAll(sockets);
-      await app.stop();
-    }
-  });
-
   test("an adapter: events stay where it leaves them", async () => {
     const app = await start(node("own.cjs"), { env: { OWN: "adapter" }, instances: 2 });
     const sockets = await connectMany(app.url, "default", 8);
@@ -159,30 +60,7 @@ describe("what the app brings itself wins", { skip: SKIP }, () => {
   });
 });
 
-describe("what cannot be several says so", { skip: SKIP }, () => {
-  for (const [kind, words] of [["https", /ends TLS itself/], ["h2", /speaks HTTP\/2/]]) {
-    test(`a server of ${kind}`, async () => {
-      const { code, output } = await ends(node("secure.cjs"), { env: { KIND: kind } });
-      assert.equal(code, 1);
-      assert.match(output, words);
-      assert.match(output, /code: 'ENOTSUP'/);
-    });
-  }
-
-  for (const first of ["fork", "listen"]) test(`an app that forks its own cluster goes on as one copy: first ${first}`, async () => {
-    const app = await prepare(node("forks.cjs"), { instances: 2, env: { FIRST: first } });
-    try {
-      await app.start(undefined);
-      const second = await within(app.copies[1].closed, "the end of the second copy");
-      assert.deepEqual(second, { code: 78, signal: null });
-      assert.match(app.output, /forks its own `cluster`.*without -i/);
-      await app.untilAnswered("/");
-      assert.deepEqual(new Set(app.unfit.map(({ instance }) => instance)), new Set([0, 1]));
-    } finally {
-      await app.stop();
-    }
-  });
-
+describe("what the system refuses", { skip: SKIP }, () => {
   test("a taken port is the app's error, as always", async () => {
     const app = await start(node("http.cjs"), { instances: 1 });
     try {
@@ -191,27 +69,6 @@ describe("what cannot be several says so", { skip: SKIP }, () => {
       assert.match(output, /code: 'EADDRINUSE'/);
       assert.match(output, new RegExp(`port: ${app.port}`));
     } finally {
-      await app.stop();
-    }
-  });
-});
-
-describe("a copy that is killed", { skip: SKIP }, () => {
-  test("is missed by nobody who asks, and its clients go on elsewhere", async () => {
-    const app = await start(node("http.cjs"), { instances: 3 });
-    const sockets = await connectMany(app.url, "websocket", 12);
-    try {
-      const homes = (await whereabouts(sockets)).map(({ pid }) => pid);
-      const victim = homes[0];
-      const survivor = sockets[homes.findIndex((home) => home !== victim)];
-      const back = sockets.filter((_, i) => homes[i] === victim).map((socket) => next(socket, "connect"));
-      process.kill(victim, "SIGKILL");
-      await Promise.all(back);
-      assert.equal((await ask(survivor, "fetch", [])).length, 12);
-      for (const socket of sockets) socket.on("question", (ack) => ack(1));
-      assert.equal((await ask(survivor, "count")).answers.length, 12);
-    } finally {
-      closeAll(sockets);
       await app.stop();
     }
   });
@@ -311,16 +168,9 @@ describe("recovery", { skip: SKIP }, () => {
 function cell(name, command, can, { clients = 20, instances = 2 } = {}) {
   describe(name, () => {
     const options = can.routing ? { make: v2 } : {};
-    let app, directory;
-    before(async () => {
-      directory = mkdtempSync(join(tmpdir(), "sk-app-"));
-      const words = typeof command === "function" ? await command(directory) : command;
-      app = await start(words, { instances, env: { SOCKETIO: can.name } });
-    });
-    after(async () => {
-      await app?.stop();
-      rmSync(directory, { recursive: true, force: true });
-    });
+    let app;
+    before(async () => (app = await start(command, { instances, env: { SOCKETIO: can.name } })));
+    after(() => app?.stop());
 
     for (const transport of Object.keys(TRANSPORTS)) {
       test(`${clients} clients connect by ${transport}`, async () => {
@@ -349,21 +199,13 @@ async function prepare(command, { instances = 2, env = {} } = {}) {
   const app = new PlainParent(command, { instances, env: { PORT: String(port), ...env } });
   app.port = port;
   app.url = `http://127.0.0.1:${port}`;
-  app.untilAnswered = async (path) => {
-    for (let tries = 0; ; tries += 1) {
-      const answer = await fetch(app.url + path).catch(() => undefined);
-      if (answer?.ok) return answer;
-      assert.ok(tries < 400, `nobody answers\n${app.output}`);
-      await new Promise((resolve) => setTimeout(resolve, 25));
-    }
-  };
   return app;
 }
 
-async function start(command, { listens = 1, ...options } = {}) {
+async function start(command, options) {
   const app = await prepare(command, options);
   try {
-    return await app.start(listens);
+    return await app.start(1);
   } catch (error) {
     await app.stop();
     throw error;
@@ -380,12 +222,4 @@ async function ends(command, { env }) {
   } finally {
     await app.stop();
   }
-}
-
-async function bundle(directory) {
-  const { build } = await import(join(APPS, "node_modules/esbuild/lib/main.js"));
-  const outfile = join(directory, "bundle.cjs");
-  const define = { "process.env.SOCKETIO": "undefined" };
-  await build({ entryPoints: [join(APPS, "esm.mjs")], outfile, bundle: true, minify: true, platform: "node", format: "cjs", define, logLevel: "error" });
-  return outfile;
 }

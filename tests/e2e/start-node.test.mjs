@@ -2,7 +2,7 @@
 
 import assert from "node:assert/strict";
 import { existsSync, readdirSync, statSync } from "node:fs";
-import { join } from "node:path";
+import { basename, join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { ask, closeAll, collect, connect, connectMany, next, TRANSPORTS, untroubled, whereabouts } from "../harness/clients.mjs";
 import { BYTES, reaches, spans } from "../harness/copies.mjs";
@@ -31,7 +31,9 @@ describe("an unmodified express chat, sockeye start express.cjs -i 4", { skip: S
       const sockets = await connectMany(url, transport, 200);
       try {
         untroubled(sockets);
-        assert.equal(new Set((await whereabouts(sockets)).map(({ pid }) => pid)).size, 4);
+        const there = await whereabouts(sockets);
+        assert.equal(new Set(there.map(({ pid }) => pid)).size, 4);
+        assert.ok(there.every(({ address }) => address === "127.0.0.1"), "the app sees its clients' addresses");
         await reaches(sockets, "x".repeat(100_000), "ü🐟");
         await reaches(sockets, BYTES, { deep: [BYTES] });
       } finally {
@@ -50,6 +52,22 @@ describe("an unmodified express chat, sockeye start express.cjs -i 4", { skip: S
     assert.match(logs, new RegExp(`listening {"address":"127.0.0.1","family":"IPv4","port":${port}} PORT=${port}`));
   });
 
+  test("sessions are counted", async () => {
+    const sockets = await connectMany(url, "websocket", 6);
+    const sum = async (count) => {
+      for (let tries = 0; ; tries += 1) {
+        const [{ sessions, instances }] = JSON.parse(await user.do(["describe", "express", "--json"]));
+        assert.equal(sessions, instances.reduce((all, one) => all + one.sessions, 0));
+        if (sessions === count) return;
+        assert.ok(tries < 400, `${count} sessions, not ${sessions}`);
+        await new Promise((resolve) => setTimeout(resolve, 25));
+      }
+    };
+    await sum(6);
+    closeAll(sockets);
+    await sum(0);
+  });
+
   test("clients of a copy that is killed go on at others, with what they missed", async () => {
     const sockets = await connectMany(url, "websocket", 16);
     try {
@@ -63,6 +81,7 @@ describe("an unmodified express chat, sockeye start express.cjs -i 4", { skip: S
       await Promise.all(back);
       for (const box of await heard.reach(5)) assert.deepEqual(box.map(([n]) => n), [1, 2, 3, 4, 5]);
       assert.ok((await whereabouts(sockets)).every(({ recovered }, i) => recovered === (homes[i] === homes[0])));
+      assert.equal((await ask(survivor, "fetch", [])).length, 16, "nobody waits for the dead one");
     } finally {
       closeAll(sockets);
     }
@@ -111,19 +130,22 @@ describe("other apps", { skip: SKIP }, () => {
   /** Starts an app on a port of its own. */
   async function start(app, { instances = 2, env = {}, interpreter } = {}) {
     const port = await freePort(1);
-    const name = `${app.split(".")[0]}-${port}`;
+    const name = `${basename(app).split(".")[0]}-${port}`;
     await user.do(["start", app, "--name", name, "-i", instances, ...(interpreter ? ["--interpreter", interpreter] : [])], { PORT: String(port), ...env });
     return { name, port, url: `http://127.0.0.1:${port}` };
   }
 
   test("two Socket.IO servers on two paths and two ports do not mix", async () => {
-    const { port, url } = await start("two.cjs");
+    const { name, port, url } = await start("two.cjs");
     const groups = await Promise.all([connectMany(url, "default", 8), connectMany(url, "default", 8, { path: "/other" }), connectMany(`http://127.0.0.1:${port + 1}`, "default", 8)]);
     try {
       groups.forEach(untroubled);
       const heard = groups.map((sockets) => collect(sockets, "said"));
       groups.forEach(([socket], i) => socket.emit("say", i));
       for (const [i, box] of (await Promise.all(heard.map((box) => box.reach(1)))).entries()) assert.deepEqual(box.flat(), Array(8).fill([i]));
+      for (const [socket] of groups) assert.equal((await ask(socket, "all")).length, 8);
+      const logs = await user.do(["logs", name, "--lines", 100, "--nostream"]);
+      assert.equal(logs.split("port true").length, 3, "port 0 is left alone");
     } finally {
       closeAll(groups.flat());
     }
@@ -157,14 +179,16 @@ describe("other apps", { skip: SKIP }, () => {
     });
   }
 
-  for (const [app, env] of [["fastify.cjs"], ["server.ts"], ["own.cjs", { OWN: "ids" }], ["http.cjs", { SOCKETIO: "socket.io-3.1" }]]) {
+  for (const [app, env] of [["fastify.cjs"], ["server.ts"], ["sails.cjs"], ["a minified bundle"], ["own.cjs", { OWN: "ids" }], ["http.cjs", { SOCKETIO: "socket.io-3.1" }]]) {
     test(`${app} ${Object.values(env ?? {})}`, async () => {
-      const { url } = await start(app, { env });
+      const { url } = await start(app === "a minified bundle" ? await bundle() : app, { env });
       for (const transport of Object.keys(TRANSPORTS)) {
         const sockets = await connectMany(url, transport, 12);
         try {
           untroubled(sockets);
-          assert.equal(new Set((await whereabouts(sockets)).map(({ pid }) => pid)).size, 2);
+          const there = await whereabouts(sockets);
+          assert.equal(new Set(there.map(({ pid }) => pid)).size, 2);
+          if (env?.OWN === "ids") assert.ok(there.every(({ sid, pid }) => sid.startsWith(`mine-${pid}-`)), "its ids are left as they are");
           await reaches(sockets, "to all");
         } finally {
           closeAll(sockets);
@@ -195,8 +219,8 @@ describe("other apps", { skip: SKIP }, () => {
     }
   }
 
-  test("an app that forks its own cluster goes on as one copy, by itself", async () => {
-    const { name, url } = await start("forks.cjs");
+  for (const FIRST of ["fork", "listen"]) test(`an app that forks its own cluster goes on as one copy, by itself: first ${FIRST}`, async () => {
+    const { name, url } = await start("forks.cjs", { env: { FIRST } });
     for (let tries = 0; ; tries += 1) {
       if (await fetch(url).then((answer) => answer.ok, () => false)) break;
       assert.ok(tries < 400, "it answers");
@@ -204,4 +228,12 @@ describe("other apps", { skip: SKIP }, () => {
     }
     assert.match(await user.do(["logs", name, "--lines", 50, "--nostream"]), /forks its own `cluster`.*without -i/);
   });
+
+  async function bundle() {
+    const { build } = await import(join(APPS, "node_modules/esbuild/lib/main.js"));
+    const outfile = join(user.directory, "bundle.cjs");
+    const define = { "process.env.SOCKETIO": "undefined" };
+    await build({ entryPoints: [join(APPS, "esm.mjs")], outfile, bundle: true, minify: true, platform: "node", format: "cjs", define, logLevel: "error" });
+    return outfile;
+  }
 });

@@ -23,11 +23,9 @@ export class PlainParent {
     for (const name of ["mesh", "http"]) mkdirSync(join(this.directory, name), { mode: 0o700 });
     this.workers = new Map(); // by tag
     this.fronts = new Map(); // by `host:port`
-    this.learnt = new Map(); // sid → tag
     this.copies = [];
     this.output = "";
     this.statuses = new Map();
-    this.unfit = [];
     this.avoid = []; // processes that get no new client
     this.turn = 0;
   }
@@ -55,7 +53,7 @@ export class PlainParent {
   }
 
   hear(socket) {
-    const worker = { tag: randomBytes(5).toString("base64url").slice(0, 6), ready: new Set(), listens: new Map(), sids: "", sessions: 0, socket };
+    const worker = { tag: randomBytes(5).toString("base64url").slice(0, 6), ready: new Set(), listens: new Map(), socket };
     worker.say = (word) => socket.write(`${JSON.stringify(word)}\n`);
     socket.on("error", () => {}).on("close", () => this.workers.delete(worker.tag));
     createInterface({ input: socket }).on("line", (line) => this.take(worker, JSON.parse(line)));
@@ -74,10 +72,7 @@ export class PlainParent {
       worker.say(failure ? { type: "refuse", id, code: failure.code, reason: failure.message } : { type: "listening", id, path });
     } else if (word.type === "ready") {
       worker.ready.add(id);
-      worker.sids = word.sids;
-    } else if (word.type === "load") worker.sessions = word.sessions;
-    else if (word.type === "unfit") this.unfit.push({ instance: worker.instance, reason: word.reason });
-    else if (word.type === "closed") {
+    } else if (word.type === "closed") {
       worker.ready.delete(id);
       worker.listens.delete(id);
     }
@@ -100,7 +95,7 @@ export class PlainParent {
   pick(at, url) {
     const sid = new URL(url, "http://a").searchParams.get("sid");
     const candidates = [...this.workers.values()].map((worker) => [worker, [...worker.listens].find(([id, listen]) => worker.ready.has(id) && listen.at === at)]).filter(([, listen]) => listen);
-    const owner = candidates.find(([worker]) => sid && (sid.startsWith(worker.tag) || this.learnt.get(sid) === worker.tag));
+    const owner = candidates.find(([worker]) => sid && sid.startsWith(worker.tag));
     const willing = candidates.filter(([worker]) => !this.avoid.includes(worker.pid));
     const [worker, listen] = owner ?? willing[this.turn++ % willing.length] ?? [];
     return worker && { worker, path: listen[1].path };
@@ -121,7 +116,6 @@ export class PlainParent {
     const upstream = http.request({ socketPath: to.path, method, path: url, headers: this.headers(request), agent: this.fronts.get(at).agent });
     upstream.on("response", (answer) => {
       this.statuses.set(answer.statusCode, (this.statuses.get(answer.statusCode) ?? 0) + 1);
-      if (to.worker.sids === "learnt" && !/[?&]sid=/.test(url)) answer.on("data", (text) => this.learn(to.worker, text));
       const headers = Object.fromEntries(Object.entries(answer.headers).filter(([name]) => !HOP_BY_HOP.includes(name)));
       response.writeHead(answer.statusCode, headers);
       answer.pipe(response);
@@ -129,11 +123,6 @@ export class PlainParent {
     upstream.on("error", () => response.destroy());
     response.on("close", () => upstream.destroy());
     return request.pipe(upstream);
-  }
-
-  learn(worker, text) {
-    const sid = /"sid":"([^"]+)"/.exec(text)?.[1];
-    if (sid) this.learnt.set(sid, worker.tag);
   }
 
   tunnel(at, request, client, head) {

@@ -82,6 +82,52 @@ describe("the cluster's directory as an upstream", { skip: CLUSTER_ONLY }, () =>
     });
   }
 
+  test("what another edge gave a node counts: a second edge gives its clients to the other node", { skip: missing("redis") }, async () => {
+    const backplane = await backend("redis");
+    const own = mkdtempSync(join(tmpdir(), "sk-run-"));
+    const url = `redis://127.0.0.1:${backplane.port}`;
+    const env = { XDG_RUNTIME_DIR: own, SOCKEYE_ADAPTER: url };
+    const begun = { houses: [], edges: [], files: [] };
+    const house = async () => begun.houses.push(await up({ workers: 1, env }));
+    const edge = async () => {
+      const port = await freePort();
+      const file = settingsFile("");
+      begun.files.push(file);
+      const socket = join(file.dir, "admin.sock");
+      file.write(`listen = "127.0.0.1:${port}"\nadmin = "unix:${socket}"\n[upstream.chat]\ndirectory = "${url}"\n`);
+      const target = await upFile(file, port, { env: { XDG_RUNTIME_DIR: own } });
+      begun.edges.push(target);
+      return { target, servers: async () => JSON.parse((await overSocket(socket, "/status")).text).groups[0].servers };
+    };
+    const sockets = [];
+    try {
+      await house();
+      const first = await edge();
+      await first.target.until("it is there", async () => (await first.servers()).filter(({ state }) => state === "up").length === 1);
+      const full = await connectMany(first.target.url, "websocket", 12);
+      sockets.push(...full);
+      await house();
+      const second = await edge();
+      await second.target.until("both are there, and one has said what it has", async () => {
+        const servers = (await second.servers()).filter(({ state }) => state === "up");
+        return servers.length === 2 && servers.some(({ elsewhere }) => elsewhere === 12);
+      });
+      const news = await connectMany(second.target.url, "websocket", 12);
+      sockets.push(...news);
+      const [{ pid }] = await whereabouts(full);
+      const there = (await whereabouts(news)).filter((one) => one.pid !== pid).length;
+      // Without it they would be six. What a node says is up to three seconds old.
+      assert.ok(there >= 9, `${there} of 12`);
+      untroubled(sockets);
+    } finally {
+      closeAll(sockets);
+      for (const target of [...begun.edges, ...begun.houses]) await target.stop();
+      await backplane.stop();
+      for (const file of begun.files) file.done();
+      rmSync(own, { recursive: true, force: true });
+    }
+  });
+
   test("an address that is no backplane's is told before anything starts", async () => {
     const file = settingsFile('[upstream.chat]\ndirectory = "kafka://127.0.0.1"\n');
     try {

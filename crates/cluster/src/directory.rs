@@ -114,6 +114,8 @@ pub struct Stats {
     pub collisions: u64,
     /// Nodes beyond [`NODES_MAX`].
     pub refused: u64,
+    /// How often a node said another number of sessions than before.
+    pub loads: u64,
     /// What came late or twice.
     pub stale: u64,
     /// What was not understood.
@@ -378,6 +380,7 @@ impl Directory {
         let peer = entry.peer(uid.clone(), &self.own.machine);
         let until = now + LEASE;
         if let Some(known) = self.nodes.get_mut(uid) {
+            self.stats.loads += u64::from(known.load != entry.load);
             (known.load, known.until) = (entry.load, until);
             let before = std::mem::replace(&mut known.peer, peer.clone());
             if before != peer {

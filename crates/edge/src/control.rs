@@ -199,6 +199,17 @@ impl Control {
         Ok(())
     }
 
+    /// How many sessions the nodes of a group of [`Members::Directory`](crate::config::Members::Directory) say that they have in all: what other edges gave them counts in
+    /// the choice as well.
+    ///
+    /// # Errors
+    ///
+    /// [`MemberError`] when there is no such group.
+    pub fn loads(&self, group: &str, loads: &[(Tag, u32)]) -> Result<(), MemberError> {
+        self.group(group)?.servers.handle_whole(loads);
+        Ok(())
+    }
+
     fn group(&self, name: &str) -> Result<Arc<Group>, MemberError> {
         let layout = self.shared.layout();
         layout.groups.get(name).cloned().ok_or_else(|| MemberError::NoGroup(name.to_owned()))

@@ -104,6 +104,8 @@ pub struct ServerStats {
     pub weight: u16,
     /// Sessions it has, as it reported or as seen.
     pub sessions: u64,
+    /// Sessions that others gave it, by its own word.
+    pub elsewhere: u64,
     /// Handshakes on their way to it.
     pub on_the_way: u64,
     /// Tunnels that are relayed to it.

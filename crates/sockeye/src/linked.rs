@@ -14,6 +14,7 @@ use sockeye_relay::NodeListener;
 use std::future::pending;
 use std::io;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 use tokio::task::JoinSet;
 
@@ -65,6 +66,9 @@ impl Linked {
     pub(crate) fn begin(self, listening: &Listening) -> JoinSet<()> {
         // Set once.
         drop(listening.site.core.nodes.set(self.nodes.clone()));
+        let core = Arc::downgrade(&listening.site.core);
+        self.nodes
+            .tell(move || core.upgrade().map_or(0, |core| core.counters.sessions.load(Ordering::Relaxed)));
         let listening = listening.clone();
         let mut links = JoinSet::new();
         links.spawn(async move { self.accept(&listening).await });

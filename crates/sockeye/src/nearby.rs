@@ -11,6 +11,8 @@ pub struct Neighbour {
     pub tag: Tag,
     /// Where it takes requests of nodes.
     pub at: NeighbourAddress,
+    /// How many sessions it said that it has, up to 3 s ago.
+    pub sessions: u32,
 }
 
 /// Where a node takes requests of others.

@@ -13,7 +13,7 @@ use sockeye_proto::sid::Tag;
 use sockeye_relay::Address;
 use std::net::SocketAddr;
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 use tokio::sync::{Notify, watch};
 use tokio::task::AbortHandle;
@@ -37,8 +37,10 @@ struct Shared {
     /// Whether it may draw another tag.
     draws: bool,
     phase: watch::Sender<Phase>,
-    /// How often somebody has come or gone.
+    /// How often somebody has come or gone, or has another number of sessions.
     turns: watch::Sender<u64>,
+    /// Tells how many sessions there are here.
+    load: OnceLock<Box<dyn Fn() -> u32 + Send + Sync>>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -97,6 +99,7 @@ impl Nodes {
             draws,
             phase: watch::Sender::new(Phase::Settling),
             turns: watch::Sender::new(0),
+            load: OnceLock::new(),
         });
         let hears = Arc::clone(&shared);
         let inbox = Arc::new(move |arrival| hears.arrived(arrival));
@@ -127,7 +130,7 @@ impl Nodes {
                 sockeye_cluster::Address::Tcp(address) => NeighbourAddress::Link(*address),
                 sockeye_cluster::Address::Unix(path) => NeighbourAddress::Socket(path.clone()),
             };
-            Some(Neighbour { tag, at })
+            Some(Neighbour { tag, at, sessions: directory.load(tag).unwrap_or(0) })
         });
         let mut all: Vec<Neighbour> = reached.collect();
         all.sort_unstable_by_key(|node| node.tag);
@@ -135,7 +138,13 @@ impl Nodes {
         all
     }
 
-    /// Waits until somebody has come or gone since it was last called.
+    /// Others hear how many sessions there are here, whenever they hear of this node.
+    pub(crate) fn tell(&self, load: impl Fn() -> u32 + Send + Sync + 'static) {
+        // Set once.
+        drop(self.0.shared.load.set(Box::new(load)));
+    }
+
+    /// Waits until somebody has come or gone, or has another number of sessions, since it was last called.
     pub(crate) async fn changed(&mut self) {
         // The sender is here.
         drop(self.1.changed().await);
@@ -184,7 +193,15 @@ impl Shared {
     fn arrived(&self, arrival: Arrival) {
         match arrival {
             Arrival::Message { envelope, offset: _ } => {
-                self.tell(|directory| directory.handle_envelope(envelope, now()));
+                let mut turned = false;
+                self.tell(|directory| {
+                    let before = directory.stats().loads;
+                    directory.handle_envelope(envelope, now());
+                    turned = directory.stats().loads != before;
+                });
+                if turned {
+                    self.turns.send_modify(|turns| *turns += 1);
+                }
             }
             // What nodes say is not kept on any backplane.
             Arrival::Resumed { whole: _ } => self.tell(|directory| directory.handle_resumed(now())),
@@ -252,7 +269,12 @@ async fn run(shared: Arc<Shared>, channel: Arc<dyn Channel>, mut counted: bool) 
         let due = shared.directory.lock().poll_timeout();
         tokio::select! {
             () = shared.bell.notified() => {}
-            () = until(due) => shared.tell(|directory| directory.handle_timeout(now())),
+            () = until(due) => shared.tell(|directory| {
+                if let Some(load) = shared.load.get() {
+                    directory.handle_load(load());
+                }
+                directory.handle_timeout(now());
+            }),
         }
     }
 }

@@ -47,7 +47,7 @@ impl Observer {
         self.nodes.neighbours()
     }
 
-    /// Waits until a node has come, gone, or has another address; a change since [`Observer::nodes`] counts too.
+    /// Waits until a node has come, gone, or has another address or another number of sessions; a change since [`Observer::nodes`] counts too.
     ///
     /// # Cancel safety
     /// Nothing is lost when the future is dropped.

@@ -284,6 +284,7 @@ mod tests {
             state: "drain",
             weight: 1,
             sessions: 3,
+            elsewhere: 0,
             on_the_way: 1,
             tunnels: 0,
             drain_began_with: Some(4),

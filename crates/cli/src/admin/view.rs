@@ -79,6 +79,8 @@ pub(crate) struct Server {
     pub(crate) state: &'static str,
     pub(crate) weight: u16,
     pub(crate) sessions: u64,
+    /// Those that other edges gave it, by its own word.
+    pub(crate) elsewhere: u64,
     pub(crate) on_the_way: u64,
     pub(crate) tunnels: u64,
     /// How many sessions it had when it began to drain.
@@ -167,6 +169,7 @@ impl Server {
             },
             weight: stats.weight,
             sessions: stats.sessions,
+            elsewhere: stats.elsewhere,
             on_the_way: stats.on_the_way,
             tunnels: stats.tunnels,
             drain_began_with: stats.drain_began_with,

@@ -99,8 +99,10 @@ async fn follow(control: Control, is_known: bool, group: String, url: String, le
                             ),
                         );
                     }
+                    let loads: Vec<_> = nodes.iter().map(|node| (node.tag, node.sessions)).collect();
                     let nodes = nodes.into_iter().map(server).collect();
-                    if let Err(error) = control.directory(&group, nodes) {
+                    let told = control.directory(&group, nodes).and_then(|()| control.loads(&group, &loads));
+                    if let Err(error) = told {
                         warn!(%error, "the directory is followed for nobody");
                     }
                     tokio::select! {

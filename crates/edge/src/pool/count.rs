@@ -14,6 +14,8 @@ pub(crate) struct Count {
     drift: i64,
     /// What had been assigned at some time; what has not arrived [`SETTLE_TIME`] after that never will.
     mark: Option<(Instant, u64)>,
+    /// Sessions that others gave it: what it said that it has in all, without those that are known here.
+    elsewhere: u64,
     /// It tells its counts itself: what is seen is not counted as well.
     tells: bool,
 }
@@ -30,6 +32,11 @@ impl Count {
     pub(crate) fn handle_told(&mut self, sessions: u32, arrived: u64) {
         self.tells = true;
         self.handle_load(sessions, arrived);
+    }
+
+    /// A member said how many sessions it has in all, whoever gave them to it.
+    pub(crate) fn handle_whole(&mut self, sessions: u32) {
+        self.elsewhere = u64::from(sessions).saturating_sub(self.own());
     }
 
     /// A session was seen to begin.
@@ -79,9 +86,18 @@ impl Count {
         u64::try_from(self.gap().saturating_sub(self.drift)).unwrap_or(0)
     }
 
-    /// Sessions, and those to be.
-    pub(crate) fn load(&self) -> u64 {
+    /// Sessions, and those to be, that are known here.
+    pub(crate) fn own(&self) -> u64 {
         u64::from(self.sessions).saturating_add(self.on_the_way())
+    }
+
+    /// All of them, those that others gave it too.
+    pub(crate) fn load(&self) -> u64 {
+        self.own().saturating_add(self.elsewhere)
+    }
+
+    pub(crate) const fn elsewhere(&self) -> u64 {
+        self.elsewhere
     }
 
     /// More arrivals than assignments are somebody else's: the difference is drift.

@@ -40,6 +40,8 @@ pub struct Share {
     pub sessions: u32,
     /// Handshakes assigned to it that had not reached it then.
     pub on_the_way: u64,
+    /// Sessions that others gave it, by its own word.
+    pub elsewhere: u64,
     /// Whether it takes no new sessions.
     pub draining: bool,
 }
@@ -151,6 +153,13 @@ impl Pool {
         }
     }
 
+    /// A member said how many sessions it has in all, those that other edges gave it too.
+    pub(crate) fn handle_whole(&mut self, id: MemberId, sessions: u32) {
+        if let Some(member) = self.members.get_mut(&id) {
+            member.count.handle_whole(sessions);
+        }
+    }
+
     /// A session that was assigned was seen to begin.
     pub(crate) fn handle_begun(&mut self, id: MemberId) {
         if let Some(member) = self.members.get_mut(&id) {
@@ -214,7 +223,7 @@ impl Pool {
 
     /// The sessions of a member, and those on their way to it.
     pub(crate) fn load(&self, id: MemberId) -> u64 {
-        self.members.get(&id).map_or(0, |member| member.count.load())
+        self.members.get(&id).map_or(0, |member| member.count.own())
     }
 
     /// A member's part.
@@ -222,6 +231,7 @@ impl Pool {
         self.members.get(&id).map(|member| Share {
             sessions: member.count.sessions(),
             on_the_way: member.count.on_the_way(),
+            elsewhere: member.count.elsewhere(),
             draining: member.standing != Standing::Up,
         })
     }
@@ -230,7 +240,7 @@ impl Pool {
     pub(crate) fn loads(&self) -> impl Iterator<Item = (MemberId, Standing, u16, u64)> {
         self.members
             .iter()
-            .map(|(id, member)| (*id, member.standing, member.terms.weight, member.count.load()))
+            .map(|(id, member)| (*id, member.standing, member.terms.weight, member.count.own()))
     }
 
     fn count(&mut self, id: MemberId, now: Instant) {

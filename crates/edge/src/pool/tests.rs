@@ -59,6 +59,23 @@ fn one_that_is_full_gets_no_session_but_requests() {
 }
 
 #[test]
+fn what_others_gave_a_member_counts_in_the_choice_and_is_never_moved_from_here() {
+    let mut pool = with(Algorithm::LeastConnections, &[1, 1]);
+    // Of ten that the first has in all two were given to it here.
+    pool.handle_begun(id(0));
+    pool.handle_begun(id(0));
+    pool.handle_whole(id(0), 10);
+    assert_eq!(burst(&mut pool, 12), [1, 11]);
+    let share = |pool: &Pool, n| pool.share(id(n)).map(|share| (share.sessions, share.elsewhere));
+    assert_eq!(share(&pool, 0), Some((2, 8)));
+    let own: Vec<u64> = pool.loads().map(|(_, _, _, sessions)| sessions).collect();
+    assert_eq!(own, [3, 11], "what may be let go from here");
+    // It knows of fewer than are known here: those on the way are not there yet.
+    pool.handle_whole(id(1), 4);
+    assert_eq!(share(&pool, 1), Some((0, 0)));
+}
+
+#[test]
 fn one_that_came_to_others_starts_slowly() {
     let start = Instant::now();
     let mut pool = Pool::new(1, Algorithm::RoundRobin, Duration::from_secs(10));

@@ -118,6 +118,16 @@ impl Servers {
         self.state.lock().handle_told(name, sessions, arrived)
     }
 
+    /// The nodes with these tags said how many sessions they have in all.
+    pub(crate) fn handle_whole(&self, loads: &[(Tag, u32)]) {
+        let mut state = self.state.lock();
+        for (tag, sessions) in loads {
+            if let Some(door) = state.by_tag(*tag) {
+                state.pool.handle_whole(door.id, *sessions);
+            }
+        }
+    }
+
     /// A worker takes no new sessions.
     pub(crate) fn drain(&self, tag: Tag) {
         self.state.lock().want(|door| door.tag == Some(tag), ServerState::Drain, Instant::now());

@@ -416,6 +416,7 @@ impl State {
                 condition: member.condition(),
                 weight: member.terms.weight,
                 sessions: share.sessions.into(),
+                elsewhere: share.elsewhere,
                 on_the_way: share.on_the_way,
                 tunnels: member.door.tunnels() as u64,
                 requests: member.door.upstream.under_way(),

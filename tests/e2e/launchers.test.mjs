@@ -2,13 +2,14 @@
 // The table is in docs/node-apps.md.
 
 import assert from "node:assert/strict";
-import { existsSync } from "node:fs";
+import { spawnSync } from "node:child_process";
+import { existsSync, mkdirSync, writeFileSync } from "node:fs";
 import net from "node:net";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { closeAll, connectMany, untroubled, whereabouts } from "../harness/clients.mjs";
 import { reaches } from "../harness/copies.mjs";
-import { Home, until } from "../harness/keeper.mjs";
+import { Home, SOCKEYE, until } from "../harness/keeper.mjs";
 import { CLUSTER_ONLY, freePort, ROOT } from "../harness/target.mjs";
 
 const APPS = join(ROOT, "tests/apps");
@@ -132,6 +133,30 @@ describe("who is the app", { skip }, () => {
     const rows = await home.rowsOf("sticky");
     assert.deepEqual([rows[0].status, rows[1].status, rows[1].exit], ["online", "stopped", "exit status: 78"]);
     await home.ok("delete", "sticky");
+  });
+
+  test("Bun takes no preload: several copies need --port, and that is said", async () => {
+    // A program of that name: what it runs is not looked at.
+    mkdirSync(join(home.dir, "bin"));
+    writeFileSync(join(home.dir, "bin/bun"), `#!/bin/sh\nexec ${process.execPath} "$@"`, { mode: 0o755 });
+    const PATH = `${join(home.dir, "bin")}:${home.env.PATH}`;
+    const words = [join(APPS, "http.cjs"), "--interpreter", "bun"];
+    const env = { ...home.env, PATH };
+    const run = (...flags) => spawnSync(SOCKEYE, ["start", ...words, "--name", "bun", ...flags.map(String)], { env, encoding: "utf8" });
+    const refused = run("-i", 2);
+    assert.equal(refused.status, 1);
+    assert.match(refused.stderr, /bun: bun takes no preload.*--port/);
+    port = await freePort();
+    const { status, stderr } = run("-i", 2, "--port", port);
+    assert.equal(status, 0, stderr);
+    const sockets = await connectMany(`http://127.0.0.1:${port}`, "default", 8);
+    try {
+      untroubled(sockets);
+      assert.equal(new Set((await whereabouts(sockets)).map(({ pid }) => pid)).size, 2);
+    } finally {
+      closeAll(sockets);
+    }
+    await home.ok("delete", "bun");
   });
 
   test("an app on uWebSockets.js goes on as one copy, and that is said", async () => {

@@ -5,7 +5,7 @@ import { existsSync, readdirSync, readFileSync } from "node:fs";
 import { after, before, describe, test } from "node:test";
 import { HAS_SYSTEMD, Home, SOCKEYE, kill, load, rss, until } from "../harness/keeper.mjs";
 import { CLUSTER_ONLY, LONG, freePort } from "../harness/target.mjs";
-import { spawnSync } from "node:child_process";
+import { spawn, spawnSync } from "node:child_process";
 import { join } from "node:path";
 
 const skip = CLUSTER_ONLY;
@@ -153,6 +153,21 @@ sleep 1000 & setsid sleep 2000 & (trap '' INT; sleep 3000) & echo up; while true
     const { status } = spawnSync(SOCKEYE, ["attach", "ears"], { env: home.env, input: "hello\n" });
     assert.equal(status, 0);
     await until("it heard", () => home.lines("ears").lines.includes("heard hello"));
+    const follower = spawn(SOCKEYE, ["logs", "ears", "--follow", "--timestamp", "--json", "--lines", "0"], { env: home.env, stdio: ["ignore", "pipe", "inherit"] });
+    try {
+      let said = "";
+      follower.stdout.setEncoding("utf8").on("data", (text) => (said += text));
+      // What comes before it follows is not shown.
+      await until("what comes has its time", () => {
+        spawnSync(SOCKEYE, ["attach", "ears"], { env: home.env, input: "again\n" });
+        return said.includes("\n");
+      });
+      const { line, time } = JSON.parse(said.split("\n")[0]);
+      assert.equal(line, "heard again");
+      assert.ok(Math.abs(Date.now() - Date.parse(time)) < 600_000, time);
+    } finally {
+      follower.kill();
+    }
     const { code, err } = await home.run("monit");
     assert.equal(code, 1);
     assert.match(err, /needs a terminal/);
@@ -163,6 +178,7 @@ sleep 1000 & setsid sleep 2000 & (trap '' INT; sleep 3000) & echo up; while true
     const unit = await home.ok("startup", "--print");
     assert.match(unit, /^ExecStart=.* daemon --resurrect$/m);
     assert.match(unit, /^KillMode=process$/m);
+    assert.equal(JSON.parse(await home.ok("startup", "--print", "--json")).text, unit);
     home.file("sockeye.service", unit);
     if (HAS_SYSTEMD) {
       const { stderr } = spawnSync("systemd-analyze", ["verify", join(home.dir, "app/sockeye.service")], { encoding: "utf8" });

@@ -130,6 +130,14 @@ impl Launch {
         self.is_cluster() && self.kind() != Kind::Other
     }
 
+    /// The program, where it runs JavaScript and takes no preload: its copies cannot share the port that they ask for.
+    #[must_use]
+    pub fn takes_no_preload(&self) -> Option<&'static str> {
+        let program = self.program().ok()?.program;
+        let name = program.file_name()?.to_str()?;
+        ["bun", "bunx", "deno"].into_iter().find(|one| *one == name)
+    }
+
     fn kind(&self) -> Kind {
         self.program().map_or(Kind::Other, |program| program.kind)
     }

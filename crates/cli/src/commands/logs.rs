@@ -2,11 +2,12 @@
 
 use std::io::{self, IsTerminal, Write};
 use std::process::ExitCode;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use clap::Args;
 use serde_json::json;
 use sockeye_supervisor::Stream;
+use sockeye_supervisor::clock::Civil;
 
 use crate::apps::tail::{self, Tail};
 use crate::exit;
@@ -39,6 +40,9 @@ pub(crate) struct Flags {
     /// The lines alone, without whose they are
     #[arg(long)]
     raw: bool,
+    /// Begin each line that comes with the time at which it was read; `start --time` has the file say when it was written
+    #[arg(long)]
+    timestamp: bool,
     /// A JSON object a line; its keys are in docs/commands.md
     #[arg(long, conflicts_with = "raw")]
     json: bool,
@@ -52,7 +56,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     let mut tails = flags.tails(&places)?;
     for tail in &mut tails {
         for line in tail.last(flags.lines)? {
-            if flags.show(tail, &line).is_err() {
+            if flags.show(tail, &line, None).is_err() {
                 return Ok(ExitCode::from(exit::OK));
             }
         }
@@ -64,7 +68,8 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
     loop {
         for tail in &mut tails {
             for line in tail.more()? {
-                if flags.show(tail, &line).is_err() {
+                let time = flags.timestamp.then(|| Civil::of(SystemTime::now()).to_string());
+                if flags.show(tail, &line, time.as_deref()).is_err() {
                     return Ok(ExitCode::from(exit::OK));
                 }
             }
@@ -90,7 +95,7 @@ impl Flags {
         Ok(tails)
     }
 
-    fn show(&self, tail: &Tail, line: &str) -> io::Result<()> {
+    fn show(&self, tail: &Tail, line: &str, time: Option<&str>) -> io::Result<()> {
         if self.grep.as_ref().is_some_and(|text| !line.contains(text)) {
             return Ok(());
         }
@@ -101,12 +106,20 @@ impl Flags {
         let mut to = io::stdout().lock();
         match (self.json, self.raw) {
             (true, _) => {
-                let object =
+                let mut object =
                     json!({ "app": tail.name, "instance": tail.place, "stream": stream, "line": line });
+                if let Some(time) = time {
+                    object["time"] = time.into();
+                }
                 writeln!(to, "{object}")
             }
-            (false, true) => writeln!(to, "{line}"),
-            (false, false) => writeln!(to, "{}", tail.marked(line)),
+            (false, is_raw) => {
+                let line = if is_raw { line.to_owned() } else { tail.marked(line) };
+                match time {
+                    Some(time) => writeln!(to, "{time} {line}"),
+                    None => writeln!(to, "{line}"),
+                }
+            }
         }
     }
 }

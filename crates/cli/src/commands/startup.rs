@@ -26,7 +26,10 @@ const NAME: &str = "sockeye.service";
 pub(crate) fn startup(flags: &Flags) -> anyhow::Result<ExitCode> {
     let unit = unit()?;
     if flags.print {
-        say(unit.trim_end());
+        match flags.shape.json {
+            true => say_json(&json!({ "unit": path()?, "text": unit })),
+            false => say(unit.trim_end()),
+        }
         return Ok(ExitCode::from(exit::OK));
     }
     let path = path()?;

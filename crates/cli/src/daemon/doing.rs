@@ -21,6 +21,14 @@ impl Daemon {
                 bail!("two apps are called {}: give each a name of its own", launch.name);
             }
             launch.settle(tenant::cores()).with_context(|| launch.name.clone())?;
+            if let (true, None, Some(runtime)) =
+                (launch.is_cluster(), launch.port(), launch.takes_no_preload())
+            {
+                bail!(
+                    "{}: {runtime} takes no preload, so several processes cannot share the port that the app asks for: name it with --port, and have the app listen on PORT, or leave -i out",
+                    launch.name
+                );
+            }
             if self.registry.named(&launch.name).is_some_and(|app| app.keeper.is_some()) {
                 bail!(
                     "{} runs already: sockeye restart {0} starts it anew, sockeye reload {0} without a gap; --name gives this one another name",

@@ -279,7 +279,9 @@ pub(crate) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
     rooms(object.key("rooms"), &selector.rooms);
     rooms(object.key("except"), &selector.except);
     let mut words = Object::open(object.key("flags"));
-    for (word, value) in flag_words(flags) {
+    // Nearly all are without.
+    let set = (*flags != Flags::default()).then(|| flag_words(flags));
+    for (word, value) in set.into_iter().flatten() {
         match value {
             Word::Bool(value) => words.bool(word, value),
             Word::Number(number) => words.number(word, number),

@@ -40,6 +40,9 @@ pub(super) fn opts(out: &mut Vec<u8>, selector: &Selector, flags: &Flags) {
         names.iter().for_each(|name| push_text(name, out));
     }
     push_text("flags", out);
+    if *flags == Flags::default() {
+        return push_map(0, out);
+    }
     let words = flag_words(flags);
     push_map(words.clone().count(), out);
     for (word, value) in words {

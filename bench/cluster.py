@@ -17,7 +17,10 @@ SERVERS = {
     "node, Redis": ("node", REDIS, False),
     "ours, mesh": ("ours", MESH, False),
     "node, cluster-adapter": ("node", "cluster", True),
+    # One process without others: the system calls that the clients alone cost any server.
+    "floor, alone": ("floor", ALONE, False),
 }
+FLOOR = "floor, alone"
 # CPU rows: what the load is told.
 ROWS = {
     "broadcast to 200": ["fanout", "--clients=200"],
@@ -62,9 +65,11 @@ def table(flags, tools):
 
 
 def load(command, nodes, flags, tools, wrong=False):
-    first, second = nodes.ports
-    ports = [f"--port={first}", f"--wrong-port={second}"] if wrong else [f"--port={first},{second}"]
-    if "--clients=1" in command and not wrong:
+    first = nodes.ports[0]
+    ports = ["--port=" + ",".join(map(str, nodes.ports))]
+    if wrong:
+        ports = [f"--port={first}", f"--wrong-port={nodes.ports[1]}"]
+    elif "--clients=1" in command:
         ports = [f"--port={first}"]
     pids = [f"--server-pid={pid}" for pid in nodes.pids()]
     return tools.loaded([tools.LOAD, *command, *ports, *pids, *times(flags)], flags, f"{command[0]} against {nodes.name}")
@@ -89,6 +94,11 @@ def cpu_lines(cpu):
         cost = statistics.median(a[0] / b[0] for a, b in pairs)
         tail = statistics.median(a[1] / b[1] for a, b in pairs)
         lines.append(f"| {row} | {name} / {other} | {cost:.2f} | ≤ {must} | {tail:.2f} |")
+    lines += ["", "× the floor, median of the rounds' ratios", "", "| row | " + " | ".join(SERVERS) + " |", "|" + " --- |" * (len(SERVERS) + 1)]
+    for row in ROWS:
+        floor = [cost for cost, _ in cpu[row, FLOOR]]
+        over = [statistics.median(a / b for (a, _), b in zip(cpu[row, name], floor, strict=True)) for name in SERVERS]
+        lines.append(f"| {row} | " + " | ".join(f"{ratio:.2f}" for ratio in over) + " |")
     return lines
 
 
@@ -121,7 +131,7 @@ class Nodes:
         while True:
             first = self.tools.free_port()
             with contextlib.suppress(OSError), self.tools.socket.create_server(("127.0.0.1", first + 1)):
-                return [first, first + 1]
+                return [first] if self.shared is ALONE else [first, first + 1]
 
     def __enter__(self):
         try:
@@ -135,8 +145,9 @@ class Nodes:
                 adapter = f"redis://127.0.0.1:{port}"
             elif self.shared == MESH:
                 adapter = f"mesh:{self.directory}/mesh"
+            adapter = [f"--adapter={adapter}"] if adapter else []
             for port in self.ports[: 1 if self.joint else 2]:
-                self.start([*self.tools.SERVERS[self.kind], "--host=127.0.0.1", f"--port={port}", "--threads=1", f"--adapter={adapter}"])
+                self.start([*self.tools.SERVERS[self.kind], "--host=127.0.0.1", f"--port={port}", "--threads=1", *adapter])
             for port in self.ports:
                 self.wait(lambda port=port: urllib.request.urlopen(f"http://127.0.0.1:{port}/health", timeout=5).close())
         except BaseException:

@@ -20,7 +20,7 @@ pub fn length_of_value(text: &str) -> Option<usize> {
 }
 
 /// Whether text stands in a JSON string as it is.
-pub(crate) fn is_plain(text: &str) -> bool {
+pub fn is_plain(text: &str) -> bool {
     let (chunks, rest) = text.as_bytes().as_chunks::<8>();
     let special = |byte: &u8| matches!(byte, b'"' | b'\\' | 0..0x20);
     chunks.iter().all(|eight| plain_bytes(u64::from_le_bytes(*eight)) == 8) && !rest.iter().any(special)

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::Deserialize;
 use serde_json::value::RawValue;
+use sockeye_proto::json::is_plain;
 
 use super::error::Malformed;
 use super::opts::WireOpts;
@@ -331,6 +332,12 @@ pub(crate) fn rooms(out: &mut Vec<u8>, rooms: &[Room]) {
 
 /// Writes text as a JSON string.
 pub(super) fn string(out: &mut Vec<u8>, text: &str) {
+    if is_plain(text) {
+        out.push(b'"');
+        out.extend_from_slice(text.as_bytes());
+        out.push(b'"');
+        return;
+    }
     serde_json::to_writer(out, text).expect("a vector takes every write, and text is always JSON");
 }
 
@@ -362,7 +369,11 @@ impl<'a> Object<'a> {
     }
 
     pub(crate) fn number(&mut self, key: &'static str, number: u64) {
-        self.key(key).extend_from_slice(number.to_string().as_bytes());
+        let out = self.key(key);
+        match u8::try_from(number) {
+            Ok(digit @ 0..=9) => out.push(b'0' + digit),
+            _ => out.extend_from_slice(number.to_string().as_bytes()),
+        }
     }
 
     pub(crate) fn bool(&mut self, key: &'static str, value: bool) {

@@ -35,7 +35,7 @@ use crate::http2::Streams;
 use crate::layout::{Answers, Asked, Layout};
 use crate::place::Terms;
 use crate::reply::raw;
-use crate::route::Route;
+use crate::route::{Route, Words};
 use crate::servers::{Intent, Suggestion};
 use crate::shared::Shared;
 use crate::swift::{self, Swift, Teller};
@@ -321,7 +321,8 @@ impl Client {
                 if group.is_local() && head.path().starts_with(&group.config.engine_path) =>
             {
                 let engine = &group.config.engine_path;
-                let route = Route::of(engine, head.method(), head.path(), head.query_string());
+                let words = Words::of(head.query_string());
+                let route = Route::of(engine, head.method(), head.path(), &words);
                 let header = |name: &str| head.values(name).collect();
                 let hints = exchange::hints(group, &layout.config.trust, self.peer.ip(), &header);
                 let seen = self.see(&layout, head, length, read);

@@ -8,9 +8,9 @@ use slab::Slab;
 use sockeye_link::{Connection, Handover};
 use sockeye_proto::Tag;
 use sockeye_relay::{Cord, Upstream};
-use tokio::sync::Notify;
 use tokio::time::Instant;
 
+use crate::bell::Bell;
 use crate::member::MemberId;
 use crate::pulse::{Pulse, Sight};
 
@@ -28,9 +28,7 @@ pub(crate) struct Door {
     /// For requests.
     pub(crate) upstream: Upstream,
     /// Rung when sessions of it were let go: requests of theirs that wait need wait no more.
-    pub(crate) moved: Notify,
-    /// How often it was.
-    pub(crate) moves: AtomicU64,
+    pub(crate) moved: Bell,
     /// Its relayed tunnels.
     cords: Mutex<Slab<Arc<Cord>>>,
     /// Handshakes relayed to it that have no answer yet, and those that got one.
@@ -62,8 +60,7 @@ impl Door {
             instance: 0,
             handover: None,
             upstream,
-            moved: Notify::new(),
-            moves: AtomicU64::new(0),
+            moved: Bell::default(),
             cords: Mutex::default(),
             asking: AtomicU64::new(0),
             answered: AtomicU64::new(0),
@@ -109,12 +106,6 @@ impl Door {
     /// Whether the worker lacked descriptors for connections a moment ago.
     pub(crate) fn is_short(&self, now: std::time::Instant) -> bool {
         self.look(now).is_short(now)
-    }
-
-    /// Tells those whose sessions were let go.
-    pub(crate) fn ring_moved(&self) {
-        self.moves.fetch_add(1, Ordering::Release);
-        self.moved.notify_waiters();
     }
 
     /// Keeps a tunnel's cord until [`Self::let_go`].

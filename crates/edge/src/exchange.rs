@@ -2,13 +2,12 @@
 
 use std::io::ErrorKind;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Instant, SystemTime};
 
 use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, SEC_WEBSOCKET_KEY, SET_COOKIE, UPGRADE};
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use sockeye_proto::engine::Opened;
-use sockeye_proto::http::query_param;
 use sockeye_proto::{Tag, ws};
 use sockeye_relay::{Body, Breach, Origin, RelayError};
 use tracing::debug;
@@ -20,7 +19,7 @@ use crate::door::{Asking, Door};
 use crate::group::Group;
 use crate::peek;
 use crate::reply;
-use crate::route::{self, Route};
+use crate::route::{Route, Words};
 use crate::servers::{Intent, Owner, Suggestion, TunnelOf, UnderWay};
 use crate::shared::Shared;
 
@@ -33,13 +32,13 @@ pub(crate) async fn relay(
 ) -> Response<Body> {
     let engine = &group.config.engine_path;
     let uri = request.uri();
-    let query = uri.query().unwrap_or("");
-    let route = Route::of(engine, request.method().as_str(), uri.path(), query);
-    let is_engine = route::is_engine(engine, uri.path(), query);
+    let words = Words::of(uri.query().unwrap_or(""));
+    let route = Route::of(engine, request.method().as_str(), uri.path(), &words);
+    let is_engine = words.are_for_engine(engine, uri.path());
     // What was learnt of a session counts it, and finds its server where its sid does not.
     let under_way = match route {
         Route::Owner(_) | Route::Unknown if !group.is_local() => {
-            query_param(query, "sid").map_or(Owner::Unknown, |sid| group.servers.session(&sid))
+            words.sid().map_or(Owner::Unknown, |sid| group.servers.session(sid, Instant::now()))
         }
         Route::Owner(_) | Route::Unknown => Owner::Unknown,
         Route::Health | Route::HealthText | Route::Ready | Route::Handshake | Route::Any => Owner::Unknown,

@@ -44,6 +44,12 @@ pub fn answer(data: &[u8]) {
     let accept = (flags & 2 != 0).then_some("s3pPLMBiTxaQ9kYGzzhZRbK+xOo=");
     let question = Question { is_head: flags & 1 != 0, closes: flags & 4 != 0, accept };
     let Ok(Some(answer)) = Answer::read(data, &question) else { return };
+    assert_eq!(
+        Answer::parsed(data, &question).as_ref(),
+        Ok(&Some(answer)),
+        "a plain head is what a parser reads"
+    );
+    let Ok(Some(answer)) = Answer::read(data, &question) else { return };
     for end in 0..answer.taken.min(2048) {
         assert!(matches!(Answer::read(&data[..end], &question), Ok(None)), "cut at {end}");
     }

@@ -18,6 +18,8 @@ pub(crate) struct Layout {
     pub(crate) groups: BTreeMap<String, Arc<Group>>,
     pub(crate) log: Option<Arc<Log>>,
     sites: Vec<(Site, Answers)>,
+    /// Whether any of them asks for the host.
+    pub(crate) tells_hosts_apart: bool,
 }
 
 /// What answers a request.
@@ -96,8 +98,9 @@ impl Layout {
             };
             (site.clone(), answers)
         });
-        let sites = sites.collect();
-        Self { config, groups, log, sites }
+        let sites: Vec<_> = sites.collect();
+        let tells_hosts_apart = config.sites.iter().any(|site| !site.hosts.is_empty());
+        Self { config, groups, log, sites, tells_hosts_apart }
     }
 
     /// Whether one more listener names what is there.
@@ -112,7 +115,7 @@ impl Layout {
 }
 
 /// Looks for what cannot be. `others` are the names of listeners beside the configuration.
-fn look_over(config: &Config, others: &[String]) -> Result<(), ConfigError> {
+pub(crate) fn look_over(config: &Config, others: &[String]) -> Result<(), ConfigError> {
     let mut names: Vec<&str> = config.groups.iter().map(|group| group.name.as_str()).collect();
     names.sort_unstable();
     if let Some(pair) = names.windows(2).find(|pair| pair[0] == pair[1]) {

@@ -6,20 +6,33 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use foldhash::fast::RandomState;
+use slab::Slab;
+
 use crate::member::MemberId;
 
 /// The sessions of one group by their ids.
 #[derive(Debug)]
 pub(crate) struct Learnt {
-    by_sid: HashMap<Arc<str>, Entry>,
+    /// Where each stands among the entries. Only sids that servers gave out get in, so no client chooses what collides, and a quick keyed hash will do.
+    by_sid: HashMap<Arc<str>, usize, RandomState>,
+    entries: Slab<Entry>,
     /// Each sid once, with a time at which it had been seen; brought up to date when it comes to the front.
     order: VecDeque<(Instant, Arc<str>)>,
     sids_max: usize,
 }
 
+/// A request of a session, or a tunnel, that is under way: finds the session again without a search.
+#[derive(Debug)]
+pub(crate) struct Held {
+    place: usize,
+    sid: Arc<str>,
+}
+
 /// Where a session is.
 #[derive(Debug)]
 struct Entry {
+    sid: Arc<str>,
     member: MemberId,
     seen: Instant,
     /// Requests and tunnels under way: a session that is being served does not age.
@@ -30,7 +43,12 @@ struct Entry {
 
 impl Learnt {
     pub(crate) fn new(sids_max: usize) -> Self {
-        Self { by_sid: HashMap::new(), order: VecDeque::new(), sids_max: sids_max.max(1) }
+        Self {
+            by_sid: HashMap::default(),
+            entries: Slab::new(),
+            order: VecDeque::new(),
+            sids_max: sids_max.max(1),
+        }
     }
 
     /// A member made a session. Tells whose session was forgotten for it.
@@ -39,41 +57,43 @@ impl Learnt {
             return Some(member);
         }
         let sid: Arc<str> = sid.into();
-        let before =
-            self.by_sid.insert(Arc::clone(&sid), Entry { member, seen: now, held: 0, in_tunnel: false });
-        if let Some(before) = before {
-            return Some(before.member);
+        let entry = Entry { sid: Arc::clone(&sid), member, seen: now, held: 0, in_tunnel: false };
+        if let Some(place) = self.by_sid.get(&sid) {
+            return Some(std::mem::replace(&mut self.entries[*place], entry).member);
         }
+        self.by_sid.insert(Arc::clone(&sid), self.entries.insert(entry));
         self.order.push_back((now, sid));
         if self.by_sid.len() > self.sids_max { self.forget_oldest() } else { None }
     }
 
     /// A request names a session: whose it is. It is under way until [`Self::handle_done`].
-    pub(crate) fn handle_request(&mut self, sid: &str, now: Instant) -> Option<MemberId> {
-        let entry = self.by_sid.get_mut(sid)?;
+    pub(crate) fn handle_request(&mut self, sid: &str, now: Instant) -> Option<(MemberId, Held)> {
+        let place = *self.by_sid.get(sid)?;
+        let entry = &mut self.entries[place];
         entry.seen = now;
         entry.held += 1;
-        Some(entry.member)
+        Some((entry.member, Held { place, sid: Arc::clone(&entry.sid) }))
     }
 
     /// A request of a session is done, or its tunnel.
-    pub(crate) fn handle_done(&mut self, sid: &str, now: Instant) {
-        if let Some(entry) = self.by_sid.get_mut(sid) {
+    pub(crate) fn handle_done(&mut self, held: &Held, now: Instant) {
+        if let Some(entry) = self.entry(held) {
             entry.seen = now;
             entry.held = entry.held.saturating_sub(1);
         }
     }
 
     /// A session goes on in a tunnel.
-    pub(crate) fn handle_tunnel(&mut self, sid: &str) {
-        if let Some(entry) = self.by_sid.get_mut(sid) {
+    pub(crate) fn handle_tunnel(&mut self, held: &Held) {
+        if let Some(entry) = self.entry(held) {
             entry.in_tunnel = true;
         }
     }
 
     /// A session is over. Tells whose it was.
     pub(crate) fn handle_ended(&mut self, sid: &str) -> Option<MemberId> {
-        self.by_sid.remove(sid).map(|entry| entry.member)
+        let place = self.by_sid.remove(sid)?;
+        Some(self.entries.remove(place).member)
     }
 
     /// Forgets what was not seen for longer than `age`. Tells whose sessions these were.
@@ -85,13 +105,13 @@ impl Learnt {
                 break;
             }
             let Some((_, sid)) = self.order.pop_front() else { break };
-            let Some(entry) = self.by_sid.get(&sid) else { continue };
+            let Some(entry) = self.by_sid.get(&sid).map(|place| &self.entries[*place]) else { continue };
             if entry.held > 0 {
                 self.order.push_back((now, sid));
             } else if now.saturating_duration_since(entry.seen) < age {
                 self.order.push_back((entry.seen, sid));
             } else {
-                ended.extend(self.by_sid.remove(&sid).map(|entry| entry.member));
+                ended.extend(self.handle_ended(&sid));
             }
         }
         ended
@@ -99,13 +119,14 @@ impl Learnt {
 
     /// Up to `most` sessions of a member, to be moved; not those in tunnels, which end with them.
     pub(crate) fn of(&self, member: MemberId, most: usize) -> Vec<Arc<str>> {
-        let of_it = self.by_sid.iter().filter(|(_, entry)| entry.member == member && !entry.in_tunnel);
-        of_it.take(most).map(|(sid, _)| Arc::clone(sid)).collect()
+        let entries = self.entries.iter().map(|(_, entry)| entry);
+        let of_it = entries.filter(|entry| entry.member == member && !entry.in_tunnel);
+        of_it.take(most).map(|entry| Arc::clone(&entry.sid)).collect()
     }
 
-    /// Whose a session is, without asking for it.
-    pub(crate) fn holds(&self, sid: &str) -> Option<MemberId> {
-        self.by_sid.get(sid).map(|entry| entry.member)
+    /// Whether a session is known still.
+    pub(crate) fn holds(&self, held: &Held) -> bool {
+        self.by_sid.contains_key(&held.sid)
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -114,20 +135,32 @@ impl Learnt {
 
     /// Forgets all sessions of a member that is gone for good.
     pub(crate) fn handle_gone(&mut self, member: MemberId) {
-        self.by_sid.retain(|_, entry| entry.member != member);
+        self.entries.retain(|_, entry| entry.member != member);
+        self.by_sid.retain(|_, place| self.entries.contains(*place));
+    }
+
+    fn entry(&mut self, held: &Held) -> Option<&mut Entry> {
+        // Its place may be another's by now.
+        self.entries.get_mut(held.place).filter(|entry| Arc::ptr_eq(&entry.sid, &held.sid))
     }
 
     fn forget_oldest(&mut self) -> Option<MemberId> {
         // Each may be brought up to date once; then the front is the oldest.
         for _ in 0..=self.order.len() {
             let (queued, sid) = self.order.pop_front()?;
-            match self.by_sid.get(&sid) {
+            match self.by_sid.get(&sid).map(|place| self.entries[*place].seen) {
                 None => {}
-                Some(entry) if entry.seen > queued => self.order.push_back((entry.seen, sid)),
-                Some(_) => return self.by_sid.remove(&sid).map(|entry| entry.member),
+                Some(seen) if seen > queued => self.order.push_back((seen, sid)),
+                Some(_) => return self.handle_ended(&sid),
             }
         }
         None
+    }
+}
+
+impl Held {
+    pub(crate) fn sid(&self) -> &str {
+        &self.sid
     }
 }
 
@@ -145,18 +178,19 @@ mod tests {
         let age = Duration::from_secs(45);
         learnt.handle_handshake("a", id(1), at(0));
         learnt.handle_handshake("b", id(2), at(0));
-        assert_eq!(learnt.handle_request("a", at(40)), Some(id(1)));
-        assert_eq!(learnt.handle_request("c", at(40)), None);
-        learnt.handle_done("a", at(41));
+        let (member, held) = learnt.handle_request("a", at(40)).unwrap();
+        assert_eq!(member, id(1));
+        assert!(learnt.handle_request("c", at(40)).is_none());
+        learnt.handle_done(&held, at(41));
         assert_eq!(learnt.handle_timeout(at(44), age), []);
         assert_eq!(learnt.handle_timeout(at(45), age), [id(2)]);
-        assert_eq!(learnt.handle_request("b", at(45)), None);
-        assert_eq!(learnt.handle_request("a", at(85)), Some(id(1)), "asked for at 41");
+        assert!(learnt.handle_request("b", at(45)).is_none());
+        let (_, held) = learnt.handle_request("a", at(85)).expect("asked for at 41");
         assert_eq!(learnt.handle_timeout(at(1000), age), [], "its request is under way");
-        learnt.handle_done("a", at(1000));
+        learnt.handle_done(&held, at(1000));
         assert_eq!(learnt.handle_timeout(at(1044), age), []);
         assert_eq!(learnt.handle_timeout(at(1045), age), [id(1)]);
-        assert_eq!((learnt.len(), learnt.order.len()), (0, 0));
+        assert_eq!((learnt.len(), learnt.entries.len(), learnt.order.len()), (0, 0, 0));
     }
 
     #[test]
@@ -166,12 +200,12 @@ mod tests {
         for (n, sid) in ["a", "b", "c"].into_iter().enumerate() {
             assert_eq!(learnt.handle_handshake(sid, id(0), at(n as u64)), None);
         }
-        learnt.handle_request("a", at(3));
-        learnt.handle_done("a", at(3));
+        let (_, held) = learnt.handle_request("a", at(3)).unwrap();
+        learnt.handle_done(&held, at(3));
         assert_eq!(learnt.handle_handshake("d", id(1), at(4)), Some(id(0)), "whose session it was");
-        assert_eq!(learnt.handle_request("b", at(5)), None);
-        assert!(["a", "c", "d"].iter().all(|sid| learnt.holds(sid).is_some()));
-        assert_eq!(learnt.len(), 3);
+        assert!(learnt.handle_request("b", at(5)).is_none());
+        assert!(["a", "c", "d"].iter().all(|sid| learnt.handle_request(sid, at(5)).is_some()));
+        assert_eq!((learnt.len(), learnt.entries.len()), (3, 3));
     }
 
     #[test]
@@ -179,16 +213,22 @@ mod tests {
         let (mut learnt, now) = (Learnt::new(10), Instant::now());
         learnt.handle_handshake("a", id(1), now);
         assert_eq!(learnt.of(id(1), 5).len(), 1);
-        learnt.handle_tunnel("a");
+        let (_, held) = learnt.handle_request("a", now).unwrap();
+        learnt.handle_tunnel(&held);
         assert_eq!(learnt.of(id(1), 5).len(), 0, "it ends with its tunnel");
         assert_eq!(learnt.of(id(2), 5).len(), 0);
         assert_eq!(learnt.handle_ended("a"), Some(id(1)));
         assert_eq!(learnt.handle_ended("a"), None);
-        learnt.handle_done("a", now);
+        assert!(!learnt.holds(&held));
+        // Its place is another's, whom its end does not concern.
         learnt.handle_handshake("b", id(1), now);
+        let (_, other) = learnt.handle_request("b", now).unwrap();
+        learnt.handle_done(&held, now);
+        assert_eq!((other.place, learnt.entries[other.place].held), (held.place, 1));
         learnt.handle_handshake("c", id(2), now);
         learnt.handle_gone(id(1));
-        assert_eq!((learnt.holds("b"), learnt.holds("c")), (None, Some(id(2))));
+        assert!(learnt.handle_request("b", now).is_none());
+        assert_eq!(learnt.handle_request("c", now).map(|(member, _)| member), Some(id(2)));
     }
 
     #[test]

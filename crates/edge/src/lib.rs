@@ -14,6 +14,7 @@ mod access_log;
 mod admission;
 mod affinity;
 mod answer;
+mod bell;
 mod client;
 pub mod config;
 mod control;

@@ -1,9 +1,21 @@
 //! What a request asks of the edge, by its method, path and query alone.
 
-use sockeye_proto::Tag;
-use sockeye_proto::engine::Query;
-use sockeye_proto::engine::query::Session;
-use sockeye_proto::http::query_param;
+use std::borrow::Cow;
+
+use sockeye_proto::engine::Transport;
+use sockeye_proto::http::query_pairs;
+use sockeye_proto::{Sid, Tag};
+
+/// What a query says of the engine's words, read once for all who ask.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(crate) struct Words<'a> {
+    version: Option<Cow<'a, str>>,
+    transport: Option<Cow<'a, str>>,
+    sid: Option<Cow<'a, str>>,
+    /// Which of the last two came more than once: such a pair is no value at all to the official server.
+    repeats_transport: bool,
+    repeats_sid: bool,
+}
 
 /// Where a request belongs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,9 +40,9 @@ impl Route {
     /// Routes a request. `engine` is the prefix of the engine's paths.
     ///
     /// A handshake is a `GET` for the engine with a transport that exists and no sid; the workers count the same as arrived.
-    pub(crate) fn of(engine: &str, method: &str, path: &str, query: &str) -> Self {
-        if is_engine(engine, path, query) {
-            return Self::of_engine(method, query);
+    pub(crate) fn of(engine: &str, method: &str, path: &str, words: &Words<'_>) -> Self {
+        if words.are_for_engine(engine, path) {
+            return Self::of_engine(method, words);
         }
         if method != "GET" && method != "HEAD" {
             return Self::Any;
@@ -43,28 +55,92 @@ impl Route {
         }
     }
 
-    fn of_engine(method: &str, query: &str) -> Self {
+    fn of_engine(method: &str, words: &Words<'_>) -> Self {
         if method == "OPTIONS" {
             // A preflight is the same to every worker, and must not fail where the session has.
             return Self::Any;
         }
-        let query = Query::parse(query);
-        match query.session {
-            Session::Named(sid) => Self::Owner(sid.tag()),
-            Session::Foreign => Self::Unknown,
-            Session::None if method == "GET" && query.transport.is_some() => Self::Handshake,
-            Session::None => Self::Any,
+        match words.sid() {
+            Some(_) if words.repeats_sid => Self::Unknown,
+            Some(sid) if !sid.is_empty() => {
+                sid.parse().map_or(Self::Unknown, |sid: Sid| Self::Owner(sid.tag()))
+            }
+            Some(_) | None if method == "GET" && words.names_transport() => Self::Handshake,
+            Some(_) | None => Self::Any,
         }
     }
 }
 
-/// Whether a request is for the engine: by the prefix of its path, or, where none is named, by what each official client says of itself.
-pub(crate) fn is_engine(engine: &str, path: &str, query: &str) -> bool {
-    if !engine.is_empty() {
-        return path.starts_with(engine);
+impl<'a> Words<'a> {
+    pub(crate) fn of(query: &'a str) -> Self {
+        // Nearly all queries stand as they are.
+        if memchr::memchr2(b'%', b'+', query.as_bytes()).is_some() {
+            return Self::decoded(query);
+        }
+        let mut words = Self::default();
+        let mut rest = Some(query);
+        while let Some(text) = rest {
+            let end = memchr::memchr(b'&', text.as_bytes()).unwrap_or(text.len());
+            rest = text.get(end + 1..);
+            let pair = &text[..end];
+            let name = match pair.as_bytes().first() {
+                Some(b'E') => "EIO",
+                Some(b't') => "transport",
+                Some(b's') => "sid",
+                Some(_) | None => continue,
+            };
+            match pair.strip_prefix(name) {
+                Some("") => words.add(name, Cow::Borrowed("")),
+                Some(value) if value.starts_with('=') => words.add(name, Cow::Borrowed(&value[1..])),
+                Some(_) | None => {}
+            }
+        }
+        words
     }
-    let has = |name: &str| query.contains(name) && query_param(query, name).is_some();
-    has("EIO") && has("transport")
+
+    fn decoded(query: &'a str) -> Self {
+        let mut words = Self::default();
+        query_pairs(query).for_each(|(name, value)| words.add(&name, value));
+        words
+    }
+
+    fn add(&mut self, name: &str, value: Cow<'a, str>) {
+        let (word, repeats) = match name {
+            "EIO" => (&mut self.version, None),
+            "transport" => (&mut self.transport, Some(&mut self.repeats_transport)),
+            "sid" => (&mut self.sid, Some(&mut self.repeats_sid)),
+            _ => return,
+        };
+        if word.is_none() {
+            *word = Some(value);
+        } else if let Some(repeats) = repeats {
+            *repeats = true;
+        }
+    }
+
+    /// The first sid that is named.
+    pub(crate) fn sid(&self) -> Option<&str> {
+        self.sid.as_deref()
+    }
+
+    /// Whether a request is for the engine: by the prefix of its path, or, where none is named, by what each official client says of itself.
+    pub(crate) fn are_for_engine(&self, engine: &str, path: &str) -> bool {
+        if engine.is_empty() {
+            self.version.is_some() && self.transport.is_some()
+        } else {
+            path.starts_with(engine)
+        }
+    }
+
+    /// Whether the first transport that is named is a WebSocket.
+    pub(crate) fn names_websocket(&self) -> bool {
+        self.transport.as_deref() == Some("websocket")
+    }
+
+    fn names_transport(&self) -> bool {
+        let transport = self.transport.as_deref().filter(|_| !self.repeats_transport);
+        transport.is_some_and(|transport| transport.parse::<Transport>().is_ok())
+    }
 }
 
 #[cfg(test)]
@@ -98,7 +174,28 @@ mod tests {
             ("GET", "/?sid=AAAAAAbbbbbbbbbbbbbb", Route::Any),
         ] {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
-            assert_eq!(Route::of("/socket.io/", method, path, query), expected, "{method} {target}");
+            assert_eq!(
+                Route::of("/socket.io/", method, path, &Words::of(query)),
+                expected,
+                "{method} {target}"
+            );
+        }
+    }
+
+    #[test]
+    fn plain_queries_are_read_as_the_others_are() {
+        for query in [
+            "EIO=4&transport=polling&sid=AAAAAAbbbbbbbbbbbbbb&t=x",
+            "sid=a&sid=b&transport=a&transport=b&EIO=3&EIO=4",
+            "sid&transport&EIO",
+            "sid=&transport=&EIO=",
+            "sidx=1&transports=2&EIO4=&esid=3&s=4&t&E",
+            "&&sid=a=b&&",
+            "=sid&=",
+            "Sid=1&SID=2&eio=3",
+            "",
+        ] {
+            assert_eq!(Words::of(query), Words::decoded(query), "{query}");
         }
     }
 
@@ -117,7 +214,7 @@ mod tests {
             ("/health", Route::Health),
         ] {
             let (path, query) = target.split_once('?').unwrap_or((target, ""));
-            assert_eq!(Route::of("", "GET", path, query), expected, "{target}");
+            assert_eq!(Route::of("", "GET", path, &Words::of(query)), expected, "{target}");
         }
     }
 }

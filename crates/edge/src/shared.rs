@@ -4,13 +4,13 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
 use parking_lot::Mutex;
 use sockeye_relay::Relay;
 
 use crate::admission::Admission;
 use crate::config::{Config, ConfigError, Endpoint, Group, Listener, Site};
-use crate::layout::Layout;
+use crate::layout::{self, Layout};
 use crate::places::Places;
 use crate::servers::Servers;
 use crate::stats::{Counters, Stats};
@@ -59,9 +59,10 @@ impl Shared {
     pub(crate) fn apply(&self, config: Config) -> Result<(), ConfigError> {
         let _one_at_a_time = self.replacing.lock();
         let before = self.layout.load_full();
-        // What can fail comes first.
-        let change = self.places.prepare(&config.listeners)?;
+        // What can fail comes first, and before all what is wrong in itself: no address is opened for it.
         let beside = self.places.beside();
+        layout::look_over(&config, &beside)?;
+        let change = self.places.prepare(&config.listeners)?;
         let dropped = &self.counters.log_dropped;
         let layout = Layout::settle(config, Some(&before), &self.workers, &self.relay, &beside, dropped)?;
         self.admission.lock().handle_rate(layout.config.limits.sessions_per_second);
@@ -112,6 +113,11 @@ impl Shared {
     /// The configuration in force.
     pub(crate) fn layout(&self) -> Arc<Layout> {
         self.layout.load_full()
+    }
+
+    /// The same at any later time, for who asks again and again.
+    pub(crate) fn latest_layout(&self) -> Cache<&ArcSwap<Layout>, Arc<Layout>> {
+        Cache::new(&self.layout)
     }
 
     /// From here on the edge is not ready any more.

@@ -30,6 +30,7 @@ pub struct Head<'a> {
     minor_version: u8,
     /// Which of the fields that frame a request there are: they are asked for with each one, and most have none of them.
     framing: Framing,
+    body: BodyLength,
     headers: SmallVec<[Header<'a>; HEADERS_USUAL]>,
 }
 
@@ -70,15 +71,16 @@ impl<'a> Head<'a> {
             Err(_) => return Err(HeadError::Malformed),
         };
         let target = request.path.ok_or(HeadError::Malformed)?;
-        let head = Self {
+        let mut head = Self {
             method: request.method.ok_or(HeadError::Malformed)?,
             target,
             path_end: memchr::memchr(b'?', target.as_bytes()).unwrap_or(target.len()),
             framing: Framing::of(request.headers),
+            body: BodyLength::None,
             minor_version: request.version.ok_or(HeadError::Malformed)?,
             headers: SmallVec::from_slice(request.headers),
         };
-        head.refuse_smuggling()?;
+        head.body = head.find_body()?;
         Ok(Status::Complete((head, length)))
     }
 
@@ -138,17 +140,7 @@ impl<'a> Head<'a> {
     /// How the end of the body is found.
     #[must_use]
     pub fn body_length(&self) -> BodyLength {
-        if self.framing.encoding {
-            return BodyLength::Unknown;
-        }
-        if !self.framing.length {
-            return BodyLength::None;
-        }
-        match self.header("content-length").map(str::parse) {
-            None => BodyLength::None,
-            Some(Ok(length)) => BodyLength::Known(length),
-            Some(Err(_)) => BodyLength::Unknown,
-        }
+        self.body
     }
 
     /// Whether the client wants a WebSocket, in order or not: RFC 6455 §4.1.
@@ -188,9 +180,9 @@ impl<'a> Head<'a> {
 
     // RFC 9112 §6.3: the length of a body must have one meaning. (obs-fold and a space before the colon are
     // refused by the parser itself, RFC 9112 §5.1 and §5.2.)
-    fn refuse_smuggling(&self) -> Result<(), HeadError> {
+    fn find_body(&self) -> Result<BodyLength, HeadError> {
         if !self.framing.length && !self.framing.encoding {
-            return Ok(());
+            return Ok(BodyLength::None);
         }
         let mut lengths = self.values("content-length");
         let length = lengths.next();
@@ -200,10 +192,16 @@ impl<'a> Head<'a> {
         if length.is_some_and(|digits| digits.is_empty() || !digits.iter().all(u8::is_ascii_digit)) {
             return Err(HeadError::InvalidLength);
         }
-        if !self.framing.encoding {
-            return Ok(());
+        match (self.framing.encoding, length) {
+            (false, Some(digits)) => {
+                let more =
+                    |length: u64, digit: &u8| length.checked_mul(10)?.checked_add(u64::from(digit - b'0'));
+                Ok(digits.iter().try_fold(0, more).map_or(BodyLength::Unknown, BodyLength::Known))
+            }
+            (false, None) => Ok(BodyLength::None),
+            (true, None) if self.is_http11() => Ok(BodyLength::Unknown),
+            (true, _) => Err(HeadError::AmbiguousLength),
         }
-        if length.is_some() || !self.is_http11() { Err(HeadError::AmbiguousLength) } else { Ok(()) }
     }
 }
 

@@ -154,16 +154,20 @@ impl Slot {
     }
 
     /// Keeps one of them.
-    pub(crate) fn rest_wire(&self, mut wire: Wire) {
+    pub(crate) fn rest_wire(&self, mut wire: Wire, now: Instant) {
         let Some(idle) = self.idle.upgrade() else { return };
         wire.handle_rest();
-        let surplus = {
+        let (surplus, first) = {
             let mut wires = self.wires.lock();
-            wires.push_back((Instant::now(), wire));
-            if wires.len() > idle.limits.per_address { wires.pop_front() } else { None }
+            let first = wires.is_empty();
+            wires.push_back((now, wire));
+            (if wires.len() > idle.limits.per_address { wires.pop_front() } else { None }, first)
         };
         drop(surplus);
-        idle.sweep_later();
+        // Where another rested the sweeper is at work.
+        if first {
+            idle.sweep_later();
+        }
     }
 
     /// Keeps a connection whose request is done, unless it cannot be used again; the oldest is closed where there are too many.

@@ -10,7 +10,7 @@ use http::{HeaderValue, Method, Request, Response, StatusCode, Version, request}
 use http_body::Body as _;
 use hyper::body::Incoming;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
-use tokio::time::timeout;
+use tokio::time::{Instant, timeout};
 
 use crate::address::Address;
 use crate::answer::Answer;
@@ -358,7 +358,8 @@ impl Upstream {
         self.shared.counters.requests.fetch_add(1, Ordering::Relaxed);
         match self.slot.wake_wire() {
             Some(wire) => Ok(wire),
-            None => self.fresh_wire().await,
+            // On the heap: whoever has one kept holds no room for it.
+            None => Box::pin(self.fresh_wire()).await,
         }
     }
 
@@ -393,8 +394,8 @@ impl Upstream {
     }
 
     /// Keeps a connection for another request: the answer on it was read to its end, and says that it may be kept.
-    pub fn rest(&self, wire: Wire) {
-        self.slot.rest_wire(wire);
+    pub fn rest(&self, wire: Wire, now: Instant) {
+        self.slot.rest_wire(wire, now);
     }
 
     /// How many requests are under way to the address, bodies of their answers included; tunnels are not.

@@ -1,8 +1,9 @@
 //! The servers of one group: the machines under one lock, held for a look, never across an await.
 
+use std::future::poll_fn;
 use std::path::PathBuf;
-use std::sync::atomic::Ordering;
 use std::sync::{Arc, Weak};
+use std::task::Poll;
 use std::time::{Duration, Instant};
 
 use parking_lot::Mutex;
@@ -17,6 +18,7 @@ use super::discovery;
 use super::state::State;
 use crate::config::{Endpoint, Group, Members, Server, ServerState};
 use crate::door::Door;
+use crate::learnt::Held;
 use crate::leases::TooMany;
 use crate::member::MemberId;
 use crate::roster::Listed;
@@ -49,7 +51,8 @@ pub(crate) enum Owner {
 /// A request of a learnt session, for as long as it is under way.
 pub(crate) struct UnderWay {
     servers: Arc<Servers>,
-    sid: Arc<str>,
+    held: Held,
+    done: bool,
     /// How often its server's door had rung for sessions that were let go when this one was found there.
     moves: u64,
 }
@@ -203,14 +206,14 @@ impl Servers {
     }
 
     /// Who has a session whose sid tells nothing; its request is under way from here on.
-    pub(crate) fn session(&self, sid: &str) -> Owner {
+    pub(crate) fn session(&self, sid: &str, now: Instant) -> Owner {
         let mut state = self.state.lock();
-        let Some(id) = state.learnt.handle_request(sid, Instant::now()) else { return Owner::Unknown };
+        let Some((id, held)) = state.learnt.handle_request(sid, now) else { return Owner::Unknown };
         let door = state.reachable(id);
         // Under the lock: who lets it go later rings later.
-        let moves = door.as_ref().map_or(0, |door| door.moves.load(Ordering::Acquire));
+        let moves = door.as_ref().map_or(0, |door| door.moved.rings());
         drop(state);
-        let under_way = UnderWay { servers: self.me(), sid: sid.into(), moves };
+        let under_way = UnderWay { servers: self.me(), held, done: false, moves };
         match door {
             Some(door) => Owner::At(door, under_way),
             None => {
@@ -227,16 +230,16 @@ impl Servers {
 
     /// Waits until the session of a request is let go by its server.
     pub(crate) async fn moved(&self, door: &Door, request: &UnderWay) {
-        let mut seen = request.moves;
-        loop {
-            let moved = door.moved.notified();
-            let moves = door.moves.load(Ordering::Acquire);
-            if moves != seen && self.state.lock().learnt.holds(&request.sid).is_none() {
-                return;
+        let mut ear = door.moved.listen(request.moves);
+        poll_fn(|cx| {
+            while ear.poll_rang(cx) {
+                if !self.state.lock().learnt.holds(&request.held) {
+                    return Poll::Ready(());
+                }
             }
-            seen = moves;
-            moved.await;
-        }
+            Poll::Pending
+        })
+        .await;
     }
 
     /// Whether a server that broke a connection off is gone; others hear of it.
@@ -272,7 +275,6 @@ impl Servers {
     /// A hold on a tunnel to be, of a session or of one that begins with it, or of neither. It counts while it is open.
     pub(crate) fn tunnel(&self, door: &Arc<Door>, of: TunnelOf, under_way: Option<UnderWay>) -> HeldTunnel {
         let (servers, id, weak) = (self.me.clone(), door.id, Arc::downgrade(door));
-        let sid = under_way.as_ref().map(|under_way| Arc::clone(&under_way.sid));
         let ended = Mutex::new(under_way);
         let (key, cord) = door.hold(|key| {
             Arc::new(Cord::new(move |moment| {
@@ -284,7 +286,7 @@ impl Servers {
                     }
                     Moment::Opened => {
                         if let (Some(servers), Some(under_way)) = (servers.upgrade(), &*ended.lock()) {
-                            servers.state.lock().learnt.handle_tunnel(under_way.sid());
+                            servers.state.lock().learnt.handle_tunnel(&under_way.held);
                         }
                     }
                     Moment::Ended => {
@@ -306,7 +308,7 @@ impl Servers {
                 }
             }))
         });
-        HeldTunnel { door: Arc::clone(door), key, cord, opened: false, _sid: sid }
+        HeldTunnel { door: Arc::clone(door), key, cord, opened: false }
     }
 
     pub(crate) fn is_ready(&self) -> bool {
@@ -377,7 +379,6 @@ pub(crate) struct HeldTunnel {
     key: usize,
     pub(crate) cord: Arc<Cord>,
     opened: bool,
-    _sid: Option<Arc<str>>,
 }
 
 impl HeldTunnel {
@@ -397,17 +398,30 @@ impl Drop for HeldTunnel {
 
 impl UnderWay {
     pub(crate) fn sid(&self) -> &str {
-        &self.sid
+        self.held.sid()
     }
 
     /// The session is over.
-    pub(crate) fn over(self) {
-        self.servers.state.lock().handle_over(&self.sid);
+    pub(crate) fn over(mut self) {
+        self.servers.state.lock().handle_over(self.held.sid());
+        self.done = true;
+    }
+
+    /// The request is done, at this time. Dropped it is, too.
+    pub(crate) fn done(mut self, now: Instant) {
+        self.end(now);
+    }
+
+    fn end(&mut self, now: Instant) {
+        self.servers.state.lock().learnt.handle_done(&self.held, now);
+        self.done = true;
     }
 }
 
 impl Drop for UnderWay {
     fn drop(&mut self) {
-        self.servers.state.lock().learnt.handle_done(&self.sid, Instant::now());
+        if !self.done {
+            self.end(Instant::now());
+        }
     }
 }

@@ -93,7 +93,7 @@ impl Servers {
             } else {
                 let pulled = door.pull(sessions);
                 self.state.lock().moved += u64::from(pulled);
-                door.ring_moved();
+                door.moved.ring();
             }
         }
         sheds

@@ -4,6 +4,7 @@ use std::mem::MaybeUninit;
 
 use httparse::{ParserConfig, Response, Status};
 
+use super::plain;
 use super::teller::line;
 
 /// How the end of an answer's body is found: RFC 9112 §6.3.
@@ -18,10 +19,10 @@ pub(crate) enum Rest {
 }
 
 /// The head of an answer.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Answer {
     pub(crate) status: u16,
-    /// As it goes to the client.
+    /// As it goes to the client, with room for what came behind it.
     pub(crate) head: Vec<u8>,
     pub(crate) rest: Rest,
     /// Whether the upstream keeps its connection.
@@ -52,6 +53,42 @@ pub(crate) struct NoAnswer;
 impl Answer {
     /// Reads the head at the front of `bytes`; nothing while it is not whole.
     pub(crate) fn read(bytes: &[u8], question: &Question<'_>) -> Result<Option<Self>, NoAnswer> {
+        if let Some(answer) = Self::plain(bytes, question) {
+            return Ok(Some(answer));
+        }
+        Self::parsed(bytes, question)
+    }
+
+    /// The same of a head that is written as nearly all are, and whole: at most a line of it has to be left out. For any other there is a parser.
+    fn plain(bytes: &[u8], question: &Question<'_>) -> Option<Self> {
+        let line = plain::line(bytes)?;
+        let (digits, reason) = line.strip_prefix(b"HTTP/1.1 ")?.split_at_checked(3)?;
+        let status = number(digits)?;
+        if !(200..1000).contains(&status) || reason.first() != Some(&b' ') {
+            return None;
+        }
+        let mut head = Vec::with_capacity(bytes.len() + 32);
+        let mut framing = Framing { keeps_alive: true, ..Framing::default() };
+        // What goes on as it stands goes on in one piece.
+        let (mut begin, mut taken) = (0, line.len() + 2);
+        let mut fields = 0;
+        while !bytes[taken..].starts_with(b"\r\n") {
+            let (name, value, length) = plain::field(&bytes[taken..])?;
+            fields += 1;
+            if fields > FIELDS_MAX {
+                return None;
+            }
+            if !framing.handle_field(name, value).ok()? {
+                head.extend_from_slice(&bytes[begin..taken]);
+                begin = taken + length;
+            }
+            taken += length;
+        }
+        head.extend_from_slice(&bytes[begin..taken]);
+        framing.end(u16::try_from(status).ok()?, head, question, (taken + 2, true)).ok()
+    }
+
+    pub(crate) fn parsed(bytes: &[u8], question: &Question<'_>) -> Result<Option<Self>, NoAnswer> {
         let mut before = 0;
         loop {
             let mut fields = [const { MaybeUninit::uninit() }; FIELDS_MAX];
@@ -65,10 +102,10 @@ impl Answer {
                 Err(_) => return Err(NoAnswer),
             };
             match response.code.ok_or(NoAnswer)? {
-                101 => return Self::switched(&response, question, taken).map(Some),
+                101 => return Self::switched(&response, question, taken, bytes.len()).map(Some),
                 // RFC 9110 §15.2: nobody asked for it, and the answer follows.
                 100..200 => before = taken,
-                status => return Self::told(status, &response, question, taken).map(Some),
+                status => return Self::told(status, &response, question, taken, bytes.len()).map(Some),
             }
         }
     }
@@ -78,8 +115,9 @@ impl Answer {
         response: &Response<'_, '_>,
         question: &Question<'_>,
         taken: usize,
+        length: usize,
     ) -> Result<Self, NoAnswer> {
-        let mut head = Vec::with_capacity(taken + 32);
+        let mut head = Vec::with_capacity(length + 32);
         head.extend_from_slice(b"HTTP/1.1 ");
         head.extend_from_slice(&[100, 10, 1].map(|place| b'0' + (status / place % 10) as u8));
         head.push(b' ');
@@ -87,29 +125,11 @@ impl Answer {
         head.extend_from_slice(b"\r\n");
         let mut framing = Framing { keeps_alive: response.version == Some(1), ..Framing::default() };
         for field in response.headers.iter() {
-            if framing.handle_field(field.name, field.value)? {
+            if framing.handle_field(field.name.as_bytes(), field.value)? {
                 line(&mut head, field.name, field.value);
             }
         }
-        let bodiless = question.is_head || status == 204 || status == 304;
-        let rest = match (bodiless, framing.chunked, framing.length) {
-            (_, true, Some(_)) => return Err(NoAnswer),
-            // RFC 9112 §6.1: nobody of that version knows it.
-            (_, true, None) if response.version != Some(1) => return Err(NoAnswer),
-            (true, ..) => Rest::Known(0),
-            (false, true, None) => Rest::Chunked(Chunks::default()),
-            (false, false, Some(length)) => Rest::Known(length),
-            (false, false, None) => Rest::UntilEnd,
-        };
-        let closes = question.closes || rest == Rest::UntilEnd;
-        if closes {
-            head.extend_from_slice(b"Connection: close\r\n");
-        }
-        head.extend_from_slice(b"\r\n");
-        // RFC 9110 §15.3.5: whoever frames a body that there cannot be may send it after all.
-        let extra = status == 204 && (framing.chunked || framing.length.is_some_and(|length| length > 0));
-        let keeps_alive = framing.keeps_alive && rest != Rest::UntilEnd && !extra;
-        Ok(Self { status, head, rest, keeps_alive, closes, switches: false, taken })
+        framing.end(status, head, question, (taken, response.version == Some(1)))
     }
 
     /// RFC 6455 §4.1: an upstream has switched only if it says so in every field that it has to.
@@ -117,10 +137,11 @@ impl Answer {
         response: &Response<'_, '_>,
         question: &Question<'_>,
         taken: usize,
+        length: usize,
     ) -> Result<Self, NoAnswer> {
         let expected = question.accept.filter(|_| response.version == Some(1)).ok_or(NoAnswer)?;
-        let mut head =
-            b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n".to_vec();
+        let mut head = Vec::with_capacity(length + 32);
+        head.extend_from_slice(SWITCHING);
         let mut said = [0; 3];
         for field in response.headers.iter() {
             let is = |name: &str| field.name.eq_ignore_ascii_case(name);
@@ -133,7 +154,7 @@ impl Answer {
                 said[which] += 1;
             } else if is("transfer-encoding") {
                 return Err(NoAnswer);
-            } else if !is("content-length") && !stays(field.name) {
+            } else if !is("content-length") && !stays(field.name.as_bytes()) {
                 // RFC 9110 §8.6: a length means nothing here, and must not mean anything to anybody else.
                 line(&mut head, field.name, field.value);
                 if is("sec-websocket-accept") {
@@ -159,9 +180,38 @@ struct Framing {
 }
 
 impl Framing {
+    /// Ends a head whose fields were looked at; how long it was, and whether it is of HTTP/1.1.
+    fn end(
+        self,
+        status: u16,
+        mut head: Vec<u8>,
+        question: &Question<'_>,
+        (taken, http11): (usize, bool),
+    ) -> Result<Answer, NoAnswer> {
+        let bodiless = question.is_head || status == 204 || status == 304;
+        let rest = match (bodiless, self.chunked, self.length) {
+            (_, true, Some(_)) => return Err(NoAnswer),
+            // RFC 9112 §6.1: nobody of that version knows it.
+            (_, true, None) if !http11 => return Err(NoAnswer),
+            (true, ..) => Rest::Known(0),
+            (false, true, None) => Rest::Chunked(Chunks::default()),
+            (false, false, Some(length)) => Rest::Known(length),
+            (false, false, None) => Rest::UntilEnd,
+        };
+        let closes = question.closes || rest == Rest::UntilEnd;
+        if closes {
+            head.extend_from_slice(b"Connection: close\r\n");
+        }
+        head.extend_from_slice(b"\r\n");
+        // RFC 9110 §15.3.5: whoever frames a body that there cannot be may send it after all.
+        let extra = status == 204 && (self.chunked || self.length.is_some_and(|length| length > 0));
+        let keeps_alive = self.keeps_alive && rest != Rest::UntilEnd && !extra;
+        Ok(Answer { status, head, rest, keeps_alive, closes, switches: false, taken })
+    }
+
     /// Looks at a field, and tells whether it goes on.
-    fn handle_field(&mut self, name: &str, value: &[u8]) -> Result<bool, NoAnswer> {
-        let is = |other: &str| name.eq_ignore_ascii_case(other);
+    fn handle_field(&mut self, name: &[u8], value: &[u8]) -> Result<bool, NoAnswer> {
+        let is = |other: &str| name.eq_ignore_ascii_case(other.as_bytes());
         if is("connection") {
             let mut words = value.split(|byte| *byte == b',').map(<[u8]>::trim_ascii);
             if words.clone().any(|word| word.eq_ignore_ascii_case(b"close")) {
@@ -173,9 +223,7 @@ impl Framing {
             return Ok(false);
         }
         if is("content-length") {
-            // RFC 9110 §8.6: digits, where Rust would take a sign, too.
-            let digits = std::str::from_utf8(value).ok().filter(|_| value.iter().all(u8::is_ascii_digit));
-            let told = digits.and_then(|text| text.parse::<u64>().ok());
+            let told = number(value);
             if told.is_none() || self.length.is_some_and(|before| Some(before) != told) {
                 return Err(NoAnswer);
             }
@@ -191,11 +239,20 @@ impl Framing {
     }
 }
 
+/// RFC 9110 §8.6: digits, where Rust would take a sign, too.
+fn number(digits: &[u8]) -> Option<u64> {
+    let more = |number: u64, byte: &u8| {
+        let digit = byte.is_ascii_digit().then(|| u64::from(byte - b'0'))?;
+        number.checked_mul(10)?.checked_add(digit)
+    };
+    if digits.is_empty() { None } else { digits.iter().try_fold(0, more) }
+}
+
 /// Whether a field concerns the connection alone.
-fn stays(name: &str) -> bool {
+fn stays(name: &[u8]) -> bool {
     let fields = ["keep-alive", "proxy-connection", "proxy-authenticate", "proxy-authorization", "te"];
     // Most names differ from all of these by their length.
-    fields.iter().any(|field| field.len() == name.len() && name.eq_ignore_ascii_case(field))
+    fields.iter().any(|field| field.len() == name.len() && name.eq_ignore_ascii_case(field.as_bytes()))
 }
 
 impl Rest {
@@ -304,6 +361,7 @@ impl Chunks {
     }
 }
 
+const SWITCHING: &[u8] = b"HTTP/1.1 101 Switching Protocols\r\nConnection: Upgrade\r\nUpgrade: websocket\r\n";
 /// The most fields an answer may have.
 const FIELDS_MAX: usize = 100;
 
@@ -465,7 +523,9 @@ mod tests {
     }
 
     fn check(bytes: &str, closes: bool, expected: Result<(&str, Rest, bool), NoAnswer>) {
-        let got = Answer::read(bytes.as_bytes(), &Question { closes, ..Question::default() });
+        let question = Question { closes, ..Question::default() };
+        let got = Answer::read(bytes.as_bytes(), &question);
+        assert_eq!(got, Answer::parsed(bytes.as_bytes(), &question), "plain or not");
         let got = got.map(|answer| answer.unwrap());
         let got = got.as_ref().map(|a| (std::str::from_utf8(&a.head).unwrap(), a.rest, a.keeps_alive));
         assert_eq!(got.map_err(|error| *error), expected, "{bytes:?}");

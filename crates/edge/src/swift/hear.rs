@@ -26,12 +26,12 @@ pub(super) enum Lost {
     Moved,
 }
 
-/// Waits for the head of an answer, with what came behind it.
+/// Waits for the head of an answer. What came behind it is put there, too, and told where it begins.
 pub(super) async fn hear<'q, S: AsyncRead + AsyncWrite + Unpin>(
     line: &mut Line<S>,
     wire: &mut Wire,
     question: impl Fn() -> Question<'q>,
-) -> Result<(Answer, Vec<u8>), Lost> {
+) -> Result<(Answer, usize), Lost> {
     let mut head = Vec::new();
     poll_fn(|cx| {
         loop {
@@ -50,9 +50,10 @@ pub(super) async fn hear<'q, S: AsyncRead + AsyncWrite + Unpin>(
                     &head[..]
                 };
                 match Answer::read(bytes, &question()) {
-                    Ok(Some(answer)) => {
-                        let rest = bytes[answer.taken..].to_vec();
-                        Poll::Ready(Ok(Some((answer, rest))))
+                    Ok(Some(mut answer)) => {
+                        let body = answer.head.len();
+                        answer.head.extend_from_slice(&bytes[answer.taken..]);
+                        Poll::Ready(Ok(Some((answer, body))))
                     }
                     Ok(None) if bytes.len() < HEAD_BYTES_MAX => {
                         if head.is_empty() {
@@ -96,30 +97,31 @@ pub(super) async fn more<S: AsyncRead + AsyncWrite + Unpin>(
     .await
 }
 
-/// Carries an answer to its end, and adds to `bytes` how much of its body went to the client. `Ok(true)`: nothing came behind it. `Err`: it broke off.
+/// Carries an answer to its end: what was heard, of which the body begins at some place, and the rest of it. Adds to `bytes` how much of its body went to the client. `Ok(true)`: nothing came behind it. `Err`: it broke off.
 pub(super) async fn rest<S: AsyncRead + AsyncWrite + Unpin>(
     line: &mut Line<S>,
     wire: &mut Wire,
-    answer: Answer,
-    read: Vec<u8>,
+    (mut out, mut body): (Vec<u8>, usize),
+    mut rest: Rest,
     bytes: &mut u64,
 ) -> Result<bool, ()> {
-    let Answer { head, mut rest, .. } = answer;
-    let mut out = head;
+    let came = out.len() - body;
     let (taken, mut ended) = match rest {
         Rest::Known(0) => (0, true),
-        Rest::Known(_) | Rest::Chunked(_) | Rest::UntilEnd => rest.handle_bytes(&read).map_err(|_| ())?,
+        Rest::Known(_) | Rest::Chunked(_) | Rest::UntilEnd => {
+            rest.handle_bytes(&out[body..]).map_err(|_| ())?
+        }
     };
-    let mut clean = taken == read.len();
-    out.extend_from_slice(&read[..taken]);
-    drop(read);
-    let mut body = taken;
+    let mut clean = taken == came;
+    out.truncate(body + taken);
+    body = taken;
     loop {
         line.write(&out).await.map_err(|_| ())?;
         *bytes += body as u64;
         if ended {
             return Ok(clean);
         }
+        line.look_at_clock();
         line.allow(PIECE_TIME_MAX);
         out = poll_fn(|cx| {
             let piece = with_scratch(|scratch| {

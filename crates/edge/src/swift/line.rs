@@ -1,10 +1,10 @@
 //! A client's connection while its requests are carried swiftly: it holds no buffer but for bytes that nobody has taken.
 
 use std::cell::RefCell;
-use std::future::{Future, poll_fn};
+use std::future::{Future as _, poll_fn};
 use std::io;
 use std::pin::Pin;
-use std::task::{Context, Poll, ready};
+use std::task::{Context, Poll, Waker, ready};
 use std::time::Duration;
 
 use bytes::{Buf, Bytes, BytesMut};
@@ -18,8 +18,16 @@ pub(super) struct Line<S> {
     unread: BytesMut,
     /// Rings at some deadline, perhaps one that was lifted since: to set it anew for each request would cost more.
     timer: Pin<Box<Sleep>>,
+    /// Whom the timer wakes.
+    heard: Heard,
     deadline: Instant,
+    /// The last look at the clock: one serves all that happens at once.
+    now: Instant,
 }
+
+/// Who waits for something already: to wait for the same thing anew with each poll would cost more than the rest of it.
+#[derive(Default)]
+pub(super) struct Heard(Option<Waker>);
 
 /// Why there is nothing.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -35,12 +43,15 @@ pub(super) enum Nothing {
 impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
     /// A connection, and what was read from it; its first step may take so long.
     pub(super) fn new(socket: S, read: Bytes, time: Duration) -> Self {
-        let deadline = Instant::now() + time;
+        let now = Instant::now();
+        let deadline = now + time;
         Self {
             socket,
             unread: BytesMut::from(read),
             timer: Box::pin(tokio::time::sleep_until(deadline)),
+            heard: Heard::default(),
             deadline,
+            now,
         }
     }
 
@@ -48,10 +59,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         (self.socket, self.unread.freeze())
     }
 
-    /// How long the next step may take; it may be up to twice as long, where the timer was set for longer.
+    /// When the clock was looked at last.
+    pub(super) const fn now(&self) -> Instant {
+        self.now
+    }
+
+    /// Looks at the clock.
+    pub(super) fn look_at_clock(&mut self) -> Instant {
+        self.now = Instant::now();
+        self.now
+    }
+
+    /// How long the next step may take, from the last look at the clock; it may be up to twice as long, where the timer was set for longer.
     pub(super) fn allow(&mut self, time: Duration) {
-        let now = Instant::now();
-        self.deadline = now + time;
+        self.deadline = self.now + time;
         if self.timer.deadline() > self.deadline + time {
             self.timer.as_mut().reset(self.deadline);
         }
@@ -59,8 +80,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
 
     /// Whether the time is over.
     pub(super) fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        if !self.timer.is_elapsed() && self.heard.is_by(cx) {
+            return Poll::Pending;
+        }
         loop {
-            ready!(self.timer.as_mut().poll(cx));
+            if self.timer.as_mut().poll(cx).is_pending() {
+                self.heard.note(cx);
+                return Poll::Pending;
+            }
             if Instant::now() >= self.deadline {
                 return Poll::Ready(());
             }
@@ -68,15 +95,15 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         }
     }
 
-    /// Reads until `look` finds a whole head at the front; it tells how many bytes it took. `stop` ends the wait while nothing has come.
+    /// Reads until `look` finds a whole head at the front, at some time; it tells how many bytes it took. `stop` ends the wait while nothing has come.
     pub(super) async fn head<T>(
         &mut self,
         max: usize,
-        mut stop: Pin<&mut impl Future<Output = ()>>,
-        mut look: impl FnMut(&[u8]) -> Option<(T, usize)>,
+        mut stop: impl FnMut(&mut Context<'_>) -> Poll<()>,
+        mut look: impl FnMut(&[u8], Instant) -> Option<(T, usize)>,
     ) -> Result<T, Nothing> {
         if !self.unread.is_empty()
-            && let Some((found, taken)) = look(&self.unread)
+            && let Some((found, taken)) = look(&self.unread, self.now)
         {
             self.take(taken);
             return Ok(found);
@@ -95,8 +122,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                     if piece.is_empty() {
                         return Poll::Ready(Err(Nothing::Gone));
                     }
+                    self.now = Instant::now();
                     if self.unread.is_empty()
-                        && let Some((found, taken)) = look(piece)
+                        && let Some((found, taken)) = look(piece, self.now)
                     {
                         self.unread.extend_from_slice(&piece[taken..]);
                         return Poll::Ready(Ok(Some(found)));
@@ -105,7 +133,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
                     Poll::Ready(Ok(None))
                 });
                 match read {
-                    Poll::Pending if self.unread.is_empty() && stop.as_mut().poll(cx).is_ready() => {
+                    Poll::Pending if self.unread.is_empty() && stop(cx).is_ready() => {
                         Poll::Ready(Err(Nothing::Gone))
                     }
                     Poll::Pending => self.poll_late(cx).map(|()| Err(Nothing::Late)),
@@ -116,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
             if let Some(found) = found {
                 return Ok(found);
             }
-            if let Some((found, taken)) = look(&self.unread) {
+            if let Some((found, taken)) = look(&self.unread, self.now) {
                 self.take(taken);
                 return Ok(found);
             }
@@ -176,6 +204,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         self.unread.advance(length);
         if self.unread.is_empty() {
             self.unread = BytesMut::new();
+        }
+    }
+}
+
+impl Heard {
+    /// Whether it is this task.
+    pub(super) fn is_by(&self, cx: &Context<'_>) -> bool {
+        self.0.as_ref().is_some_and(|waker| waker.will_wake(cx.waker()))
+    }
+
+    /// This task waits from here on.
+    pub(super) fn note(&mut self, cx: &Context<'_>) {
+        if !self.is_by(cx) {
+            self.0 = Some(cx.waker().clone());
         }
     }
 }

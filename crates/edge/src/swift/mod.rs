@@ -8,17 +8,21 @@ pub(crate) mod answer;
 mod hear;
 mod line;
 pub(crate) mod order;
+mod plain;
 mod teller;
 mod trip;
 
+use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
+use std::task::{Context, Poll};
 
 use bytes::Bytes;
-use sockeye_proto::http::{Head, query_param};
+use sockeye_proto::http::{Head, Status};
 use sockeye_relay::End;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::sync::watch;
+use tokio::time::Instant;
 
 use crate::access_line;
 use crate::config::Serves;
@@ -27,10 +31,10 @@ use crate::exchange;
 use crate::group::Group;
 use crate::layout::{Answers, Asked, Layout};
 use crate::place::Terms;
-use crate::route::{self, Route};
+use crate::route::{Route, Words};
 use crate::servers::{Intent, Owner};
 use crate::shared::Shared;
-use line::{Line, Nothing};
+use line::{Heard, Line, Nothing};
 use order::{Order, Usual};
 pub(crate) use teller::Teller;
 use trip::{After, Job, Switched, Trip, Way};
@@ -61,21 +65,26 @@ impl Swift {
     {
         let idle_time_max = self.shared.layout().config.limits.idle_time_max;
         let mut line = Line::new(stream, read, idle_time_max);
-        let mut draining = self.draining.clone();
+        let (draining, mut heard) = (self.draining.clone(), Heard::default());
         // One wait for all of its requests: to begin another for each costs more than all the rest of the wait.
-        let mut told = pin!(async move {
-            let _ = draining.wait_for(|draining| *draining).await;
+        let mut told = pin!(async {
+            let _ = self.draining.clone().wait_for(|draining| *draining).await;
         });
+        let mut stop = |cx: &mut Context<'_>| {
+            if heard.is_by(cx) && matches!(draining.has_changed(), Ok(false)) {
+                return Poll::Pending;
+            }
+            heard.note(cx);
+            told.as_mut().poll(cx)
+        };
+        let mut layout = self.shared.latest_layout();
         loop {
-            let layout = self.shared.layout();
-            let limits = &layout.config.limits;
+            let limits = &layout.load().config.limits;
             line.allow(limits.idle_time_max);
             let max = limits.head_bytes_max.get() as usize;
-            let found = line.head(max, told.as_mut(), |bytes| self.look(&layout, bytes)).await;
-            drop(layout);
-            match found {
+            match line.head(max, &mut stop, |bytes, now| self.look(layout.load(), bytes, now)).await {
                 // On the heap while it is under way: a connection that waits for its next request holds no room for one.
-                Ok(Found::Go(job)) => match Box::pin(self.carry(&mut line, *job)).await {
+                Ok(Found::Go(job)) => match Box::pin(self.carry(&mut line, job)).await {
                     After::GoesOn => {}
                     After::Ends => return None,
                     After::Switched(switched) => {
@@ -91,24 +100,33 @@ impl Swift {
         }
     }
 
-    async fn carry<S: AsyncRead + AsyncWrite + Unpin>(&self, line: &mut Line<S>, job: Job) -> After {
-        let Job { order, group, way, engine, is_engine, entry } = job;
+    fn carry<'a, S: AsyncRead + AsyncWrite + Unpin>(
+        &'a self,
+        line: &'a mut Line<S>,
+        job: Box<Job>,
+    ) -> impl Future<Output = After> + use<'a, S> {
         let (shared, terms, draining) = (&*self.shared, &*self.terms, &self.draining);
-        Trip { shared, terms, draining, line, order, group, engine, is_engine, entry }.carry(way).await
+        Trip { shared, terms, draining, line, job }.carry()
     }
 
     /// Looks at the request at the front of `bytes`, and tells how many of them it takes. `None`: its head is not whole.
-    fn look(&self, layout: &Layout, bytes: &[u8]) -> Option<(Found, usize)> {
+    fn look(&self, layout: &Layout, bytes: &[u8], now: Instant) -> Option<(Found, usize)> {
         let unusual = Some((Found::Unusual, 0));
-        let Ok((head, length)) = order::parse(bytes)? else { return unusual };
+        // Not moved: it is large.
+        let parsed = Head::parse(bytes);
+        let (head, length) = match &parsed {
+            Ok(Status::Complete((head, length))) => (head, *length),
+            Ok(Status::Partial) => return None,
+            Err(_) => return unusual,
+        };
         if length > layout.config.limits.head_bytes_max.get() as usize {
             return unusual;
         }
-        let Some(usual) = Usual::of(&head) else { return unusual };
+        let Some(usual) = Usual::of(head) else { return unusual };
         let upgrade = usual != Usual::Request;
         let asked = Asked {
             listener: &self.terms.listener.name,
-            host: head.header("host").unwrap_or_default(),
+            host: if layout.tells_hosts_apart { head.header("host").unwrap_or_default() } else { "" },
             path: head.path(),
             upgrade,
         };
@@ -124,30 +142,38 @@ impl Swift {
         if group.config.send_proxy.is_some() || group.cookie().is_some() {
             return unusual;
         }
+        let words = Words::of(head.query_string());
         // Of a client that asked for a WebSocket the header was lost: the other way counts it.
-        if !upgrade && head.query_string().contains("transport=websocket") {
+        if !upgrade && words.names_websocket() {
             return unusual;
         }
-        let Some(way) = self.way(layout, group, &head) else { return unusual };
+        let Some(way) = self.way(layout, group, head, &words, now) else { return unusual };
         let plain = !group.is_local() && matches!(&way, Way::Anyone(intent, _) if intent.session);
         let trust = &layout.config.trust;
-        let (order, taken) = Order::write((&head, length), bytes, usual, (&self.teller, trust), plain);
+        let (order, taken) = Order::write((head, length), bytes, usual, (&self.teller, trust), plain);
         let counts = upgrade || layout.log.is_some();
         let engine = if counts { Engine::of(head.method(), head.query_string()) } else { Engine::None };
-        let is_engine = route::is_engine(&group.config.engine_path, head.path(), head.query_string());
-        let entry = layout.log.as_ref().map(|log| Box::new(log.begin(self.note(layout, &head, engine))));
-        let job = Job { order, group: Arc::clone(group), way, engine, is_engine, entry };
+        let is_engine = words.are_for_engine(&group.config.engine_path, head.path());
+        let entry = layout.log.as_ref().map(|log| Box::new(log.begin(self.note(layout, head, engine))));
+        let way = Some(way);
+        let job = Job { order, group: Arc::clone(group), way, under_way: None, engine, is_engine, entry };
         Some((Found::Go(Box::new(job)), taken))
     }
 
     /// Who is asked, where that is simple.
-    fn way(&self, layout: &Layout, group: &Group, head: &Head<'_>) -> Option<Way> {
+    fn way(
+        &self,
+        layout: &Layout,
+        group: &Group,
+        head: &Head<'_>,
+        words: &Words<'_>,
+        now: Instant,
+    ) -> Option<Way> {
         let header = |name: &str| head.values(name).collect();
         let hints = || exchange::hints(group, &layout.config.trust, self.teller.peer().ip(), &header);
         let intent = |session, of_session| Intent { session, of_session, hints: hints() };
-        let query = head.query_string();
-        let known = || query_param(query, "sid").map_or(Owner::Unknown, |sid| group.servers.session(&sid));
-        match Route::of(&group.config.engine_path, head.method(), head.path(), query) {
+        let known = || words.sid().map_or(Owner::Unknown, |sid| group.servers.session(sid, now.into_std()));
+        match Route::of(&group.config.engine_path, head.method(), head.path(), words) {
             Route::Owner(tag) if group.has_tags() => {
                 let door = group.servers.owner(tag)?;
                 let under_way = match if group.is_local() { Owner::Unknown } else { known() } {

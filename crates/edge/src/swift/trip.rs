@@ -27,7 +27,10 @@ use crate::shared::Shared;
 pub(super) struct Job {
     pub(super) order: Order,
     pub(super) group: Arc<Group>,
-    pub(super) way: Way,
+    /// Who is asked; taken when it goes.
+    pub(super) way: Option<Way>,
+    /// Counts its session while it is under way to anybody.
+    pub(super) under_way: Option<UnderWay>,
     /// What it means to the engine, where that is counted or noted.
     pub(super) engine: Engine,
     /// Whether it is for the engine, and not for the application's own code.
@@ -50,12 +53,11 @@ pub(super) struct Trip<'a, S> {
     pub(super) terms: &'a Terms,
     pub(super) draining: &'a watch::Receiver<bool>,
     pub(super) line: &'a mut Line<S>,
-    pub(super) order: Order,
-    pub(super) group: Arc<Group>,
-    pub(super) engine: Engine,
-    pub(super) is_engine: bool,
-    pub(super) entry: Option<Box<Entry>>,
+    pub(super) job: Box<Job>,
 }
+
+/// An answer on its way: the connection that it comes by, its head with what came behind it, and where that begins.
+type Heard = (Wire, Answer, usize);
 
 /// What becomes of the client's connection.
 pub(super) enum After {
@@ -75,14 +77,16 @@ pub(super) struct Switched {
 }
 
 impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
-    pub(super) async fn carry(mut self, way: Way) -> After {
+    pub(super) async fn carry(mut self) -> After {
         self.terms.counters.requests.add();
         if self.is_upgrade() {
             self.terms.counters.upgrades_asked.add();
         }
-        match way {
-            Way::Owner(door, under_way) => self.ask_owner(&door, under_way).await,
-            Way::Anyone(intent, _under_way) => {
+        match self.job.way.take() {
+            None => After::Ends,
+            Some(Way::Owner(door, under_way)) => self.ask_owner(&door, under_way).await,
+            Some(Way::Anyone(intent, under_way)) => {
+                self.job.under_way = under_way;
                 if intent.session
                     && let Err(wait) = self.shared.admit()
                 {
@@ -98,9 +102,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
     async fn ask_owner(&mut self, door: &Arc<Door>, under_way: Option<UnderWay>) -> After {
         let carried = if self.is_upgrade() {
             // It goes on in its tunnel, which is ended where its session is to go.
-            self.switch(door, TunnelOf::Session, under_way).await
+            Box::pin(self.switch(door, TunnelOf::Session, under_way)).await
         } else {
-            self.exchange(door, under_way.as_ref(), false).await
+            let carried = match self.exchange(door, under_way.as_ref(), false).await {
+                Ok(heard) => Ok(self.bring(door, heard).await),
+                Err(lost) => Err(lost),
+            };
+            if let Some(under_way) = under_way {
+                under_way.done(self.line.now().into_std());
+            }
+            carried
         };
         match carried {
             Ok(after) => after,
@@ -108,7 +119,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             Err(Lost::Moved) => self.refuse().await,
             Err(Lost::Silent) => self.reply(StatusCode::GATEWAY_TIMEOUT, "", SILENT).await,
             Err(Lost::Refused(source)) if sockeye_relay::is_nobody(&source) => {
-                self.group.servers.handle_refused(door.id);
+                self.job.group.servers.handle_refused(door.id);
                 self.refuse().await
             }
             Err(Lost::Refused(source)) if source.kind() == std::io::ErrorKind::TimedOut => {
@@ -116,7 +127,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             }
             Err(Lost::Refused(_)) => self.unavailable().await,
             Err(Lost::Broken | Lost::Nonsense) => {
-                if self.group.servers.is_dead(door).await {
+                if Box::pin(self.job.group.servers.is_dead(door)).await {
                     self.refuse().await
                 } else {
                     self.reply(StatusCode::BAD_GATEWAY, "", BROKEN).await
@@ -127,22 +138,25 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
 
     async fn ask_anyone(&mut self, intent: Intent) -> After {
         let handshake = intent.session;
-        let of = match (handshake, self.is_engine) {
+        let of = match (handshake, self.job.is_engine) {
             (true, _) => TunnelOf::NewSession,
             (false, true) => TunnelOf::Session,
             (false, false) => TunnelOf::Neither,
         };
         // What only reads, or only makes a session that ends by itself if nobody polls it, may be sent again if its server died under it. Of an upgrade
         // nothing must have come: a server that has switched may have told others of it.
-        let mut spare = self.order.is_repeatable;
-        let group = Arc::clone(&self.group);
+        let mut spare = self.job.order.is_repeatable;
+        let group = Arc::clone(&self.job.group);
         let mut search = group.servers.search(intent);
         while let Some(door) = search.next().await {
             let asking = handshake.then(|| door.ask());
             let carried = if self.is_upgrade() {
-                self.switch(&door, of, None).await
+                Box::pin(self.switch(&door, of, None)).await
             } else {
-                self.exchange(&door, None, handshake).await
+                match self.exchange(&door, None, handshake).await {
+                    Ok(heard) => Ok(self.bring(&door, heard).await),
+                    Err(lost) => Err(lost),
+                }
             };
             match carried {
                 Ok(after) => {
@@ -164,7 +178,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
                     }
                 }
                 Err(lost @ (Lost::Broken | Lost::Nonsense)) => {
-                    group.servers.is_dead(&door).await;
+                    Box::pin(group.servers.is_dead(&door)).await;
                     let nothing_came = matches!(lost, Lost::Broken) || !self.is_upgrade();
                     if !std::mem::take(&mut spare) || !nothing_came {
                         search.refused(&door);
@@ -184,12 +198,12 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
         door: &Arc<Door>,
         request: Option<&UnderWay>,
         handshake: bool,
-    ) -> Result<After, Lost> {
+    ) -> Result<Heard, Lost> {
         let mut wire = door.upstream.wire().await.map_err(Lost::Refused)?;
-        let (answer, mut read) = loop {
+        let (mut answer, body) = loop {
             match self.first(&mut wire, door, request).await {
-                Err(Lost::Broken | Lost::Nonsense) if wire.is_used() && self.order.is_repeatable => {
-                    wire = door.upstream.fresh_wire().await.map_err(Lost::Refused)?;
+                Err(Lost::Broken | Lost::Nonsense) if wire.is_used() && self.job.order.is_repeatable => {
+                    wire = Box::pin(door.upstream.fresh_wire()).await.map_err(Lost::Refused)?;
                 }
                 first => break first?,
             }
@@ -199,17 +213,19 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
         }
         if handshake && !door.is_worker() {
             let whole = if let Rest::Known(length) = answer.rest { length.min(PEEKED_BYTES_MAX) } else { 1 };
-            while (read.len() as u64) < whole && more(self.line, &mut wire, &mut read).await {}
-            let opened = if answer.status == 200 { Opened::find(&read) } else { None };
-            self.group.servers.handle_answer(door.id, opened);
+            while ((answer.head.len() - body) as u64) < whole
+                && more(self.line, &mut wire, &mut answer.head).await
+            {}
+            let opened = if answer.status == 200 { Opened::find(&answer.head[body..]) } else { None };
+            self.job.group.servers.handle_answer(door.id, opened);
         }
         if answer.status == 400
             && let Some(request) = request
-            && memchr::memmem::find(&read, b"Session ID unknown").is_some()
+            && memchr::memmem::find(&answer.head[body..], b"Session ID unknown").is_some()
         {
-            self.group.servers.handle_over(request.sid());
+            self.job.group.servers.handle_over(request.sid());
         }
-        Ok(self.bring(door, wire, answer, read).await)
+        Ok((wire, answer, body))
     }
 
     /// Asks one server for a WebSocket, on a connection of its own.
@@ -219,21 +235,20 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
         of: TunnelOf,
         under_way: Option<UnderWay>,
     ) -> Result<After, Lost> {
-        let mut wire = door.upstream.wire_to_keep().await.map_err(Lost::Refused)?;
+        let mut wire = Box::pin(door.upstream.wire_to_keep()).await.map_err(Lost::Refused)?;
         // Workers count what they have, and are asked to let it go.
-        let held = (!door.is_worker()).then(|| self.group.servers.tunnel(door, of, under_way));
-        let (answer, read) = self.first(&mut wire, door, None).await?;
+        let held = (!door.is_worker()).then(|| self.job.group.servers.tunnel(door, of, under_way));
+        let (answer, body) = self.first(&mut wire, door, None).await?;
         let status = StatusCode::from_u16(answer.status).unwrap_or(StatusCode::BAD_GATEWAY);
-        self.engine.count(self.terms, status);
+        self.job.engine.count(self.terms, status);
         if !answer.switches {
             if held.is_some() && of == TunnelOf::NewSession {
-                self.group.servers.handle_answer(door.id, None);
+                self.job.group.servers.handle_answer(door.id, None);
             }
-            return Ok(self.bring(door, wire, answer, read).await);
+            return Ok(self.bring(door, (wire, answer, body)).await);
         }
         self.note(answer.status, Some(door), 0);
-        let mut said = answer.head;
-        said.extend_from_slice(&read);
+        let said = answer.head;
         let cord = held.as_ref().map(|held| Arc::clone(&held.cord));
         if let Some(held) = held {
             held.opened();
@@ -242,15 +257,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
     }
 
     /// Brings an answer to the client, and its server's connection to rest.
-    async fn bring(&mut self, door: &Door, mut wire: Wire, answer: Answer, read: Vec<u8>) -> After {
+    async fn bring(&mut self, door: &Door, (mut wire, answer, body): Heard) -> After {
         let (status, closes, keeps) = (answer.status, answer.closes, answer.keeps_alive);
         let mut bytes = 0;
-        let brought = rest(self.line, &mut wire, answer, read, &mut bytes).await;
+        let brought = rest(self.line, &mut wire, (answer.head, body), answer.rest, &mut bytes).await;
+        let now = self.line.look_at_clock();
         self.note(status, Some(door), bytes);
         match brought {
             Ok(clean) => {
-                if keeps && clean && self.order.accept.is_none() {
-                    door.upstream.rest(wire);
+                if keeps && clean && self.job.order.accept.is_none() {
+                    door.upstream.rest(wire, now);
                 }
                 if closes { After::Ends } else { After::GoesOn }
             }
@@ -265,21 +281,26 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
         wire: &mut Wire,
         door: &Door,
         request: Option<&UnderWay>,
-    ) -> Result<(Answer, Vec<u8>), Lost> {
-        if wire.write_all(&self.order.bytes).await.is_err() {
+    ) -> Result<(Answer, usize), Lost> {
+        if wire.write_all(&self.job.order.bytes).await.is_err() {
             return Err(Lost::Broken);
         }
         // The rest of its body goes on as it comes; such a request is never sent twice.
-        let mut missing = self.order.missing;
+        let mut missing = self.job.order.missing;
+        if missing > 0 || !wire.is_used() {
+            // Who connected, or waits for a body, looks at the clock anew.
+            self.line.look_at_clock();
+        }
         while missing > 0 {
             let piece = self.line.some(missing).await.map_err(|_| Lost::Gone)?;
             missing -= piece.len();
             if wire.write_all(&piece).await.is_err() {
                 return Err(Lost::Broken);
             }
+            self.line.look_at_clock();
         }
         self.line.allow(door.upstream.config().answer_time_max);
-        let (order, draining) = (&self.order, self.draining);
+        let (order, draining) = (&self.job.order, self.draining);
         let question = || Question {
             is_head: order.is_head,
             closes: closes(order, draining),
@@ -290,7 +311,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
         tokio::select! {
             biased;
             answered = answered => answered,
-            () = self.group.servers.moved(door, request) => Err(Lost::Moved),
+            () = self.job.group.servers.moved(door, request) => Err(Lost::Moved),
         }
     }
 
@@ -317,9 +338,9 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
     }
 
     async fn say(&mut self, status: StatusCode, fields: &str, body: &str) -> After {
-        let closes = closes(&self.order, self.draining);
+        let closes = closes(&self.job.order, self.draining);
         let close = if closes { "connection: close\r\n" } else { "" };
-        let shown = if self.order.is_head { "" } else { body };
+        let shown = if self.job.order.is_head { "" } else { body };
         // In lower case, as the other way writes them.
         let text =
             format!("HTTP/1.1 {status}\r\n{fields}content-length: {}\r\n{close}\r\n{shown}", body.len());
@@ -330,14 +351,14 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
 
     /// Has the line of an answer written.
     fn note(&mut self, status: u16, door: Option<&Door>, bytes: u64) {
-        if let Some(mut entry) = self.entry.take() {
+        if let Some(mut entry) = self.job.entry.take() {
             entry.answered(status, door.map(|door| door.name.as_str()));
             entry.end(bytes);
         }
     }
 
     const fn is_upgrade(&self) -> bool {
-        self.order.accept.is_some()
+        self.job.order.accept.is_some()
     }
 }
 

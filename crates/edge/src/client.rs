@@ -36,6 +36,7 @@ use crate::layout::{Answers, Asked, Layout};
 use crate::place::Terms;
 use crate::reply::raw;
 use crate::route::{Route, Words};
+use crate::secure::Secure;
 use crate::servers::{Intent, Suggestion};
 use crate::shared::Shared;
 use crate::swift::{self, Swift, Teller};
@@ -203,7 +204,7 @@ impl Client {
 
     /// The same over TLS, which ends here: no worker can take over what only this process can read.
     async fn serve_tls(self, mut socket: Socket, mut read: BytesMut, limits: &Limits, deadline: Instant) {
-        let Some(acceptor) = &self.terms.tls else { return };
+        let Some(config) = &self.terms.tls else { return };
         let failures = &self.terms.counters.tls_failures;
         if read.is_empty() {
             match timeout_at(deadline, socket.read_buf(&mut read)).await {
@@ -217,7 +218,7 @@ impl Client {
             failures.add();
             return close(socket, raw::PLAIN).await;
         }
-        let accept = acceptor.accept(Rewind::new(read.freeze(), socket));
+        let accept = Secure::accept(Arc::clone(config), socket, read);
         let mut stream = match timeout_at(deadline, accept).await {
             Ok(Ok(stream)) => stream,
             Ok(Err(error)) => {
@@ -230,7 +231,7 @@ impl Client {
             let Some(visitor) = self.visitor(group, *send_proxy) else { return };
             return visitor.carry(End::Other(Box::new(stream)), Bytes::new()).await;
         }
-        if stream.get_ref().1.alpn_protocol() == Some(b"h2") {
+        if stream.protocol() == Some(b"h2") {
             return Box::pin(self.serve_streams(stream, Bytes::new())).await;
         }
         let mut read = BytesMut::new();

@@ -44,6 +44,7 @@ mod redirect;
 mod reply;
 mod roster;
 mod route;
+mod secure;
 mod servers;
 mod shared;
 mod shedding;

@@ -10,9 +10,9 @@ use std::task::{Context, Poll};
 use arc_swap::ArcSwap;
 use rustix::net::sockopt::set_socket_reuseport;
 use rustix::net::{SocketFlags, accept_with};
+use rustls::ServerConfig;
 use sockeye_relay::Socket;
 use tokio::net::{TcpListener, TcpSocket, TcpStream, UnixListener, UnixSocket};
-use tokio_rustls::TlsAcceptor;
 
 use crate::config::{BindError, ConfigError, Endpoint, Http, Listener, Serves};
 use crate::stats::{ListenerCounters, ListenerStats};
@@ -32,7 +32,7 @@ pub(crate) struct Place {
 pub(crate) struct Terms {
     pub(crate) listener: Listener,
     /// Ends TLS, where it does.
-    pub(crate) tls: Option<TlsAcceptor>,
+    pub(crate) tls: Option<Arc<ServerConfig>>,
     pub(crate) counters: Arc<ListenerCounters>,
 }
 
@@ -149,7 +149,7 @@ impl Terms {
             Serves::Http(_) => &[b"http/1.1"],
             Serves::Tcp { .. } => &[],
         };
-        let tls = listener.tls.as_ref().map(|tls| tls::acceptor(tls, protocols)).transpose();
+        let tls = listener.tls.as_ref().map(|tls| tls::config(tls, protocols)).transpose();
         let tls = tls.map_err(|source| ConfigError::Tls { listener: listener.name.clone(), source })?;
         Ok(Self { listener, tls, counters })
     }

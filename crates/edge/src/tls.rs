@@ -12,13 +12,12 @@ use rustls::pki_types::pem::{self, PemObject};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::server::{ClientHello, ResolvesServerCert};
 use rustls::sign::CertifiedKey;
-use tokio_rustls::TlsAcceptor;
 use tracing::warn;
 
 use crate::config::{Certificate, Tls, TlsError};
 
 /// Reads the certificates and keys of a listener. `protocols` are offered by ALPN, the best first.
-pub(crate) fn acceptor(tls: &Tls, protocols: &[&[u8]]) -> Result<TlsAcceptor, TlsError> {
+pub(crate) fn config(tls: &Tls, protocols: &[&[u8]]) -> Result<Arc<ServerConfig>, TlsError> {
     let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
     let named: Result<Vec<Named>, TlsError> =
         tls.certificates.iter().map(|files| Named::read(files, &provider)).collect();
@@ -36,7 +35,7 @@ pub(crate) fn acceptor(tls: &Tls, protocols: &[&[u8]]) -> Result<TlsAcceptor, Tl
     config.ticketer =
         rustls::crypto::aws_lc_rs::Ticketer::new().map_err(|error| TlsError::Library(error.to_string()))?;
     config.send_tls13_tickets = 1;
-    Ok(TlsAcceptor::from(Arc::new(config)))
+    Ok(Arc::new(config))
 }
 
 /// The certificates of one listener.

@@ -436,6 +436,34 @@ mod tests {
     }
 
     #[test]
+    fn a_plain_head_is_what_a_parser_reads_and_so_is_any_other() {
+        let heads = [
+            "HTTP/1.1 200 OK\r\nContent-Type: text/plain; charset=UTF-8\r\nContent-Length: 12\r\nKeep-Alive: a\r\nX: y\r\n\r\nabc",
+            "HTTP/1.1 204 \r\nConnection: close\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n",
+        ];
+        let question = Question::default();
+        let check = |bytes: &[u8]| {
+            let shown = bytes.escape_ascii();
+            assert_eq!(Answer::read(bytes, &question), Answer::parsed(bytes, &question), "{shown}");
+        };
+        for head in heads {
+            for at in 0..head.len() {
+                check(&head.as_bytes()[..at]);
+                for byte in *b"\0\t\n\r \"(,-./019:;AEX_az{~\x7f\x80\xff" {
+                    let mut bytes = head.as_bytes().to_vec();
+                    bytes[at] = byte;
+                    check(&bytes);
+                    bytes.insert(at, byte);
+                    check(&bytes);
+                }
+                let mut bytes = head.as_bytes().to_vec();
+                bytes.remove(at);
+                check(&bytes);
+            }
+        }
+    }
+
+    #[test]
     fn a_switch_is_believed_only_where_all_of_it_is_said() {
         const ALL: &str = "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n\
             Sec-WebSocket-Accept: abc=\r\n\r\n";

@@ -1,10 +1,10 @@
-// What clients see of a process manager when a worker is killed and when all are reloaded: `sockeye start` beside pm2, the same app file, two instances, the same
-// stock clients over WebSocket. See bench/README.md.
+// What clients see of a process manager when a worker is killed and when all are reloaded: `sockeye start` beside pm2 and @socket.io/pm2, two instances, the same
+// stock clients over WebSocket. pm2 runs the same app file; @socket.io/pm2 an app that says the same and is set up for it, since there apps do not listen. See bench/README.md.
 //
-//   node bench/crash.mjs [--clients 200] [--sockeye target/release/sockeye]
+//   node bench/crash.mjs [--clients 200] [--rounds 1] [--only NAME] [--transport websocket | default] [--sockeye target/release/sockeye]
 //
-// Rows: of the clients of a `kill -9`, those that have no session 20 s later (hung); of a reload, those that were cut in the worst 100 ms, and connects refused.
-// pm2 has no sticky sessions, so its clients use WebSockets alone; with polling its rows would be worse.
+// Rows: of the clients of a `kill -9`, those that have no session 20 s later (hung); of a reload, the cuts, the most that one client had, those in the worst 100 ms, and connects refused.
+// pm2 has no sticky sessions, so by default clients use WebSockets alone; with polling (`default`) its clients do not all connect, and it is left out.
 
 import { spawnSync } from "node:child_process";
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync } from "node:fs";
@@ -18,8 +18,10 @@ import { parseArgs } from "node:util";
 
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const { io } = createRequire(join(ROOT, "tests/package.json"))("socket.io-client");
-const { values } = parseArgs({ options: { clients: { type: "string", default: "200" }, sockeye: { type: "string", default: join(ROOT, "target/release/sockeye") } } });
+const { values } = parseArgs({ options: { clients: { type: "string", default: "200" }, rounds: { type: "string", default: "1" }, only: { type: "string" }, transport: { type: "string", default: "websocket" }, sockeye: { type: "string", default: join(ROOT, "target/release/sockeye") } } });
 const APP = join(ROOT, "bench/peers/node/server.js");
+const TRANSPORTS = values.transport === "default" ? undefined : [values.transport];
+const STICKY = join(ROOT, "bench/peers/socketio-pm2");
 const PM2 = join(ROOT, "bench/peers/pm2/node_modules/.bin/pm2");
 const CLIENTS = Number(values.clients);
 /** How long clients may take to be back. */
@@ -67,7 +69,7 @@ class Manager {
 }
 
 function connect() {
-  const socket = io(`http://127.0.0.1:${PORT}`, { transports: ["websocket"], forceNew: true, reconnectionDelay: 500, reconnectionDelayMax: 1500 });
+  const socket = io(`http://127.0.0.1:${PORT}`, { transports: TRANSPORTS, forceNew: true, reconnectionDelay: 500, reconnectionDelayMax: 1500 });
   return socket;
 }
 
@@ -89,6 +91,7 @@ function visitors() {
       await new Promise((resolve) => {
         const visitor = net.connect(PORT, "127.0.0.1", () => visitor.write("GET /socket.io/?EIO=4&transport=polling HTTP/1.1\r\nHost: a\r\nConnection: close\r\n\r\n"));
         let head = "";
+        visitor.setTimeout(5000, () => visitor.destroy());
         visitor.on("data", (text) => (head += text)).on("error", () => {}).on("close", () => {
           counts[/^HTTP\/1.1 200/.test(head) ? "served" : "refused"] += 1;
           resolve();
@@ -123,29 +126,36 @@ async function measure(manager) {
 
   sockets = await crowd();
   const times = [];
-  sockets.forEach((socket) => socket.on("disconnect", () => times.push(performance.now())));
+  const cuts = sockets.map(() => 0);
+  sockets.forEach((socket, i) => socket.on("disconnect", () => (times.push(performance.now()), (cuts[i] += 1))));
   const strangers = visitors();
   await manager.runBeside("reload", "server");
   await sleep(3000);
   const { served, refused } = await strangers.stop();
   row.worst = Math.max(0, ...times.map((time) => times.filter((other) => other >= time && other < time + 100).length));
   row.cut = times.length;
+  row.most = Math.max(...cuts);
   row.refused = `${refused} of ${served + refused}`;
   sockets.forEach((socket) => socket.close());
   return row;
 }
 
-const managers = { "sockeye start": () => new Manager(values.sockeye, ["start", APP, "--name", "server", "-i", "2"]) };
-if (existsSync(PM2)) managers.pm2 = () => Object.assign(new Manager(PM2, ["start", APP, "--name", "server", "-i", "2"]));
-console.log(`| ${CLIENTS} clients | cut by kill -9 | hung ${BACK_MS / 1000} s later | cut by reload | of them in the worst 100 ms | connects refused |\n| --- | --- | --- | --- | --- | --- |`);
-for (const [name, make] of Object.entries(managers)) {
-  const manager = make();
-  if (name === "pm2") manager.env.NUMBER = "0";
-  try {
-    const row = await measure(manager);
-    console.log(`| ${name} | ${row.cutByCrash} | ${row.hung} | ${row.cut} | ${row.worst} | ${row.refused} |`);
-  } finally {
-    manager.stop();
+const words = (app) => ["start", app, "--name", "server", "-i", "2"];
+const managers = { "sockeye start": () => new Manager(values.sockeye, words(APP)) };
+const variable = (manager, variables) => (Object.assign(manager.env, variables), manager);
+if (existsSync(PM2) && TRANSPORTS) managers.pm2 = () => variable(new Manager(PM2, words(APP)), { NUMBER: "0" });
+const sticky = join(STICKY, "node_modules/.bin/pm2");
+if (existsSync(sticky)) managers["@socket.io/pm2"] = () => variable(new Manager(sticky, words(join(STICKY, "server.js"))), { PM2_PORT: String(PORT) });
+console.log(`| ${CLIENTS} clients, ${values.transport} | cut by kill -9 | hung ${BACK_MS / 1000} s later | cuts by reload | most of one client | in the worst 100 ms | connects refused |\n| --- | --- | --- | --- | --- | --- | --- |`);
+for (let round = 0; round < Number(values.rounds); round += 1) {
+  for (const [name, make] of Object.entries(managers).filter(([name]) => !values.only || name === values.only)) {
+    const manager = make();
+    try {
+      const row = await measure(manager);
+      console.log(`| ${name} | ${row.cutByCrash} | ${row.hung} | ${row.cut} | ${row.most} | ${row.worst} | ${row.refused} |`);
+    } finally {
+      manager.stop();
+    }
   }
 }
 process.exit(0);

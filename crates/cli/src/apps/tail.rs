@@ -7,6 +7,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use anyhow::anyhow;
+use serde_json::{Value, json};
 use sockeye_supervisor::{Stream, log};
 
 use crate::daemon::store;
@@ -125,6 +126,15 @@ impl Tail {
             .filter(|path| path.extension().is_none_or(|ending| ending != "gz"))
             .cloned()
             .collect()
+    }
+
+    /// A line for programs.
+    pub(crate) fn object(&self, line: &str) -> Value {
+        let stream = match self.stream {
+            Stream::Out => "out",
+            Stream::Error => "error",
+        };
+        json!({ "app": self.name, "instance": self.place, "stream": stream, "line": line })
     }
 
     /// A line with whose it is.

@@ -49,9 +49,7 @@ pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
             for tail in &mut tails {
                 for line in tail.more().unwrap_or_default() {
                     match json {
-                        true => say_json(
-                            &serde_json::json!({ "app": tail.name, "instance": tail.place, "line": line }),
-                        ),
+                        true => say_json(&tail.object(&line)),
                         false => say(&tail.marked(&line)),
                     }
                 }

@@ -5,7 +5,6 @@ use std::process::ExitCode;
 use std::time::{Duration, SystemTime};
 
 use clap::Args;
-use serde_json::json;
 use sockeye_supervisor::Stream;
 use sockeye_supervisor::clock::Civil;
 
@@ -99,15 +98,10 @@ impl Flags {
         if self.grep.as_ref().is_some_and(|text| !line.contains(text)) {
             return Ok(());
         }
-        let stream = match tail.stream {
-            Stream::Out => "out",
-            Stream::Error => "error",
-        };
         let mut to = io::stdout().lock();
         match (self.json, self.raw) {
             (true, _) => {
-                let mut object =
-                    json!({ "app": tail.name, "instance": tail.place, "stream": stream, "line": line });
+                let mut object = tail.object(line);
                 if let Some(time) = time {
                     object["time"] = time.into();
                 }

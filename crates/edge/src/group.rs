@@ -48,9 +48,14 @@ impl Group {
         matches!(self.config.members, Members::Workers { .. } | Members::Directory { .. })
     }
 
-    /// Whether it is learnt which server has which session.
+    /// Whether a session that was seen to begin stays where it was placed, whatever else names a server. A key may have chosen another one then than
+    /// it would now: with a bound, where one was full, or was away.
     pub(crate) fn learns(&self) -> bool {
-        !self.has_tags() && self.config.affinity.contains(&Affinity::Sid)
+        let places = |rule: &Affinity| match rule {
+            Affinity::Sid | Affinity::Address { .. } | Affinity::ForwardedFor | Affinity::Header(_) => true,
+            Affinity::Cookie(_) => false,
+        };
+        !self.has_tags() && self.config.affinity.iter().any(places)
     }
 
     /// The cookie that names a server.

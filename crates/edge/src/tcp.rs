@@ -16,7 +16,8 @@ use tracing::debug;
 use crate::config::ProxyVersion;
 use crate::exchange::hints;
 use crate::group::Group;
-use crate::servers::{Intent, TunnelOf};
+use crate::pool::Key;
+use crate::servers::{Intent, Suggestion, TunnelOf};
 use crate::shared::Shared;
 
 /// A client of a listener in TCP mode.
@@ -86,7 +87,15 @@ impl Visitor {
     fn intent(&self, session: bool) -> Intent {
         let trust = &self.shared.layout().config.trust;
         let hints = hints(&self.group, trust, self.peer.ip(), &|_| Vec::new());
-        Intent { hints, ..Intent::anybody(session) }
+        Intent { hints: hints.into_iter().map(unbounded).collect(), ..Intent::anybody(session) }
+    }
+}
+
+/// A polling client comes by several connections, and nothing tells which are one session: its address has to lead to one server always.
+fn unbounded(hint: Suggestion) -> Suggestion {
+    match hint {
+        Suggestion::Key(Key::Hashed { key, .. }) => Suggestion::Key(Key::Hashed { key, bound_percent: 0 }),
+        Suggestion::Key(Key::IpHash(_)) | Suggestion::Server(_) => hint,
     }
 }
 

@@ -14,7 +14,8 @@ use std::time::Duration;
 use parking_lot::Mutex;
 use programs::Program;
 use sockeye_edge::config::{
-    Affinity, Check, DnsRecord, Drain, Group, Members, Probe, ProxyVersion, Queue, Server, ServerState, Site,
+    Affinity, Check, Cookie, DnsRecord, Drain, Group, Members, Probe, ProxyVersion, Queue, Server,
+    ServerState, Site,
 };
 use sockeye_edge::{Config, MemberError, ServerCondition, parse_servers};
 use sockeye_proto::Tag;
@@ -46,6 +47,35 @@ async fn a_sid_is_learnt_from_the_handshake_and_forgotten_with_its_server() {
         assert!(handshake(&world).await.starts_with("bbbbbbb"));
     }
     assert_eq!(conditions(&world), [ServerCondition::Down, ServerCondition::Up]);
+}
+
+#[tokio::test]
+async fn a_session_that_a_key_placed_elsewhere_than_it_would_now_keeps_its_server() {
+    let (a, b) = (Program::start("aaaaaaa").await, Program::start("bbbbbbb").await);
+    let bounded = Affinity::Address { three_octets: false, bound_percent: 125 };
+    let mut full = group(&[&a, &b]);
+    if let Members::Static(servers) = &mut full.members {
+        servers.iter_mut().for_each(|server| server.sessions_max = NonZero::new(10));
+    }
+    // One address, so one favourite: the other half is placed over the bound, or past one that is full.
+    for (affinity, group) in [
+        (vec![bounded.clone()], group(&[&a, &b])),
+        (vec![Affinity::Cookie(Cookie::default()), bounded], group(&[&a, &b])),
+        (vec![Affinity::Address { three_octets: true, bound_percent: 0 }], full.clone()),
+        (vec![Affinity::ForwardedFor], full),
+    ] {
+        let world = world(Group { affinity: affinity.clone(), ..group });
+        let mut sids = Vec::new();
+        for _ in 0..20 {
+            sids.push(handshake(&world).await);
+        }
+        let at_a = sids.iter().filter(|sid| sid.starts_with("aaaaaaa")).count();
+        assert!((5..=15).contains(&at_a), "{affinity:?}: {at_a} of 20 at one");
+        for sid in &sids {
+            let answer = world.get(&format!("{POLL}&sid={sid}")).await;
+            assert!(answer.ends_with(&format!("6{}", &sid[..7])), "{affinity:?}: {answer}");
+        }
+    }
 }
 
 #[tokio::test]

@@ -7,7 +7,8 @@ mod world;
 use std::num::NonZero;
 
 use sockeye_edge::config::{
-    Check, Endpoint, Group, Health, Listener, Members, ProxyVersion, Server, ServerState, Serves, Site, Tls,
+    Affinity, Check, Endpoint, Group, Health, Listener, Members, ProxyVersion, Server, ServerState, Serves,
+    Site, Tls,
 };
 use sockeye_edge::{Config, ConfigError, Proxy};
 use sockeye_proto::ProxyHeader;
@@ -94,6 +95,24 @@ async fn a_dead_server_is_passed_over_and_sessions_are_counted() {
         }
     }
     until(|| world.control.stats().relay.tunnels == 10).await;
+}
+
+#[tokio::test]
+async fn an_address_leads_to_one_server_however_many_connections_it_has() {
+    let servers =
+        [TcpListener::bind("127.0.0.1:0").await.unwrap(), TcpListener::bind("127.0.0.1:0").await.unwrap()];
+    let mut config = before(&[&servers[0], &servers[1]], tcp("app", None));
+    config.groups[0].affinity = vec![Affinity::Address { three_octets: false, bound_percent: 125 }];
+    let world = World::of(config);
+    let mut clients = Vec::new();
+    for _ in 0..10 {
+        clients.push(world.connect().await);
+    }
+    until(|| world.control.stats().relay.tunnels == 10).await;
+    let mut tunnels: Vec<u64> =
+        world.control.stats().groups[0].servers.iter().map(|server| server.tunnels).collect();
+    tunnels.sort_unstable();
+    assert_eq!(tunnels, [0, 10]);
 }
 
 #[tokio::test]

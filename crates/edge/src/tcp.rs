@@ -87,12 +87,12 @@ impl Visitor {
     fn intent(&self, session: bool) -> Intent {
         let trust = &self.shared.layout().config.trust;
         let hints = hints(&self.group, trust, self.peer.ip(), &|_| Vec::new());
-        Intent { hints: hints.into_iter().map(unbounded).collect(), ..Intent::anybody(session) }
+        Intent { hints: hints.into_iter().map(steady).collect(), ..Intent::anybody(session) }
     }
 }
 
 /// A polling client comes by several connections, and nothing tells which are one session: its address has to lead to one server always.
-fn unbounded(hint: Suggestion) -> Suggestion {
+fn steady(hint: Suggestion) -> Suggestion {
     match hint {
         Suggestion::Key(Key::Hashed { key, .. }) => Suggestion::Key(Key::Hashed { key, bound_percent: 0 }),
         Suggestion::Key(Key::IpHash(_)) | Suggestion::Server(_) => hint,

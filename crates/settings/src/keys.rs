@@ -233,13 +233,13 @@ pub(crate) const UPSTREAM: Section = Section {
             "sticky",
             "`sid`, `cookie`, `ip`, `ip_hash`, `xff`, `header:NAME`, `none`, or a list of them",
             "`sid`",
-            "what names the server of a request, tried in this order",
+            "what names the server of a request, tried in this order. With any but `cookie` and `none`, a session whose handshake was seen stays at its server, whatever else a rule would say by now",
         ),
         key(
             "hash_bound",
             "0, or 100 to 10000",
             "125",
-            "with `ip` and `ip_hash`: the most that a server gets, in percent of the mean; 0 for no bound",
+            "with `ip`: the most new sessions that a server gets, in percent of the mean; 0 for no bound. None with `mode = \"tcp\"`, where an address has to lead to one server always",
         ),
         key("cookie", "a name, or a table", "`SERVERID`", "the cookie of `sticky = \"cookie\"`"),
         key(

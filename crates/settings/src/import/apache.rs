@@ -43,6 +43,7 @@ impl Reading {
                     name: after("route=").map(str::to_owned),
                     address: server_address(at),
                     weight: after("loadfactor=").and_then(|weight| weight.parse().ok()),
+                    max_sessions: None,
                     state: None,
                 };
                 self.draft.upstreams.entry(name.clone()).or_default().servers.push(one);
@@ -82,6 +83,8 @@ impl Reading {
                 let path = if plain[0] == "ProxyPass" { plain[1].to_owned() } else { "/".to_owned() };
                 self.draft.sites.push(Site {
                     hosts: self.hosts.clone(),
+                    upgrade: None,
+                    listens: Vec::new(),
                     path,
                     answer: Answer::Upstream(name),
                 });
@@ -94,6 +97,8 @@ impl Reading {
                 }
                 self.draft.sites.push(Site {
                     hosts: self.hosts.clone(),
+                    upgrade: None,
+                    listens: Vec::new(),
                     path: (*path).to_owned(),
                     answer: Answer::Upstream(at),
                 });
@@ -110,6 +115,8 @@ impl Reading {
             ["DocumentRoot", root] => {
                 self.draft.sites.push(Site {
                     hosts: self.hosts.clone(),
+                    upgrade: None,
+                    listens: Vec::new(),
                     path: "/".to_owned(),
                     answer: Answer::Files((*root).to_owned()),
                 });
@@ -130,7 +137,7 @@ impl Reading {
 
     fn finish(self) -> Draft {
         let Self { mut draft, certificate, cookie_path, sticky, .. } = self;
-        let renamed = merge(&mut draft);
+        let renamed = draft.merge(&|_| true);
         for (line, name, cookie) in sticky {
             let name = renamed.iter().find(|(from, _)| *from == name).map_or(name, |(_, to)| to.clone());
             let path =
@@ -150,45 +157,6 @@ impl Reading {
         }
         draft
     }
-}
-
-/// Balancers of the same servers, one for polling and one for WebSockets, are one group here, with one state of health.
-fn merge(draft: &mut Draft) -> Vec<(String, String)> {
-    let mut renamed: Vec<(String, String)> = Vec::new();
-    let names: Vec<String> = draft.upstreams.keys().cloned().collect();
-    for name in &names {
-        let same = |other: &&String| {
-            *other < name
-                && draft.upstreams.get(*other).is_some_and(|one| {
-                    one.servers
-                        .iter()
-                        .map(|server| &server.address)
-                        .eq(draft.upstreams[name].servers.iter().map(|server| &server.address))
-                })
-        };
-        let Some(first) = names.iter().find(same).cloned() else { continue };
-        draft.upstreams.remove(name);
-        draft.note(
-            1,
-            format!("{first} and {name} are one upstream here, with one state of health for both transports"),
-        );
-        renamed.push((name.clone(), first));
-    }
-    for site in &mut draft.sites {
-        if let Answer::Upstream(group) = &mut site.answer
-            && let Some((_, to)) = renamed.iter().find(|(from, _)| from == group)
-        {
-            group.clone_from(to);
-        }
-    }
-    let mut kept: Vec<Site> = Vec::new();
-    for site in std::mem::take(&mut draft.sites) {
-        if !kept.contains(&site) {
-            kept.push(site);
-        }
-    }
-    draft.sites = kept;
-    renamed
 }
 
 /// The words of a line; quotes keep blanks together.

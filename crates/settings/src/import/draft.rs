@@ -14,6 +14,10 @@ pub(super) struct Draft {
     pub(super) upstreams: BTreeMap<String, Upstream>,
     pub(super) sites: Vec<Site>,
     pub(super) notes: Vec<Note>,
+    /// How many clients there may be.
+    pub(super) connections: Option<u32>,
+    /// Groups that get the WebSockets of others' sessions.
+    pub(super) beside: Vec<String>,
 }
 
 /// A listener.
@@ -21,6 +25,7 @@ pub(super) struct Draft {
 pub(super) struct Listen {
     pub(super) address: String,
     pub(super) certificate: Option<(String, String)>,
+    pub(super) http2: bool,
     /// The value of `redirect`, and its status.
     pub(super) redirect: Option<(String, u16)>,
     pub(super) server_names: Vec<String>,
@@ -42,6 +47,7 @@ pub(super) struct Server {
     pub(super) name: Option<String>,
     pub(super) address: String,
     pub(super) weight: Option<u32>,
+    pub(super) max_sessions: Option<u32>,
     pub(super) state: Option<&'static str>,
 }
 
@@ -50,6 +56,10 @@ pub(super) struct Server {
 pub(super) struct Site {
     pub(super) hosts: Vec<String>,
     pub(super) path: String,
+    /// Only upgrades to a WebSocket, or only what is none.
+    pub(super) upgrade: Option<bool>,
+    /// The addresses where it comes in; none for all.
+    pub(super) listens: Vec<String>,
     pub(super) answer: Answer,
 }
 
@@ -70,6 +80,52 @@ impl Draft {
         set_key(&mut self.upstreams.entry(group.to_owned()).or_default().lines, line.into());
     }
 
+    /// Groups of the same servers, one for polling and one for WebSockets, are one here, with one state of health: the
+    /// one that `is_beside` holds for goes into the other. Says who was renamed to what.
+    pub(super) fn merge(&mut self, is_beside: &dyn Fn(&str) -> bool) -> Vec<(String, String)> {
+        let mut renamed: Vec<(String, String)> = Vec::new();
+        let names: Vec<String> = self.upstreams.keys().cloned().collect();
+        for name in names.iter().filter(|name| is_beside(name)) {
+            let addresses = |name: &str| {
+                let group = self.upstreams.get(name)?;
+                Some(group.servers.iter().map(|server| &server.address).collect::<Vec<_>>())
+            };
+            let own = addresses(name).filter(|own| !own.is_empty());
+            let is_same = |other: &&String| {
+                (*other < name || !is_beside(other)) && *other != name && addresses(other) == own
+            };
+            let Some(first) = names.iter().find(is_same).filter(|_| own.is_some()).cloned() else { continue };
+            self.upstreams.remove(name);
+            self.note(
+                1,
+                format!(
+                    "{first} and {name} are one upstream here, with one state of health for both transports"
+                ),
+            );
+            renamed.push((name.clone(), first));
+        }
+        let now = |name: &mut String| {
+            if let Some((_, to)) = renamed.iter().find(|(from, _)| from == name) {
+                name.clone_from(to);
+            }
+        };
+        self.listens.iter_mut().filter_map(|listen| listen.upstream.as_mut()).for_each(now);
+        for site in &mut self.sites {
+            match &mut site.answer {
+                Answer::Upstream(group) => now(group),
+                Answer::Files(_) => {}
+            }
+        }
+        let mut kept: Vec<Site> = Vec::new();
+        for site in std::mem::take(&mut self.sites) {
+            if !kept.contains(&site) {
+                kept.push(site);
+            }
+        }
+        self.sites = kept;
+        renamed
+    }
+
     /// Writes the file.
     pub(super) fn finish(mut self) -> Imported {
         self.upstreams.retain(|_, upstream| !upstream.servers.is_empty());
@@ -82,7 +138,10 @@ impl Draft {
             write_upstream(&mut out, name, upstream);
         }
         for site in &self.sites {
-            write_site(&mut out, site, &known);
+            write_site(&mut out, site, &self.listens, &known);
+        }
+        if let Some(connections) = self.connections {
+            let _ = writeln!(out, "\n[limits]\nconnections = {}", connections.clamp(1, CONNECTIONS_MAX));
         }
         self.notes.sort();
         self.notes.dedup();
@@ -103,6 +162,9 @@ fn write_listen(out: &mut String, listen: &Listen, known: &[String]) {
     let _ = writeln!(out, "\n[[listen]]\naddress = {}", quoted(&listen.address));
     if let Some((certificate, key)) = &listen.certificate {
         let _ = writeln!(out, "certificate = {}\nkey = {}", quoted(certificate), quoted(key));
+    }
+    if listen.http2 && !listen.tcp {
+        let _ = writeln!(out, "http2 = true");
     }
     if let Some((to, status)) = &listen.redirect {
         let _ = writeln!(out, "redirect = {}\nredirect_status = {status}", quoted(to));
@@ -127,6 +189,7 @@ fn write_upstream(out: &mut String, name: &str, upstream: &Upstream) {
         }
         parts.push(format!("address = {}", quoted(&server.address)));
         parts.extend(server.weight.map(|weight| format!("weight = {}", weight.clamp(1, 65_535))));
+        parts.extend(server.max_sessions.map(|sessions| format!("max_sessions = {sessions}")));
         parts.extend(server.state.map(|state| format!("state = {}", quoted(state))));
         let _ = match &parts[..] {
             [_] => writeln!(out, "  {},", quoted(&server.address)),
@@ -139,12 +202,16 @@ fn write_upstream(out: &mut String, name: &str, upstream: &Upstream) {
     }
 }
 
-fn write_site(out: &mut String, site: &Site, known: &[String]) {
+fn write_site(out: &mut String, site: &Site, listens: &[Listen], known: &[String]) {
     let answer = match &site.answer {
         Answer::Upstream(group) if known.contains(group) => format!("upstream = {}", quoted(group)),
         Answer::Upstream(_) => return,
         Answer::Files(root) => format!("files = {}", quoted(root)),
     };
+    let here = listener_names(site, listens);
+    if here.as_ref().is_some_and(Vec::is_empty) {
+        return;
+    }
     let _ = writeln!(out, "\n[[site]]");
     let hosts: Vec<&String> = site.hosts.iter().filter(|host| address::is_pattern(host)).collect();
     if !hosts.is_empty() {
@@ -153,7 +220,24 @@ fn write_site(out: &mut String, site: &Site, known: &[String]) {
     if site.path != "/" {
         let _ = writeln!(out, "path = {}", quoted(&site.path));
     }
+    if let Some(upgrade) = site.upgrade {
+        let _ = writeln!(out, "websocket = {upgrade}");
+    }
+    if let Some(here) = here {
+        let _ = writeln!(out, "listen = {}", list(&here.iter().collect::<Vec<_>>()));
+    }
     let _ = writeln!(out, "{answer}");
+}
+
+/// Where a site comes in, as `sockeye.toml` names listeners that have no name; none for everywhere.
+fn listener_names(site: &Site, listens: &[Listen]) -> Option<Vec<String>> {
+    let is_here = |listen: &Listen| site.listens.contains(&listen.address);
+    // Whoever redirects everybody asks no site.
+    let answering = listens.iter().enumerate().filter(|(_, listen)| listen.redirect.is_none() && !listen.tcp);
+    let (here, elsewhere): (Vec<_>, Vec<_>) = answering.partition(|(_, listen)| is_here(listen));
+    let name = |index: usize| if index == 0 { "main".to_owned() } else { format!("listen-{index}") };
+    let is_everywhere = site.listens.is_empty() || elsewhere.is_empty();
+    (!is_everywhere).then(|| here.into_iter().map(|(index, _)| name(index)).collect())
 }
 
 /// A text of TOML.
@@ -207,3 +291,6 @@ pub(super) fn listen_address(text: &str) -> String {
         Err(_) => text.replace("*:", ":"),
     }
 }
+
+/// The most that `limits.connections` takes.
+const CONNECTIONS_MAX: u32 = 10_000_000;

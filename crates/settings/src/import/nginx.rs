@@ -66,8 +66,13 @@ fn upstream(draft: &mut Draft, statement: &Statement) {
                 }) {
                     draft.note(inner.line, format!("{option} has no counterpart: a refused connection takes a server out at once, and health brings it back"));
                 }
-                let one =
-                    Server { name: None, address: server_address(at), weight: number("weight="), state };
+                let one = Server {
+                    name: None,
+                    address: server_address(at),
+                    weight: number("weight="),
+                    max_sessions: number("max_conns=").filter(|number| *number > 0),
+                    state,
+                };
                 draft.upstreams.entry(name.clone()).or_default().servers.push(one);
             }
             ["ip_hash"] => draft.set(&name, "sticky = [\"sid\", \"ip_hash\"]"),
@@ -173,7 +178,13 @@ fn server(draft: &mut Draft, statement: &Statement) {
         }
     }
     if let Some(root) = word("root").filter(|_| redirect.is_none()) {
-        draft.sites.push(Site { hosts, path: "/".to_owned(), answer: Answer::Files(root) });
+        draft.sites.push(Site {
+            hosts,
+            path: "/".to_owned(),
+            upgrade: None,
+            listens: Vec::new(),
+            answer: Answer::Files(root),
+        });
     }
 }
 
@@ -232,6 +243,8 @@ fn location(draft: &mut Draft, statement: &Statement, hosts: &[String], redirect
                     draft.sites.push(Site {
                         hosts: hosts.to_vec(),
                         path: path.clone(),
+                        upgrade: None,
+                        listens: Vec::new(),
                         answer: Answer::Files(root.clone()),
                     });
                 }
@@ -242,7 +255,13 @@ fn location(draft: &mut Draft, statement: &Statement, hosts: &[String], redirect
         }
     }
     if let Some(group) = group {
-        draft.sites.push(Site { hosts: hosts.to_vec(), path, answer: Answer::Upstream(group) });
+        draft.sites.push(Site {
+            hosts: hosts.to_vec(),
+            path,
+            upgrade: None,
+            listens: Vec::new(),
+            answer: Answer::Upstream(group),
+        });
     }
 }
 

@@ -52,7 +52,7 @@ pub(super) struct Server {
 }
 
 /// A site.
-#[derive(Clone, PartialEq)]
+#[derive(Clone, Default, PartialEq)]
 pub(super) struct Site {
     pub(super) hosts: Vec<String>,
     pub(super) path: String,
@@ -68,6 +68,14 @@ pub(super) struct Site {
 pub(super) enum Answer {
     Upstream(String),
     Files(String),
+    /// Where it sends everybody, with which status, and the hosts that are known.
+    Redirect(String, u16, Vec<String>),
+}
+
+impl Default for Answer {
+    fn default() -> Self {
+        Self::Upstream(String::new())
+    }
 }
 
 impl Draft {
@@ -113,7 +121,7 @@ impl Draft {
         for site in &mut self.sites {
             match &mut site.answer {
                 Answer::Upstream(group) => now(group),
-                Answer::Files(_) => {}
+                Answer::Files(_) | Answer::Redirect(..) => {}
             }
         }
         let mut kept: Vec<Site> = Vec::new();
@@ -207,6 +215,12 @@ fn write_site(out: &mut String, site: &Site, listens: &[Listen], known: &[String
         Answer::Upstream(group) if known.contains(group) => format!("upstream = {}", quoted(group)),
         Answer::Upstream(_) => return,
         Answer::Files(root) => format!("files = {}", quoted(root)),
+        Answer::Redirect(to, status, names) => {
+            let names: Vec<&String> = names.iter().filter(|name| address::is_host(name)).collect();
+            let names =
+                if names.is_empty() { String::new() } else { format!("\nserver_names = {}", list(&names)) };
+            format!("redirect = {}\nredirect_status = {status}{names}", quoted(to))
+        }
     };
     let here = listener_names(site, listens);
     if here.as_ref().is_some_and(Vec::is_empty) {

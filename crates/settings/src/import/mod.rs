@@ -7,6 +7,7 @@ mod draft;
 mod haproxy;
 mod imported;
 mod nginx;
+mod virtual_host;
 
 pub use imported::{Imported, Note};
 

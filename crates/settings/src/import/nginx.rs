@@ -1,6 +1,7 @@
 //! nginx: `upstream`, `server` and `location` blocks.
 
 use super::draft::{Answer, Draft, Listen, Server, Site, listen_address, quoted, server_address, set_key};
+use super::virtual_host::{VirtualHost, place};
 use crate::address;
 
 /// A statement: its words, its line, and what is in its braces.
@@ -17,16 +18,18 @@ pub(super) fn read(text: &str) -> Draft {
     let mut draft = Draft::default();
     let tokens = tokens(text);
     let (statements, _) = statements(&tokens, 0, 0);
-    walk(&mut draft, &statements);
+    let mut servers = Vec::new();
+    walk(&mut draft, &mut servers, &statements);
+    place(&mut draft, &servers);
     draft
 }
 
-fn walk(draft: &mut Draft, statements: &[Statement]) {
+fn walk(draft: &mut Draft, servers: &mut Vec<VirtualHost>, statements: &[Statement]) {
     for statement in statements {
         match statement.words.first().map(String::as_str) {
-            Some("http" | "stream") => walk(draft, &statement.block),
+            Some("http" | "stream") => walk(draft, servers, &statement.block),
             Some("upstream") => upstream(draft, statement),
-            Some("server") => server(draft, statement),
+            Some("server") => servers.push(server(draft, statement)),
             Some("worker_processes" | "worker_connections" | "events" | "worker_rlimit_nofile") => {
                 draft.note(
                     statement.line,
@@ -127,72 +130,94 @@ fn sticky_cookie(draft: &mut Draft, line: usize, group: &str, name: &str, attrib
     draft.set(group, format!("cookie = {{ {} }}", parts.join(", ")));
 }
 
-fn server(draft: &mut Draft, statement: &Statement) {
+fn server(draft: &mut Draft, statement: &Statement) -> VirtualHost {
     let find = |name: &'static str| {
         statement.block.iter().filter(move |inner| inner.words.first().is_some_and(|word| word == name))
     };
-    let hosts: Vec<String> = find("server_name")
-        .flat_map(|inner| inner.words[1..].iter())
-        .filter(|host| address::is_pattern(host) && *host != "_")
-        .cloned()
-        .collect();
-    let word = |name: &'static str| find(name).next().and_then(|inner| inner.words.get(1).cloned());
-    let redirect = redirect(&statement.block);
-    let certificate = word("ssl_certificate").zip(word("ssl_certificate_key"));
-    let listens: Vec<&Statement> = find("listen").collect();
-    for inner in &listens {
-        let Some(at) = inner.words.get(1) else { continue };
-        let tls = inner.words.iter().any(|word| word == "ssl");
-        if inner.words.iter().any(|word| word == "proxy_protocol") {
-            draft.note(
-                inner.line,
-                "proxy_protocol: set proxy_protocol_from to the addresses of the balancer before this one",
-            );
-        }
-        let listen = Listen {
-            address: listen_address(at),
-            certificate: if tls { certificate.clone() } else { None },
-            redirect: redirect.clone(),
-            server_names: hosts.clone(),
-            ..Listen::default()
-        };
-        if !draft.listens.iter().any(|other| other.address == listen.address) {
-            draft.listens.push(listen);
+    let mut host = VirtualHost { line: statement.line, ..VirtualHost::default() };
+    for inner in find("server_name") {
+        for name in inner.words[1..].iter().filter(|name| *name != "_" && !name.is_empty()) {
+            if address::is_pattern(name) {
+                host.hosts.push(name.clone());
+            } else {
+                draft.note(inner.line, format!("server_name {name} has no counterpart"));
+            }
         }
     }
+    let word = |name: &'static str| find(name).next().and_then(|inner| inner.words.get(1).cloned());
+    let certificate = word("ssl_certificate").zip(word("ssl_certificate_key"));
+    let http2 = word("http2").is_some_and(|word| word == "on");
+    for inner in find("listen") {
+        listen(draft, &mut host, inner, certificate.as_ref(), http2);
+    }
+    if find("listen").next().is_none() {
+        host.listens.push(Listen { address: ":80".to_owned(), ..Listen::default() });
+    }
+    host.redirect = redirect(&statement.block);
     for inner in &statement.block {
         match inner.words.first().map(String::as_str) {
-            Some("location") => location(draft, inner, &hosts, redirect.is_some()),
+            Some("location") => location(draft, inner, &mut host),
             Some(
                 "server_name"
                 | "listen"
-                | "return"
-                | "rewrite"
+                | "http2"
                 | "ssl_certificate"
                 | "ssl_certificate_key"
                 | "port_in_redirect"
                 | "root",
             )
             | None => {}
+            Some("return" | "rewrite") if host.redirect.is_some() => {}
             Some(_) => directive(draft, inner, None),
         }
     }
-    if let Some(root) = word("root").filter(|_| redirect.is_none()) {
-        draft.sites.push(Site {
-            hosts,
-            path: "/".to_owned(),
-            upgrade: None,
-            listens: Vec::new(),
-            answer: Answer::Files(root),
-        });
+    if let Some(root) = word("root").filter(|_| host.redirect.is_none()) {
+        let answer = Answer::Files(root);
+        host.sites.push(Site { path: "/".to_owned(), answer, ..Site::default() });
     }
+    // `location /` alone, and it redirects: everybody goes.
+    if let [Site { path, answer: Answer::Redirect(to, status, _), .. }] = &host.sites[..]
+        && path == "/"
+    {
+        host.redirect = Some((to.clone(), *status));
+    }
+    host
 }
 
-/// Where a server sends everybody.
+fn listen(
+    draft: &mut Draft,
+    host: &mut VirtualHost,
+    inner: &Statement,
+    certificate: Option<&(String, String)>,
+    http2: bool,
+) {
+    let Some((at, options)) = inner.words.get(1..).and_then(<[String]>::split_first) else { return };
+    let has = |word: &str| options.iter().any(|option| option == word);
+    if has("proxy_protocol") {
+        draft.note(
+            inner.line,
+            "proxy_protocol: set proxy_protocol_from to the addresses of the balancer before this one",
+        );
+    }
+    let known = ["ssl", "http2", "proxy_protocol", "default_server", "default", "reuseport", "deferred"];
+    for option in options.iter().filter(|option| !known.contains(&option.as_str())) {
+        draft.note(inner.line, format!("{option} of listen has no counterpart"));
+    }
+    let address = listen_address(at);
+    if has("default_server") || has("default") {
+        host.default_at.push(address.clone());
+    }
+    host.listens.push(Listen {
+        address,
+        certificate: certificate.filter(|_| has("ssl")).cloned(),
+        http2: has("http2") || http2 && has("ssl"),
+        ..Listen::default()
+    });
+}
+
+/// Where statements send everybody.
 fn redirect(block: &[Statement]) -> Option<(String, u16)> {
-    let nested = block.iter().filter(|inner| inner.words.first().is_some_and(|word| word == "location"));
-    let all = block.iter().chain(nested.flat_map(|inner| inner.block.iter()));
-    for inner in all {
+    for inner in block {
         let words: Vec<&str> = inner.words.iter().map(String::as_str).collect();
         let (status, to) = match &words[..] {
             ["return", status, to] => (status.parse().ok()?, *to),
@@ -201,13 +226,17 @@ fn redirect(block: &[Statement]) -> Option<(String, u16)> {
         };
         let Some(rest) = to.strip_prefix("https://") else { continue };
         let host = rest.split(['/', '$']).next().unwrap_or_default();
+        // The path is kept, so one that is set has no counterpart.
+        if !matches!(rest[host.len()..].trim_start_matches('/').chars().next(), None | Some('$')) {
+            continue;
+        }
         let to = if address::is_host(host) { format!("https://{host}") } else { "https".to_owned() };
         return Some((to, if status == 308 { 308 } else { 301 }));
     }
     None
 }
 
-fn location(draft: &mut Draft, statement: &Statement, hosts: &[String], redirects: bool) {
+fn location(draft: &mut Draft, statement: &Statement, host: &mut VirtualHost) {
     let path = match &statement.words[1..] {
         [path] if path.starts_with('/') => path.clone(),
         [sign, path] if matches!(sign.as_str(), "^~" | "=") => path.clone(),
@@ -219,6 +248,11 @@ fn location(draft: &mut Draft, statement: &Statement, hosts: &[String], redirect
             return;
         }
     };
+    let own_redirect = redirect(&statement.block);
+    if let Some((to, status)) = own_redirect.clone() {
+        let answer = Answer::Redirect(to, status, host.hosts.clone());
+        host.sites.push(Site { path: path.clone(), answer, ..Site::default() });
+    }
     let mut group = None;
     for inner in &statement.block {
         match inner.words.first().map(String::as_str) {
@@ -240,28 +274,17 @@ fn location(draft: &mut Draft, statement: &Statement, hosts: &[String], redirect
             }
             Some("root") => {
                 if let Some(root) = inner.words.get(1) {
-                    draft.sites.push(Site {
-                        hosts: hosts.to_vec(),
-                        path: path.clone(),
-                        upgrade: None,
-                        listens: Vec::new(),
-                        answer: Answer::Files(root.clone()),
-                    });
+                    let answer = Answer::Files(root.clone());
+                    host.sites.push(Site { path: path.clone(), answer, ..Site::default() });
                 }
             }
-            Some("return" | "rewrite") if redirects => {}
+            Some("return" | "rewrite") if own_redirect.is_some() => {}
             Some(_) => directive(draft, inner, group.as_deref()),
             None => {}
         }
     }
     if let Some(group) = group {
-        draft.sites.push(Site {
-            hosts: hosts.to_vec(),
-            path,
-            upgrade: None,
-            listens: Vec::new(),
-            answer: Answer::Upstream(group),
-        });
+        host.sites.push(Site { path, answer: Answer::Upstream(group), ..Site::default() });
     }
 }
 

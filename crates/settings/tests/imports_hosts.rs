@@ -81,6 +81,77 @@ fn a_server_of_nginx_that_nobody_reaches_and_what_listen_says_are_told() {
     );
 }
 
+#[test]
+fn virtual_hosts_of_apache_have_the_tls_of_their_port_and_their_redirects() {
+    let tls = "SSLEngine on\nSSLCertificateFile c.pem\nSSLCertificateKeyFile k.pem\nServerName io.example.com\nProxyPass / http://10.0.0.1:1/";
+    let listen = "Listen 41821\nListen 41822\n";
+    let both = [("", "", "/", "10.0.0.1:1")];
+    for (plain, redirect, sites) in [
+        (
+            "Redirect permanent / https://io.example.com/",
+            Some(("https", Some("io.example.com"), None)),
+            &both[..],
+        ),
+        (
+            "RedirectPermanent / https://io.example.com:41822",
+            Some(("https", Some("io.example.com"), Some(41822))),
+            &both,
+        ),
+        ("Redirect / https://io.example.com/", Some(("https", Some("io.example.com"), None)), &both),
+        (
+            "ServerName a.com\nRewriteEngine on\nRewriteCond %{HTTPS} off\nRewriteRule ^(.*)$ https://%{HTTP_HOST}%{REQUEST_URI} [R=301,L]",
+            Some(("https", None, None)),
+            &both,
+        ),
+        (
+            "ServerName a.com\nRewriteCond %{REMOTE_ADDR} ^10\nRewriteRule ^ https://b.com%{REQUEST_URI} [R]\nProxyPass /x http://10.0.0.2:1",
+            None,
+            &[("main", "", "/x", "10.0.0.2:1"), ("listen-1", "", "/", "10.0.0.1:1")],
+        ),
+    ] {
+        let at = |listen: &str| {
+            format!(
+                "{listen}<VirtualHost *:41821>\n{plain}\n</VirtualHost>\n<VirtualHost *:41822>\n{tls}\n</VirtualHost>\n"
+            )
+        };
+        for text in [at(listen), at("")] {
+            let imported = import(Kind::Apache, &text);
+            check(&imported, &text, sites);
+            let edge = settled(&imported.text).edge;
+            assert_eq!(
+                edge.listeners.iter().map(|one| one.tls.is_some()).collect::<Vec<_>>(),
+                [false, true],
+                "{}",
+                imported.text
+            );
+            let found = edge.listeners.iter().map(|one| match &one.serves {
+                Serves::Http(http) => http.redirect.as_ref(),
+                Serves::Tcp { .. } => None,
+            });
+            let found: Vec<_> =
+                found.map(|to| to.map(|to| (to.scheme.as_str(), to.host.as_deref(), to.port))).collect();
+            assert_eq!(found, [redirect, None], "{}", imported.text);
+            let said = imported.notes.iter().any(|note| note.text.starts_with("RewriteRule ^ https://b.com"));
+            assert_eq!(said, redirect.is_none(), "{:?}", imported.notes);
+        }
+    }
+}
+
+#[test]
+fn one_apache_without_virtual_hosts_has_its_certificate_at_each_port_and_hosts_share_a_port() {
+    let one = "Listen 443 https\nSSLEngine on\nSSLCertificateFile c.pem\nSSLCertificateKeyFile k.pem\nServerName a.com\nProxyPass /a http://10.0.0.1:1\n";
+    let imported = import(Kind::Apache, one);
+    check(&imported, one, &[("", "", "/a", "10.0.0.1:1")]);
+    assert!(settled(&imported.text).edge.listeners[0].tls.is_some(), "{}", imported.text);
+    let shared = "Listen 80\n<VirtualHost *:80>\nServerName a.com\nServerAlias *.a.com\nProxyPass / http://10.0.0.1:1\n</VirtualHost>\n<VirtualHost *:80>\nServerName b.com\nProxyPass / http://10.0.0.2:1\n</VirtualHost>\n";
+    let rows = [
+        ("", "a.com,*.a.com", "/", "10.0.0.1:1"),
+        ("", "b.com", "/", "10.0.0.2:1"),
+        ("", "", "/", "10.0.0.1:1"),
+    ];
+    check(&import(Kind::Apache, shared), shared, &rows);
+}
+
 #[track_caller]
 fn check(imported: &Imported, text: &str, expected: &[Row<'_>]) {
     let edge = settled(&imported.text).edge;

@@ -113,6 +113,9 @@ describe("our edge before programs that say what reached them", { skip }, () => 
     assert.ok(first.cookie.startsWith(`io=${first.said.name}~abc;`), first.cookie);
     const again = await ask(port, "/", { cookie: `io=${first.said.name}~abc` });
     assert.deepEqual([again.said.name, again.said.headers.cookie], [first.said.name, "io=abc"]);
+    await told('sticky = "cookie"\ncookie = { name = "io", mode = "prefix", path = "/io", expires = "1h", same_site = "none", secure = true, partitioned = true }');
+    const full = await ask(port, "/?cookie=abc");
+    assert.match(full.cookie, new RegExp(`^io=${full.said.name}~abc;.*; Path=/io; Expires=[^;]+; Max-Age=3600; Secure; SameSite=None; Partitioned$`));
   });
 
   test("S2-06: the server's cookie is rewritten to the server's name", async () => {

@@ -356,8 +356,9 @@ impl Call<'_> {
             CookieMode::Prefix | CookieMode::Rewrite => {
                 let fields: Vec<HeaderValue> = headers.get_all(SET_COOKIE).iter().cloned().collect();
                 headers.remove(SET_COOKIE);
+                let (tls, now) = (self.origin.is_secure(), SystemTime::now());
                 for field in fields {
-                    let named = cookie::from_server(cookie, &door.name, field.as_bytes());
+                    let named = cookie::from_server(cookie, &door.name, field.as_bytes(), tls, now);
                     let named = named.and_then(|named| HeaderValue::from_bytes(&named).ok());
                     headers.append(SET_COOKIE, named.unwrap_or(field));
                 }

@@ -30,18 +30,19 @@ pub(crate) fn cookie(desk: &mut Desk<'_>, upstream: &Sheet<'_>) -> Cookie {
     let cookie = Cookie {
         name: sheet.read(desk, "name", "a cookie's name, such as \"SERVERID\"", token).unwrap_or(plain.name),
         mode: sheet.choice(desk, "mode", &modes).unwrap_or(plain.mode),
-        path: sheet.read(desk, "path", "a path, such as \"/\"", attribute).unwrap_or(plain.path),
+        path: sheet.read(desk, "path", "a path, such as \"/\"", attribute),
         domain: sheet.read(desk, "domain", "a domain, such as \".example.com\"", attribute),
         expires: sheet.span(desk, "expires", Duration::from_secs(1)..=SPAN_MAX),
-        http_only: sheet.flag(desk, "http_only").unwrap_or(plain.http_only),
+        http_only: sheet.flag(desk, "http_only"),
         secure: sheet.flag(desk, "secure"),
         same_site: sheet.choice(desk, "same_site", &sites),
-        partitioned: sheet.flag(desk, "partitioned").unwrap_or_default(),
+        partitioned: sheet.flag(desk, "partitioned"),
     };
     if cookie.secure == Some(false) {
-        for (wants_secure, key) in
-            [(cookie.same_site == Some(SameSite::None), "same_site"), (cookie.partitioned, "partitioned")]
-        {
+        for (wants_secure, key) in [
+            (cookie.same_site == Some(SameSite::None), "same_site"),
+            (cookie.partitioned == Some(true), "partitioned"),
+        ] {
             if wants_secure && let Some(node) = sheet.node(key) {
                 desk.refuse(
                     &sheet.key(key),

@@ -93,8 +93,8 @@ fn the_apache_recipe_becomes_a_file_with_one_group() {
     assert_eq!((edge.groups.len(), edge.sites.len()), (1, 1), "{}", imported.text);
     let Affinity::Cookie(cookie) = &edge.groups[0].affinity[1] else { panic!("a cookie: {}", imported.text) };
     assert_eq!(
-        (cookie.name.as_str(), cookie.path.as_str(), cookie.mode),
-        ("SERVERID", "/", CookieMode::Insert)
+        (cookie.name.as_str(), cookie.path.as_deref(), cookie.mode),
+        ("SERVERID", Some("/"), CookieMode::Insert)
     );
     assert!(
         imported.notes.iter().any(|note| note.text.contains("one state of health")),

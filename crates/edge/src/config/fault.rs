@@ -115,8 +115,8 @@ impl Cookie {
         }
         let because = match (self.same_site, self.partitioned) {
             (Some(SameSite::None), _) => "same_site = none",
-            (_, true) => "partitioned",
-            (None | Some(SameSite::Strict | SameSite::Lax), false) => return Ok(()),
+            (_, Some(true)) => "partitioned",
+            (None | Some(SameSite::Strict | SameSite::Lax), None | Some(false)) => return Ok(()),
         };
         Err(GroupFault::CookieInsecure(self.name.clone(), because))
     }
@@ -164,7 +164,7 @@ mod tests {
         check_cookie(Cookie { secure: None, ..none.clone() }, None);
         check_cookie(none, Some(GroupFault::CookieInsecure("SERVERID".to_owned(), "same_site = none")));
         check_cookie(
-            Cookie { partitioned: true, ..cookie.clone() },
+            Cookie { partitioned: Some(true), ..cookie.clone() },
             Some(GroupFault::CookieInsecure("SERVERID".to_owned(), "partitioned")),
         );
         check_cookie(

@@ -160,7 +160,7 @@ pub enum Affinity {
     Header(String),
 }
 
-/// A cookie that names the server.
+/// A cookie that names the server. Where the server sets it, attributes that are set here replace the server's, and the others stay as it said.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Cookie {
     /// Default `SERVERID`.
@@ -168,19 +168,19 @@ pub struct Cookie {
     /// Who sets it.
     pub mode: CookieMode,
     /// Default `/`.
-    pub path: String,
+    pub path: Option<String>,
     /// Default none.
     pub domain: Option<String>,
     /// How long a browser keeps it (`Max-Age` and `Expires`). Default: until it is closed.
     pub expires: Option<Duration>,
     /// Default true.
-    pub http_only: bool,
+    pub http_only: Option<bool>,
     /// Default: where the client came by TLS.
     pub secure: Option<bool>,
     /// Default none.
     pub same_site: Option<SameSite>,
     /// Default false.
-    pub partitioned: bool,
+    pub partitioned: Option<bool>,
 }
 
 impl Default for Cookie {
@@ -188,13 +188,13 @@ impl Default for Cookie {
         Self {
             name: "SERVERID".to_owned(),
             mode: CookieMode::Insert,
-            path: "/".to_owned(),
+            path: None,
             domain: None,
             expires: None,
-            http_only: true,
+            http_only: None,
             secure: None,
             same_site: None,
-            partitioned: false,
+            partitioned: None,
         }
     }
 }

@@ -3,7 +3,7 @@
 use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 
 use serde_json::{Map, json};
-use sockeye_edge::config::{Cidr, Config, Does, Endpoint, Listener, Serves, Site};
+use sockeye_edge::config::{Affinity, Cidr, Config, Does, Endpoint, Listener, Members, Serves, Site};
 use sockeye_supervisor::AppSpec;
 
 use crate::app::{self, App};
@@ -123,6 +123,7 @@ fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Se
         trust: sheet.list(desk, "trust", CIDR_EXPECTED, |text| text.parse::<Cidr>().ok()).unwrap_or_default(),
         ..Config::default()
     };
+    check_sticky(desk, &groups, &openings, &written);
     config.groups = apps
         .iter()
         .map(|app| app.group(facts.cores, cluster.adapter.is_some()))
@@ -220,6 +221,48 @@ fn check_listeners(desk: &mut Desk<'_>, openings: &[Opening], names: &[String]) 
             let message = no_such(group, "upstream or app", names);
             desk.refuse_at(&opening.place, &format!("{}.upstream", opening.key), message);
         }
+    }
+}
+
+/// What names a server has to be readable: a listener in TCP mode reads nothing, and an address is all that it has.
+fn check_sticky(
+    desk: &mut Desk<'_>,
+    groups: &[upstream::Written],
+    openings: &[Opening],
+    sites: &[site::Written],
+) {
+    for written in groups {
+        let (name, affinity) = (&written.group.name, &written.group.affinity);
+        let Some(place) = &written.sticky else { continue };
+        let leads = |opening: &&Opening| opening.upstream.as_ref() == Some(name);
+        let is_tcp = |opening: &Opening| matches!(opening.listener.serves, Serves::Tcp { .. });
+        let by_tcp = openings.iter().filter(leads).any(is_tcp);
+        // Without a site the only group answers every listener that says nothing.
+        let is_open = |opening: &Opening| match &opening.listener.serves {
+            Serves::Http(http) => opening.upstream.is_none() && http.redirect.is_none(),
+            Serves::Tcp { .. } => false,
+        };
+        let by_http = openings.iter().filter(leads).any(|opening| !is_tcp(opening))
+            || sites.iter().any(|site| is_for(site, name))
+            || (sites.is_empty() && openings.iter().any(is_open));
+        // Nodes of a directory take on what is another's.
+        let needs_one = !matches!(written.group.members, Members::Directory { .. }) && !affinity.is_empty();
+        let is_address = |rule: &Affinity| matches!(rule, Affinity::Address { .. } | Affinity::ForwardedFor);
+        if by_tcp && !by_http && needs_one && !affinity.iter().any(is_address) {
+            desk.refuse_at(
+                place,
+                &format!("upstream.{name}.sticky"),
+                "only listeners with mode = \"tcp\" lead here, which read no sid, cookie or header: expected \"ip\" or \"ip_hash\", or \"none\" where connections may be spread",
+            );
+        }
+    }
+}
+
+fn is_for(site: &site::Written, group: &str) -> bool {
+    match &site.site.does {
+        Does::Relay { group: named } => named == group,
+        Does::Files { group: named, .. } => named.as_deref() == Some(group),
+        Does::Redirect(_) | Does::Health { .. } => false,
     }
 }
 

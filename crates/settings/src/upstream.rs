@@ -22,6 +22,8 @@ use crate::units::{SPAN_MAX, say};
 pub(crate) struct Written {
     pub(crate) group: Group,
     pub(crate) place: Place,
+    /// Where `sticky`, or the cookie that stands for it, is written; `None` where nothing is said.
+    pub(crate) sticky: Option<Place>,
 }
 
 /// All groups.
@@ -37,6 +39,7 @@ pub(crate) fn groups(
         return vec![Written {
             group: short(desk, "upstream", &entry.node, "upstream", facts),
             place: entry.key.clone(),
+            sticky: None,
         }];
     };
     tables
@@ -51,7 +54,12 @@ pub(crate) fn groups(
             } else {
                 short(desk, &key, &entry.node, name, facts)
             };
-            Some(Written { group, place: entry.key.clone() })
+            let said = |table: &Table| {
+                let entry = table.get("sticky").or_else(|| table.get("cookie"))?;
+                Some(entry.node.place.clone())
+            };
+            let sticky = if let Value::Table(table) = &entry.node.value { said(table) } else { None };
+            Some(Written { group, place: entry.key.clone(), sticky })
         })
         .collect()
 }

@@ -119,6 +119,37 @@ fn what_is_wrong_with_a_group_names_it() {
 }
 
 #[test]
+fn what_a_tcp_listener_cannot_read_names_no_server() {
+    let tcp = "[[listen]]\nmode = 'tcp'\nupstream = 'a'\n";
+    let group = |sticky: &str| format!("[upstream.a]\nservers = ['10.0.0.1:1', '10.0.0.2:1']\n{sticky}\n");
+    for (listen, sticky, line) in [
+        (tcp.to_owned(), "sticky = 'cookie'", 6),
+        (tcp.to_owned(), "sticky = ['sid', 'header:x']", 6),
+        (
+            format!("{tcp}[[listen]]\naddress = ':80'\nredirect = 'https'\nserver_names = ['a.b']\n"),
+            "sticky = 'sid'",
+            10,
+        ),
+    ] {
+        let told = refused(&format!("{listen}{}", group(sticky)));
+        assert!(
+            told.starts_with(&format!(
+                "f.toml:{line}:10: upstream.a.sticky: only listeners with mode = \"tcp\" lead here"
+            )),
+            "{told}"
+        );
+    }
+    for (listen, sticky) in [
+        (tcp.to_owned(), ""),
+        (tcp.to_owned(), "sticky = 'none'"),
+        (tcp.to_owned(), "sticky = ['sid', 'ip']"),
+        (format!("{tcp}[[listen]]\naddress = ':80'\n"), "sticky = 'cookie'"),
+    ] {
+        settled(&format!("{listen}{}", group(sticky)));
+    }
+}
+
+#[test]
 fn several_things_that_are_wrong_are_told_at_once() {
     let told = refused("lisen = 1\n[limits]\nconnections = 0\nheadsize = 1");
     assert_eq!(told.lines().count(), 3, "{told}");

@@ -89,6 +89,16 @@ impl Launch {
         }
     }
 
+    /// The same, whose log files are found from the directory where it runs.
+    #[must_use]
+    pub fn with_logs_from_its_directory(mut self) -> Self {
+        let directory = self.directory();
+        for path in [&mut self.spec.log.out, &mut self.spec.log.error].into_iter().flatten() {
+            *path = directory.join(&*path);
+        }
+        self
+    }
+
     /// Whether it is several behind one public port.
     #[must_use]
     pub fn is_cluster(&self) -> bool {

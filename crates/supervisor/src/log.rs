@@ -40,10 +40,15 @@ impl Logs {
     /// The log files of an app of that name; those that nobody named lie in `directory`.
     ///
     /// # Errors
-    /// When the directory, or the thread that compresses, cannot be made.
+    /// When the directory, or the thread that compresses, cannot be made; or a file cannot be opened: then no line could be kept.
     pub fn open(app: &str, spec: LogSpec, directory: PathBuf) -> io::Result<Self> {
         if spec.files {
             std::fs::create_dir_all(&directory)?;
+            for stream in [Stream::Out, Stream::Error] {
+                let path = path(app, &spec, &directory, 0, stream);
+                LogFile::open(path.clone(), &spec, SystemTime::now())
+                    .map_err(|error| io::Error::new(error.kind(), format!("{}: {error}", path.display())))?;
+            }
         }
         let compressor = Compressor::start()?;
         Ok(Self { app: app.to_owned(), spec, directory, files: Mutex::default(), compressor })

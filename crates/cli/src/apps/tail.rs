@@ -21,13 +21,17 @@ pub(crate) fn tails(targets: &[String], places: &Places) -> anyhow::Result<Vec<T
     let registry = store::read(&places.list())?;
     let all = ["all".to_owned()];
     let words = if targets.is_empty() { &all[..] } else { targets };
-    let mut tails = Vec::new();
+    let mut tails: Vec<Tail> = Vec::new();
     for target in registry.select(words).map_err(|error| anyhow!(error))? {
         let Some(app) = registry.app(target.key) else { continue };
         let asked = app.ids.keys().filter(|place| target.place.is_none_or(|asked| asked == **place));
         for place in asked {
             for stream in [Stream::Out, Stream::Error] {
                 let path = log::path(&app.launch.name, &app.launch.spec.log, &places.logs(), *place, stream);
+                // Several may write to one file, which has each line once.
+                if tails.iter().any(|tail| tail.path == path) {
+                    continue;
+                }
                 let name = app.launch.name.clone();
                 tails.push(Tail { name, place: *place, stream, path, open: None, begun: Vec::new() });
             }

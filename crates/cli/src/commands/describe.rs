@@ -71,6 +71,8 @@ fn value(app: &App, status: Option<&Status>, places: &Places) -> Value {
     if let Value::Object(spec) = &mut spec {
         spec.remove("env");
         spec.remove("profile");
+        spec.insert("args".to_owned(), mask::arguments(&launch.spec.args).into());
+        spec.insert("interpreter_args".to_owned(), mask::arguments(&launch.spec.interpreter_args).into());
     }
     let program = launch.program().ok();
     let files = |place: u32, stream| log::path(&launch.name, &launch.spec.log, &places.logs(), place, stream);
@@ -81,7 +83,7 @@ fn value(app: &App, status: Option<&Status>, places: &Places) -> Value {
         "namespace": launch.spec.namespace,
         "wanted": app.wanted,
         "program": program.as_ref().map(|program| &program.program),
-        "args": program.as_ref().map(|program| &program.args),
+        "args": program.as_ref().map(|program| mask::arguments(&program.args)),
         "cwd": launch.directory(),
         "listening": status.map(|status| &status.listening),
         "sessions": status.map(|status| status.workers.iter().map(|worker| u64::from(worker.sessions)).sum::<u64>()),

@@ -164,11 +164,8 @@ fn start(flags: &Flags, places: &Places) -> anyhow::Result<Done> {
             let directory = path.parent().unwrap_or(&cwd).to_owned();
             let asked =
                 specs.into_iter().filter(|(name, _)| flags.only.is_empty() || flags.only.contains(name));
-            launches.extend(asked.map(|(name, spec)| Launch {
-                name,
-                spec,
-                cwd: directory.clone(),
-                env: env.clone(),
+            launches.extend(asked.map(|(name, spec)| {
+                Launch { name, spec, cwd: directory.clone(), env: env.clone() }.with_logs_from_its_directory()
             }));
         } else if registry.select(std::slice::from_ref(what)).is_ok_and(|_| !path.is_file()) {
             listed.push(what.clone());

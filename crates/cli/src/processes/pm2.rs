@@ -1,6 +1,7 @@
 //! What an app of pm2's ecosystem means here. Pure: a JSON value in, apps and named warnings out.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 use sockeye_supervisor::{AppSpec, Instances, ReadyBy, StopSignal, name_of};
@@ -120,8 +121,8 @@ impl Reader<'_> {
                 }
             }
             "watch_delay" => spec.watch.delay = text(value)?.parse()?,
-            "out_file" | "output" | "out" => spec.log.out = Some(text(value)?.into()),
-            "error_file" | "error" | "err" => spec.log.error = Some(text(value)?.into()),
+            "out_file" | "output" | "out" => spec.log.out = Some(log_file(value)?),
+            "error_file" | "error" | "err" => spec.log.error = Some(log_file(value)?),
             "log_type" => spec.log.json = text(value)? == "json",
             "time" => spec.log.time = flag(value)?,
             "log_date_format" => {
@@ -195,6 +196,12 @@ fn flag(value: &Value) -> Result<bool, String> {
 
 fn number<T: std::str::FromStr>(value: &Value) -> Result<T, String> {
     text(value)?.parse().map_err(|_| format!("expected a number, got {value}"))
+}
+
+/// pm2's `NULL` and `/dev/null` are one.
+fn log_file(value: &Value) -> Result<PathBuf, String> {
+    let name = text(value)?;
+    Ok(if name == "NULL" { "/dev/null".into() } else { name.into() })
 }
 
 #[cfg(test)]

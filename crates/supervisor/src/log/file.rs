@@ -20,6 +20,8 @@ const IDLE_BYTES: usize = 4 << 10;
 pub(super) struct LogFile {
     path: PathBuf,
     file: File,
+    /// A device or a pipe (`/dev/null`, `/dev/stdout`) is written to, and nothing else: it has no size, no past, and is never moved.
+    is_regular: bool,
     size: u64,
     begun: SystemTime,
     size_max: u64,
@@ -39,6 +41,7 @@ impl LogFile {
         let metadata = file.metadata()?;
         let begun = if metadata.len() == 0 { now } else { metadata.created().unwrap_or(now) };
         Ok(Self {
+            is_regular: metadata.is_file(),
             size: metadata.len(),
             path,
             file,
@@ -79,6 +82,9 @@ impl LogFile {
 
     /// Empties it, and forgets what was put away.
     pub(super) fn empty(&mut self) -> io::Result<()> {
+        if !self.is_regular {
+            return Ok(());
+        }
         for old in past(&self.path) {
             fs::remove_file(old)?;
         }
@@ -99,7 +105,7 @@ impl LogFile {
     fn is_due(&self, now: SystemTime) -> bool {
         let is_full = self.size + self.buffer.len() as u64 > self.size_max;
         let is_old = now.duration_since(self.begun).is_ok_and(|age| age >= self.age_max);
-        self.size > 0 && (is_full || is_old)
+        self.is_regular && self.size > 0 && (is_full || is_old)
     }
 
     fn rotate(&mut self, now: SystemTime) -> io::Result<()> {
@@ -121,6 +127,9 @@ impl LogFile {
 
 /// Empties a file that is not open, and forgets what was put away of it. One that is not there is empty.
 pub(super) fn empty(path: &Path) -> io::Result<()> {
+    if fs::metadata(path).is_ok_and(|metadata| !metadata.is_file()) {
+        return Ok(());
+    }
     for old in past(path) {
         fs::remove_file(old)?;
     }

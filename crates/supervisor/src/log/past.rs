@@ -116,8 +116,12 @@ fn pack(path: &Path) -> io::Result<()> {
     let packed = compressed(path);
     let mut making = packed.as_os_str().to_owned();
     making.push(".part");
-    let mut encoder = GzEncoder::new(File::create(&making)?, Compression::default());
-    io::copy(&mut File::open(path)?, &mut encoder)?;
+    let mut plain = File::open(path)?;
+    let file = File::create(&making)?;
+    // Whoever may not read the one may not read the other.
+    file.set_permissions(plain.metadata()?.permissions())?;
+    let mut encoder = GzEncoder::new(file, Compression::default());
+    io::copy(&mut plain, &mut encoder)?;
     encoder.finish()?;
     fs::rename(&making, &packed)?;
     fs::remove_file(path)

@@ -5,6 +5,7 @@ use crate::spec::{Size, Span};
 use flate2::read::GzDecoder;
 use std::fs::{self, File};
 use std::io::Read;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::time::Duration;
 
@@ -38,6 +39,61 @@ fn a_file_is_put_away_when_it_is_old_and_only_so_many_are_kept() {
     let path = logs.path(0, Stream::Out);
     assert_eq!(fs::read_to_string(&path).unwrap(), "19\n");
     assert_eq!(whole(&path, Some(2)), "17\n18\n19\n");
+}
+
+#[test]
+fn what_is_put_away_is_as_private_as_it_was() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = LogSpec { max_age: Span::from_millis(0), ..LogSpec::default() };
+    let logs = Logs::open("app", spec, directory.path().to_owned()).unwrap();
+    let path = logs.path(0, Stream::Out);
+    let packed = || past(&path).into_iter().find(|old| old.extension().is_some_and(|ending| ending == "gz"));
+    let old = loop {
+        say(&logs, "a secret", false);
+        if let Some(old) = packed() {
+            break old;
+        }
+        std::thread::yield_now();
+    };
+    assert_eq!(fs::metadata(old).unwrap().permissions().mode() & 0o777, 0o600);
+}
+
+#[test]
+fn what_is_no_regular_file_is_written_to_and_never_moved() {
+    let directory = tempfile::tempdir().unwrap();
+    let [pipe, link] = ["pipe", "link"].map(|name| directory.path().join(name));
+    rustix::fs::mkfifoat(rustix::fs::CWD, &pipe, rustix::fs::Mode::RUSR | rustix::fs::Mode::WUSR).unwrap();
+    std::os::unix::fs::symlink("/dev/null", &link).unwrap();
+    // Somebody reads it, or opening it would wait.
+    let mut reader = File::options().read(true).write(true).open(&pipe).unwrap();
+    let spec = LogSpec {
+        out: Some(pipe),
+        error: Some(link.clone()),
+        max_age: Span::from_millis(0),
+        max_size: Size::from_bytes(1),
+        ..LogSpec::default()
+    };
+    let logs = Logs::open("app", spec, directory.path().to_owned()).unwrap();
+    for _ in 0..3 {
+        say(&logs, "line", false);
+        logs.handle_line(&Line { instance: 0, place: 0, stream: Stream::Error, text: "line", more: false });
+        logs.flush([0]);
+    }
+    let mut heard = [0; 15];
+    reader.read_exact(&mut heard).unwrap();
+    assert_eq!(&heard, b"line\nline\nline\n");
+    assert_eq!(fs::read_link(&link).unwrap(), Path::new("/dev/null"));
+    assert_eq!(fs::read_dir(directory.path()).unwrap().count(), 2, "nothing was put away");
+}
+
+#[test]
+fn a_file_that_cannot_be_opened_is_told_before_a_line_is_lost() {
+    let directory = tempfile::tempdir().unwrap();
+    for (name, out) in [("app", Some("/proc/x.log".into())), (&*"a".repeat(300), None)] {
+        let spec = LogSpec { out, ..LogSpec::default() };
+        let error = Logs::open(name, spec, directory.path().to_owned()).unwrap_err().to_string();
+        assert!(error.contains(".log: "), "{error}");
+    }
 }
 
 #[test]

@@ -22,6 +22,14 @@ describe("a file of settings", { skip }, () => {
       const variable = await run(["check", "sockeye.toml"], { cwd: file.dir, env: { SOCKEYE_LISTEN__PORT: "80" } });
       assert.equal(variable.code, 1);
       assert.match(variable.err, /^\$SOCKEYE_LISTEN__PORT: listen is a text where it is set/);
+      file.write('[listen]\ncertificate = "nope.pem"\nkey = "nope.key"\n[app.chat]\ninstances = 1\n');
+      const unread = await run(["check", "sockeye.toml"], { cwd: file.dir });
+      assert.equal(unread.code, 1);
+      assert.match(unread.err, /^sockeye\.toml:2:15: listen\.certificate = "nope\.pem": cannot read .*nope\.pem: No such file.*: check the path, or make one with sockeye cert self-signed\n$/);
+      file.write('[listen]\naddress = ":3000"\nredirect = "https"\n');
+      const warned = await run(["check", "sockeye.toml"], { cwd: file.dir });
+      assert.deepEqual([warned.code, warned.out], [0, "good: 1 listener, 0 sites, 0 upstreams, 0 apps\n"]);
+      assert.match(warned.err, /^warning: sockeye\.toml:3:12: listen\.redirect = "https": each request gets a 400/);
       const missing = await run(["check", "nothing.toml"], { cwd: file.dir });
       assert.match(missing.err, /^cannot read nothing\.toml: No such file/);
     } finally {

@@ -158,7 +158,7 @@ ${more}`;
       file.write(settings({ instances: 3, env: ', GREETING = "hello"', more: '[app.gone]\ncommand = "gone.js"\n' }));
       const refused = await run(["apply", file.path]);
       assert.deepEqual([refused.code, refused.out], [1, ""]);
-      assert.match(refused.err, /^app\.gone: command: there is no gone\.js, neither as a file nor as a program of PATH\nnothing was changed/);
+      assert.match(refused.err, /sockeye\.toml:\d+:11: app\.gone\.command = "gone\.js": there is no gone\.js, neither as a file nor as a program of PATH: check its path, or install it\nnothing was changed/);
       const third = await freePort();
       // It asks for its address itself, and nothing leads to it.
       const more = `[app.third]\ncommand = "${join(APPS, "http.cjs")}"\ninstances = 1\ndrain = "0s"\nenv = { PORT = "${third}" }\n`;

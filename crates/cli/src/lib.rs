@@ -13,6 +13,7 @@ mod flags;
 mod house;
 mod keeper;
 mod log;
+mod look;
 mod notify;
 mod places;
 mod plan;

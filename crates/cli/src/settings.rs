@@ -2,24 +2,44 @@
 
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::num::NonZeroUsize;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
-use sockeye_settings::{Facts, PREFIX, Settled};
-use sockeye_supervisor::AppSpec;
+use sockeye_settings::{Facts, Look, PREFIX, Settled};
+use sockeye_supervisor::{AppSpec, PROFILE_VARIABLE};
 
-use crate::processes;
+use crate::{apps, exit, look, processes};
+
+/// Reads a file, and looks at what it names on this machine, as far as that can be told before anything is opened.
+pub(crate) fn read_and_look(path: &Path, profile: Option<&str>) -> anyhow::Result<Settled> {
+    let mut env = apps::environment();
+    if let Some(profile) = profile {
+        env.insert(PROFILE_VARIABLE.to_owned(), profile.to_owned());
+    }
+    let base = base(path)?;
+    read_with(path, profile, &|thing| look::look(thing, &base, &env))
+}
+
+/// Says what can be, but is hardly meant.
+pub(crate) fn warn(settled: &Settled) {
+    for warning in &settled.warnings {
+        exit::complain_lines(exit::OK, &format!("warning: {warning}"));
+    }
+}
 
 /// Reads a file and lays the environment over it. Of a profile that a file of pm2 does not have is said so.
 pub(crate) fn read(path: &Path, profile: Option<&str>) -> anyhow::Result<Settled> {
-    let directory = std::path::absolute(path).context("there is no current directory")?;
-    let base = directory.parent().unwrap_or(Path::new("/"));
+    read_with(path, profile, &sockeye_settings::unseen)
+}
+
+fn read_with(path: &Path, profile: Option<&str>, look: Look<'_>) -> anyhow::Result<Settled> {
+    let base = base(path)?;
     let variables: Vec<(String, String)> = std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| name.starts_with(PREFIX))
         .collect();
     let cores = std::thread::available_parallelism().unwrap_or(NonZeroUsize::MIN);
-    let facts = Facts { base, cores, resolve: &resolve };
+    let facts = Facts { base: &base, cores, resolve: &resolve, look };
     let name = path.display().to_string();
     let settled = if processes::is_ecosystem(path) {
         sockeye_settings::settle_apps(&name, &processes::read(path, profile)?, &variables, &facts)
@@ -28,6 +48,12 @@ pub(crate) fn read(path: &Path, profile: Option<&str>) -> anyhow::Result<Settled
         sockeye_settings::settle(&name, &text, &variables, &facts)
     };
     settled.map_err(|refused| anyhow!("{refused}"))
+}
+
+/// The directory from which paths in a file are meant.
+fn base(path: &Path) -> anyhow::Result<PathBuf> {
+    let whole = std::path::absolute(path).context("there is no current directory")?;
+    Ok(whole.parent().unwrap_or(Path::new("/")).to_owned())
 }
 
 /// The programs of a process file, with their names.

@@ -84,8 +84,8 @@ impl Standing {
 
 impl Reader {
     /// What the file says, and what runs for it, as far as that can be told beforehand.
-    fn read(&self) -> anyhow::Result<(Settled, Vec<Recipe>)> {
-        let settled = settings::read(&self.file, self.profile.as_deref())?;
+    pub(crate) fn read(&self) -> anyhow::Result<(Settled, Vec<Recipe>)> {
+        let settled = settings::read_and_look(&self.file, self.profile.as_deref())?;
         for (group, url) in board::directories(&settled.edge) {
             let check = || (backplane::at_hand()?.check)(&url);
             check().with_context(|| format!("upstream.{group}.directory"))?;

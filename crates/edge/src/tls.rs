@@ -71,6 +71,17 @@ fn covers(pattern: &str, name: &str) -> bool {
     !label.is_empty() && rest.eq_ignore_ascii_case(parent)
 }
 
+impl Certificate {
+    /// Looks whether the files can be read and belong together, and does nothing.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong with them.
+    pub fn check(&self) -> Result<(), TlsError> {
+        Named::read(self, &rustls::crypto::aws_lc_rs::default_provider()).map(drop)
+    }
+}
+
 impl Named {
     fn read(files: &Certificate, provider: &CryptoProvider) -> Result<Self, TlsError> {
         let mut chain = certificates(&files.certificate)?;

@@ -8,6 +8,7 @@ use sockeye_edge::config::{Group, Members};
 use sockeye_supervisor::{AppSpec, Instances};
 
 use crate::desk::{Desk, Sheet, elements};
+use crate::facts::{Facts, Thing};
 use crate::keys::APP;
 use crate::place::Place;
 use crate::tree::{Node, Table, Value};
@@ -73,7 +74,7 @@ impl App {
 }
 
 /// All apps.
-pub(crate) fn apps(desk: &mut Desk<'_>, root: &Table) -> Vec<Written> {
+pub(crate) fn apps(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -> Vec<Written> {
     let Some(entry) = root.get("app") else { return Vec::new() };
     let Value::Table(tables) = &entry.node.value else {
         desk.refuse("app", &entry.node, "expected tables, such as [app.chat]");
@@ -86,7 +87,13 @@ pub(crate) fn apps(desk: &mut Desk<'_>, root: &Table) -> Vec<Written> {
             desk.refuse_at(&entry.key, &key, NAME_EXPECTED);
         }
         let Some(sheet) = desk.open(&key, &entry.node, &APP) else { continue };
-        found.push(Written { app: app(desk, &sheet, name), place: entry.key.clone() });
+        let app = app(desk, &sheet, name);
+        if app.bundled.is_none()
+            && let Err(fault) = (facts.look)(&Thing::App { name, spec: &app.spec })
+        {
+            desk.blame(&sheet, &fault.key, fault.message);
+        }
+        found.push(Written { app, place: entry.key.clone() });
     }
     found
 }

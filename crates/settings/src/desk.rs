@@ -16,6 +16,8 @@ use crate::units;
 pub(crate) struct Desk<'a> {
     pub(crate) source: Source<'a>,
     pub(crate) complaints: Vec<Complaint>,
+    /// What can be, but hardly is what was meant.
+    pub(crate) warnings: Vec<Complaint>,
 }
 
 impl Desk<'_> {
@@ -33,6 +35,28 @@ impl Desk<'_> {
     /// Notes what is wrong where nothing in particular is written.
     pub(crate) fn refuse_at(&mut self, place: &Place, key: &str, message: impl Into<String>) {
         self.note(place, key, String::new(), message.into());
+    }
+
+    /// Notes what is wrong with a key of a table, where it is written, else with the table.
+    pub(crate) fn blame(&mut self, sheet: &Sheet<'_>, key: &str, message: impl Into<String>) {
+        match sheet.node(key) {
+            Some(node) => self.refuse(&sheet.key(key), node, message),
+            None => self.refuse_at(&sheet.place, &sheet.key(key), message),
+        }
+    }
+
+    /// Notes what can be, but is hardly meant; the value is told where it is one.
+    pub(crate) fn warn(&mut self, place: &Place, (key, value): (&str, bool), message: impl Into<String>) {
+        let value = match place {
+            Place::File(span) if value => self.source.excerpt(span),
+            Place::File(_) | Place::Variable(_) | Place::Somewhere => String::new(),
+        };
+        self.warnings.push(Complaint {
+            place: self.source.describe(place),
+            key: key.to_owned(),
+            value,
+            message: message.into(),
+        });
     }
 
     fn note(&mut self, place: &Place, key: &str, value: String, message: String) {

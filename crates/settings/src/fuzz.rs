@@ -6,7 +6,7 @@ use std::path::Path;
 use sockeye_edge::config::{Does, Serves};
 
 use crate::import::{Kind, import};
-use crate::{Facts, PREFIX, Refused, Settled, settle};
+use crate::{Facts, PREFIX, Refused, Settled, settle, unseen};
 
 /// What is settled names only groups that there are, and each complaint names a line that there is. Behind a zero byte stand variables, a line each.
 pub fn file(data: &[u8]) {
@@ -67,7 +67,8 @@ fn imports(kind: Kind, data: &[u8]) {
 
 fn read(text: &str, variables: &[(String, String)]) -> Result<Settled, Refused> {
     let resolve = |_: &str, port| Ok(vec![([10, 0, 0, 1], port).into()]);
-    let facts = Facts { base: Path::new("/etc/sockeye"), cores: NonZeroUsize::MIN, resolve: &resolve };
+    let facts =
+        Facts { base: Path::new("/etc/sockeye"), cores: NonZeroUsize::MIN, resolve: &resolve, look: &unseen };
     settle("f.toml", text, variables, &facts)
 }
 

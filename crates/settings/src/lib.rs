@@ -1,7 +1,7 @@
 //! What an operator wrote: `sockeye.toml` and the environment, read into what the edge and its apps are told.
 //!
 //! Pure: text and variables in, a settled value or complaints out. Every complaint names the place, the key, the value, what was expected, and the fix;
-//! a key that nobody reads is a complaint too. Absent: reading files, resolving names (both are told by [`Facts`]), and running anything.
+//! a key that nobody reads is a complaint too. Absent: reading files, resolving names, looking at what they name (all told by [`Facts`]), and running anything.
 
 mod address;
 mod app;
@@ -20,6 +20,7 @@ mod place;
 mod ports;
 mod rest;
 mod settle;
+mod shadows;
 mod site;
 mod tree;
 mod units;
@@ -29,7 +30,7 @@ pub use address::server_endpoint;
 pub use app::{App, Bundled};
 pub use complaint::{Complaint, Refused};
 pub use environment::PREFIX;
-pub use facts::{Facts, Resolve};
+pub use facts::{Facts, Fault, Look, Resolve, Thing, unseen};
 pub use keys::{Key, SECTIONS, Section};
 pub use ports::Port;
 pub use rest::{Admin, Cluster, NodeLinkFiles, TOKEN_CHARACTERS_MIN, Token};

@@ -8,7 +8,7 @@ use sockeye_edge::config::{
 
 use crate::address;
 use crate::desk::{Desk, Sheet, elements, words};
-use crate::facts::{Facts, is_path};
+use crate::facts::{Facts, Thing, is_path};
 use crate::keys::{LISTEN, TLS};
 use crate::place::Place;
 use crate::tree::{Node, Table, Value};
@@ -80,6 +80,9 @@ fn listener(
         if at.is_none() {
             desk.refuse(&key, node, format!("expected {}, or a table", address::LISTEN_EXPECTED));
         }
+        if let Some(Err(message)) = at.as_ref().map(|at| facts.takes(at)) {
+            desk.refuse(&key, node, message);
+        }
         return Some(Opening {
             listener: Listener { at: at?, ..plain },
             place: node.place.clone(),
@@ -135,6 +138,9 @@ fn listener(
             .number(desk, "few_upgrades", 0..=100)
             .unwrap_or(plain.upgrades_percent_min),
     };
+    if let Err(message) = facts.takes(&listener.at) {
+        desk.blame(&sheet, "address", message);
+    }
     Some(Opening { listener, place: sheet.place.clone(), key, upstream })
 }
 
@@ -166,6 +172,13 @@ pub(crate) fn redirect(desk: &mut Desk<'_>, sheet: &Sheet<'_>, hosts: Vec<String
     let (scheme, host, own_port) = target;
     let server_names = server_names.unwrap_or(hosts);
     let status = status.unwrap_or_default();
+    if host.is_none()
+        && server_names.is_empty()
+        && let Some(node) = sheet.node("redirect")
+    {
+        let message = "each request gets a 400, as nobody said to which hosts clients may be sent: set server_names, or name the host, such as \"https://io.example.com\"";
+        desk.warn(&node.place, (&sheet.key("redirect"), true), message);
+    }
     Some(Redirect { status, scheme, host, server_names, port: port.or(own_port) })
 }
 
@@ -206,7 +219,13 @@ fn certificate(desk: &mut Desk<'_>, sheet: &Sheet<'_>, facts: &Facts<'_>) -> Opt
         |key| sheet.read(desk, key, "the path of a PEM file", is_path).map(|text| facts.path(&text));
     let (certificate, key, chain) = (path("certificate"), path("key"), path("chain"));
     match (certificate, key) {
-        (Some(certificate), Some(key)) => Some(Certificate { certificate, chain, key }),
+        (Some(certificate), Some(key)) => {
+            let certificate = Certificate { certificate, chain, key };
+            if let Err(fault) = (facts.look)(&Thing::Certificate(&certificate)) {
+                desk.blame(sheet, &fault.key, fault.message);
+            }
+            Some(certificate)
+        }
         (Some(_), None) if sheet.node("key").is_none() => {
             desk.refuse_at(
                 &sheet.place,

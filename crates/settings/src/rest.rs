@@ -10,7 +10,7 @@ use sockeye_edge::config::{AccessLog, Config, Endpoint, LogFormat};
 
 use crate::address;
 use crate::desk::{Desk, Sheet, words};
-use crate::facts::{Facts, is_path};
+use crate::facts::{Facts, Thing, is_path};
 use crate::keys::{ACCESS_LOG, ADMIN, CLUSTER, LIMITS};
 use crate::tree::{Node, Table, Value};
 
@@ -74,6 +74,9 @@ pub(crate) fn admin(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -> Adm
         if at.is_none() {
             desk.refuse("admin", node, format!("expected {}, or a table", address::LISTEN_EXPECTED));
         }
+        if let Some(Err(message)) = at.as_ref().map(|at| facts.takes(at)) {
+            desk.refuse("admin", node, message);
+        }
         let admin = Admin { address: at, token: None };
         return guarded(desk, node, admin);
     }
@@ -96,7 +99,15 @@ pub(crate) fn admin(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -> Adm
         desk.refuse("admin.token_file", node, "there is a token already: keep one of the two");
     }
     let token = token.map(Token::Text).or_else(|| file.map(|path| Token::File(facts.path(&path))));
+    if let Some(Token::File(path)) = &token
+        && let Err(fault) = (facts.look)(&Thing::Token(path))
+    {
+        desk.blame(&sheet, "token_file", fault.message);
+    }
     let address = sheet.read(desk, "address", address::LISTEN_EXPECTED, address::listen);
+    if let Some(Err(message)) = address.as_ref().map(|at| facts.takes(at)) {
+        desk.blame(&sheet, "address", message);
+    }
     guarded(desk, node, Admin { address, token })
 }
 
@@ -120,15 +131,20 @@ pub(crate) fn access_log(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -
         if path.is_none() {
             desk.refuse("access_log", node, "expected a path, \"-\" for standard output, or a table");
         }
-        return Some(AccessLog { path: to(path?), format: LogFormat::default() });
+        let path = to(path?);
+        if let Some(Err(fault)) = path.as_deref().map(|path| (facts.look)(&Thing::Log(path))) {
+            desk.refuse("access_log", node, fault.message);
+        }
+        return Some(AccessLog { path, format: LogFormat::default() });
     }
     let sheet = desk.open("access_log", node, &ACCESS_LOG)?;
     let path = sheet.read(desk, "path", "a path, or \"-\" for standard output", is_path);
     let formats = [("combined", LogFormat::Combined), ("json", LogFormat::Json)];
-    Some(AccessLog {
-        path: to(path.unwrap_or_else(|| "-".to_owned())),
-        format: sheet.choice(desk, "format", &formats).unwrap_or_default(),
-    })
+    let path = to(path.unwrap_or_else(|| "-".to_owned()));
+    if let Some(Err(fault)) = path.as_deref().map(|path| (facts.look)(&Thing::Log(path))) {
+        desk.blame(&sheet, "path", fault.message);
+    }
+    Some(AccessLog { path, format: sheet.choice(desk, "format", &formats).unwrap_or_default() })
 }
 
 pub(crate) fn limits(desk: &mut Desk<'_>, root: &Table, config: &mut Config) {

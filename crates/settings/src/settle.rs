@@ -7,7 +7,7 @@ use sockeye_edge::config::{Affinity, Cidr, Config, Does, Endpoint, Listener, Mem
 use sockeye_supervisor::AppSpec;
 
 use crate::app::{self, App};
-use crate::complaint::Refused;
+use crate::complaint::{Complaint, Refused};
 use crate::desk::{Desk, one_of};
 use crate::environment;
 use crate::facts::Facts;
@@ -15,6 +15,7 @@ use crate::keys::ROOT;
 use crate::listen::{self, CIDR_EXPECTED, Opening};
 use crate::place::{Place, Source};
 use crate::rest::{self, Admin, Cluster};
+use crate::shadows;
 use crate::site;
 use crate::tree::{self, Node, Table, Value};
 use crate::upstream;
@@ -30,6 +31,8 @@ pub struct Settled {
     pub admin: Admin,
     /// What is shared with other machines.
     pub cluster: Cluster,
+    /// What can be so, but is hardly meant.
+    pub warnings: Vec<Complaint>,
 }
 
 /// Reads a file, lays the environment over it, and settles what both mean.
@@ -74,12 +77,12 @@ fn settle_tree(
     variables: &[(String, String)],
     facts: &Facts<'_>,
 ) -> Result<Settled, Refused> {
-    let mut desk = Desk { source, complaints: Vec::new() };
+    let mut desk = Desk { source, complaints: Vec::new(), warnings: Vec::new() };
     environment::overlay(&mut root, variables, &mut desk.complaints);
     let whole = Node { place: Place::File(0..0), value: Value::Table(root) };
     let settled = whole_file(&mut desk, &whole, facts);
     match settled {
-        Some(settled) if desk.complaints.is_empty() => Ok(settled),
+        Some(settled) if desk.complaints.is_empty() => Ok(Settled { warnings: desk.warnings, ..settled }),
         _ => Err(Refused(desk.complaints)),
     }
 }
@@ -92,7 +95,7 @@ fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Se
     let groups = upstream::groups(desk, root, cluster.adapter.as_deref(), facts);
     let written = site::sites(desk, root, facts);
     let mut openings = openings;
-    let apps_written = app::apps(desk, root);
+    let apps_written = app::apps(desk, root, facts);
     open_ports(desk, &mut openings, &apps_written, root.contains_key("listen"));
     // Programs alone, and nothing said of where clients come in: they ask for their addresses themselves.
     let programs = apps_written.iter().all(|written| written.app.bundled.is_none());
@@ -124,6 +127,8 @@ fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Se
         ..Config::default()
     };
     check_sticky(desk, &groups, &openings, &written);
+    let led: Vec<(String, Place)> =
+        groups.iter().map(|written| (written.group.name.clone(), written.place.clone())).collect();
     config.groups = apps
         .iter()
         .map(|app| app.group(facts.cores, cluster.adapter.is_some()))
@@ -134,7 +139,9 @@ fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Se
     let names: Vec<String> = config.groups.iter().map(|group| group.name.clone()).collect();
     check_listeners(desk, &openings, &names);
     check_sites(desk, &written, &openings, &names);
+    shadows::sites(desk, &written, &openings);
     config.sites = sites(desk, &openings, written, &names);
+    shadows::groups(desk, &config.sites, &openings, &led);
     config.listeners = openings.into_iter().map(|opening| opening.listener).collect();
     let admin = rest::admin(desk, root, facts);
     if let Some(address) = &admin.address
@@ -146,7 +153,7 @@ fn whole_file(desk: &mut Desk<'_>, whole: &Node, facts: &Facts<'_>) -> Option<Se
             format!("a listener has {address} already: choose another"),
         );
     }
-    Some(Settled { edge: config, apps, admin, cluster })
+    Some(Settled { edge: config, apps, admin, cluster, warnings: Vec::new() })
 }
 
 /// Each app that names a port has a listener there.

@@ -4,7 +4,7 @@ use sockeye_edge::config::{Does, Site};
 
 use crate::address;
 use crate::desk::{Desk, Sheet, elements};
-use crate::facts::{Facts, is_path};
+use crate::facts::{Facts, Thing, is_path};
 use crate::keys::SITE;
 use crate::listen::redirect;
 use crate::place::Place;
@@ -55,6 +55,9 @@ fn does(desk: &mut Desk<'_>, sheet: &Sheet<'_>, hosts: &[String], facts: &Facts<
     let names = hosts.iter().filter(|host| !host.starts_with("*.")).cloned().collect();
     let group = sheet.text(desk, "upstream", "the name of an upstream or an app");
     let root = sheet.read(desk, "files", "a directory", is_path).map(|root| facts.path(&root));
+    if let Some(Err(fault)) = root.as_deref().map(|root| (facts.look)(&Thing::Directory(root))) {
+        desk.blame(sheet, "files", fault.message);
+    }
     let redirect = redirect(desk, sheet, names);
     let ready = sheet.choice(desk, "health", &[("live", false), ("ready", true)]);
     let ways = ["upstream", "files", "redirect", "health"].map(|key| sheet.node(key).is_some());

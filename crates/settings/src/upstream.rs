@@ -10,7 +10,7 @@ use sockeye_edge::config::{
 use crate::address::{self, Remote};
 use crate::cookie;
 use crate::desk::{Desk, Sheet, elements, one_of, words};
-use crate::facts::{Facts, is_path};
+use crate::facts::{Facts, Thing, is_path};
 use crate::health;
 use crate::keys::{SERVER, UPSTREAM};
 use crate::listen::PROXY_VERSIONS;
@@ -164,12 +164,14 @@ fn members(
                 sheet.span(desk, "dns_every", Duration::from_millis(100)..=Duration::from_secs(86_400));
             Members::Dns { name, record, every: every.unwrap_or(Duration::from_secs(10)) }
         }
-        "watch" => Members::File(facts.path(&sheet.read(
-            desk,
-            "watch",
-            "the path of a file with a server a line",
-            is_path,
-        )?)),
+        "watch" => {
+            let text = sheet.read(desk, "watch", "the path of a file with a server a line", is_path)?;
+            let path = facts.path(&text);
+            if let Err(fault) = (facts.look)(&Thing::Watched(&path)) {
+                desk.warn(&node.place, (&key, true), fault.message);
+            }
+            Members::File(path)
+        }
         "register" => {
             if !sheet.flag(desk, "register")? {
                 desk.refuse(&key, node, "expected true, or servers, dns, watch or directory instead");

@@ -6,6 +6,7 @@ use std::process::ExitCode;
 use clap::Args;
 use sockeye_settings::Settled;
 
+use crate::standing::Reader;
 use crate::{exit, settings};
 
 /// What was typed.
@@ -15,10 +16,16 @@ pub(crate) struct Flags {
     file: PathBuf,
 }
 
-/// Reads the file as `up` would, and runs nothing.
+/// Reads the file as `up` would, tries what it names short of listening, and runs nothing.
 pub(crate) fn run(flags: &Flags) -> ExitCode {
-    match settings::read(&flags.file, None) {
+    let reader = Reader { file: flags.file.clone(), profile: None, verbose: false };
+    let checked = reader.read().and_then(|(settled, _)| {
+        settled.edge.check()?;
+        Ok(settled)
+    });
+    match checked {
         Ok(settled) => {
+            settings::warn(&settled);
             exit::say(&summary(&settled));
             ExitCode::from(exit::OK)
         }

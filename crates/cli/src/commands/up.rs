@@ -57,7 +57,8 @@ pub(crate) fn run_chat(flags: &UpFlags) -> ExitCode {
 }
 
 fn run_file(file: &Path, profile: Option<&str>, verbose: bool) -> anyhow::Result<()> {
-    let settled = settings::read(file, profile)?;
+    let settled = settings::read_and_look(file, profile)?;
+    settings::warn(&settled);
     if settled.apps.iter().any(|app| app.bundled.is_some()) {
         find_backplane(settled.cluster.adapter.as_deref())?;
     }

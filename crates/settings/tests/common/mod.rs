@@ -4,7 +4,7 @@
 
 use std::path::Path;
 
-use sockeye_settings::{Facts, Settled, settle};
+use sockeye_settings::{Facts, Fault, Look, Resolve, Settled, Thing, settle, unseen};
 
 /// What a file and variables mean, or what is told.
 pub(crate) fn with(text: &str, variables: &[(&str, &str)]) -> Result<Settled, String> {
@@ -15,9 +15,40 @@ pub(crate) fn with(text: &str, variables: &[(&str, &str)]) -> Result<Settled, St
         "app02" => Ok(vec![([10, 0, 0, 2], port).into()]),
         _ => Err("no such name".to_owned()),
     };
-    let facts =
-        Facts { base: Path::new("/etc/sockeye"), cores: std::num::NonZeroUsize::MIN, resolve: &resolve };
-    settle("f.toml", text, &variables, &facts).map_err(|refused| refused.to_string())
+    looked(text, &variables, &resolve, &unseen)
+}
+
+fn looked(
+    text: &str,
+    variables: &[(String, String)],
+    resolve: Resolve<'_>,
+    look: Look<'_>,
+) -> Result<Settled, String> {
+    let base = Path::new("/etc/sockeye");
+    let facts = Facts { base, cores: std::num::NonZeroUsize::MIN, resolve, look };
+    settle("f.toml", text, variables, &facts).map_err(|refused| refused.to_string())
+}
+
+/// What is told of a file none of whose things can be used.
+#[track_caller]
+pub(crate) fn refused_where_nothing_is(text: &str) -> String {
+    let look = |thing: &Thing<'_>| {
+        let key = match thing {
+            Thing::Certificate(_) => "key",
+            Thing::App { .. } => "command",
+            Thing::Token(_) | Thing::Log(_) | Thing::Socket(_) | Thing::Directory(_) | Thing::Watched(_) => {
+                ""
+            }
+        };
+        Err(Fault { key: key.to_owned(), message: "cannot be used".to_owned() })
+    };
+    looked(text, &[], &|_, _| Err("no such name".to_owned()), &look).expect_err(text)
+}
+
+/// The warnings of a file that means something.
+#[track_caller]
+pub(crate) fn warned(text: &str) -> Vec<String> {
+    settled(text).warnings.iter().map(ToString::to_string).collect()
 }
 
 /// What a file means.

@@ -165,10 +165,17 @@ impl Control {
     ///
     /// [`MemberError`] when there is no such group or server.
     pub fn withdraw(&self, group: &str, server: &str) -> Result<(), MemberError> {
-        if self.group(group)?.servers.withdraw(server) {
+        let servers = &self.group(group)?.servers;
+        if servers.withdraw(server) {
             return Ok(());
         }
-        Err(MemberError::NoServer { group: group.to_owned(), server: server.to_owned() })
+        let is_there = servers.named(server).is_some();
+        let (group, server) = (group.to_owned(), server.to_owned());
+        Err(if is_there {
+            MemberError::NeverRegistered { group, server }
+        } else {
+            MemberError::NoServer { group, server }
+        })
     }
 
     /// What an operator wants of a server, until a list says otherwise or it is told again.
@@ -231,6 +238,16 @@ pub enum MemberError {
     /// No server of the group has this name.
     #[error("the group {group:?} has no server {server:?}")]
     NoServer {
+        /// The group's name.
+        group: String,
+        /// The server's name.
+        server: String,
+    },
+    /// It is there, but by no registration of its own.
+    #[error(
+        "the server {server:?} of the group {group:?} did not register, so it cannot be withdrawn: remove it where it is listed (the file, its watched list, DNS) and apply, or let it drain: POST /upstreams/{group}/{server}/drain"
+    )]
+    NeverRegistered {
         /// The group's name.
         group: String,
         /// The server's name.

@@ -148,6 +148,9 @@ async fn one_that_says_it_is_unwell_gets_nothing_until_it_is_well() {
     assert!(handshake(&world).await.starts_with("bbbbbbb"));
     let nobody = world.control.set_state("app", "c", ServerState::Up);
     assert_eq!(nobody.unwrap_err().to_string(), "the group \"app\" has no server \"c\"");
+    let listed = world.control.withdraw("app", &a.at).unwrap_err();
+    assert!(matches!(listed, MemberError::NeverRegistered { .. }), "{listed}");
+    assert!(listed.to_string().contains(&format!("POST /upstreams/app/{}/drain", a.at)), "{listed}");
 }
 
 #[tokio::test]

@@ -37,7 +37,7 @@ impl Line {
             peer: Some(peer),
             client: Some(client),
             method: head.method().to_owned(),
-            target: shown(head.path(), Some(head.query_string())),
+            target: shown(head.path(), head.target().contains('?').then(|| head.query_string())),
             version: "HTTP/1.1",
             host: head.header("host").unwrap_or_default().to_owned(),
             referer: head.header("referer").map(str::to_owned),

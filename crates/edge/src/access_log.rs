@@ -12,6 +12,7 @@ use std::time::{Duration, Instant, SystemTime};
 
 use bytes::Bytes;
 use http_body::{Frame, SizeHint};
+use sockeye_proto::Tag;
 use sockeye_relay::{Body, BoxError};
 use tracing::warn;
 
@@ -64,6 +65,13 @@ impl Entry {
     pub(crate) fn answered(&mut self, status: u16, upstream: Option<&str>) {
         self.line.status = status;
         self.line.upstream = upstream.map(str::to_owned);
+    }
+
+    /// The request began a session; the line has its tag, as those of its later requests.
+    pub(crate) fn began(&mut self, tag: Option<Tag>) {
+        if self.line.tag.is_none() {
+            self.line.tag = tag.map(|tag| tag.to_string());
+        }
     }
 
     /// Writes the line once the answer's body has gone, or broken off.

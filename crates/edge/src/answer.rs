@@ -215,6 +215,7 @@ fn note(mut entry: Entry, response: Response<Body>) -> Response<Body> {
     let status = response.status();
     let upstream = response.extensions().get::<reply::Via>().map(|via| via.0.clone());
     entry.answered(status.as_u16(), upstream.as_deref());
+    entry.began(response.extensions().get::<reply::Began>().map(|began| began.0));
     if status == StatusCode::SWITCHING_PROTOCOLS {
         entry.end(0);
         return response;

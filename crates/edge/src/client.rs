@@ -406,6 +406,9 @@ impl Client {
         self.terms.counters.upgrades_asked.add();
         taken.engine.count(&self.terms, StatusCode::SWITCHING_PROTOCOLS);
         if let Some(mut entry) = taken.entry {
+            if matches!(taken.engine, Engine::Handshake(_)) {
+                entry.began(door.tag);
+            }
             // What the worker answers is not seen here.
             entry.answered(StatusCode::SWITCHING_PROTOCOLS.as_u16(), Some(&door.name));
             entry.end(0);

@@ -8,7 +8,7 @@ use http::header::{ACCEPT_ENCODING, CONNECTION, COOKIE, SEC_WEBSOCKET_KEY, SET_C
 use http::{HeaderMap, HeaderName, HeaderValue, Method, Request, Response, StatusCode, Version, request};
 use hyper::body::Incoming;
 use sockeye_proto::engine::Opened;
-use sockeye_proto::{Tag, ws};
+use sockeye_proto::{Sid, Tag, ws};
 use sockeye_relay::{Body, Breach, Origin, RelayError};
 use tracing::debug;
 
@@ -291,9 +291,12 @@ impl Call<'_> {
     }
 
     /// Reads off a handshake's answer which session it opened.
-    async fn learn(&self, door: &Arc<Door>, response: Response<Body>) -> Response<Body> {
+    async fn learn(&self, door: &Arc<Door>, mut response: Response<Body>) -> Response<Body> {
         // What came of an upgrade was told where it was carried.
         if door.is_worker() || self.upgrade {
+            if response.status() == StatusCode::OK {
+                response.extensions_mut().extend(began(door.tag));
+            }
             return response;
         }
         let servers = &self.group.servers;
@@ -301,8 +304,10 @@ impl Call<'_> {
             servers.handle_answer(door.id, None);
             return response;
         }
-        let (response, head) = Box::pin(peek::front(response)).await;
-        servers.handle_answer(door.id, Opened::find(&head));
+        let (mut response, head) = Box::pin(peek::front(response)).await;
+        let opened = Opened::find(&head);
+        response.extensions_mut().extend(began(opened.as_ref().and_then(|opened| tag_of(opened.sid))));
+        servers.handle_answer(door.id, opened);
         response
     }
 
@@ -376,6 +381,19 @@ impl Call<'_> {
         self.shared.counters.unavailable.add();
         reply::unavailable()
     }
+}
+
+/// What the access log says of a session that begins: as much of its sid as is no secret.
+pub(crate) fn tag_of(sid: &str) -> Option<Tag> {
+    Some(sid.parse::<Sid>().ok()?.tag())
+}
+
+fn began(tag: Option<Tag>) -> http::Extensions {
+    let mut extensions = http::Extensions::new();
+    if let Some(tag) = tag {
+        extensions.insert(reply::Began(tag));
+    }
+    extensions
 }
 
 fn told(cookie: &Cookie, headers: &HeaderMap) -> Option<String> {

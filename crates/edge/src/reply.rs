@@ -4,12 +4,17 @@ use std::time::Duration;
 
 use http::header::{CONNECTION, CONTENT_TYPE, RETRY_AFTER};
 use http::{HeaderValue, Response, StatusCode};
+use sockeye_proto::Tag;
 use sockeye_proto::engine::Refusal;
 use sockeye_relay::Body;
 
 /// Lies in an answer's extensions and names the server that it came from.
 #[derive(Clone)]
 pub(crate) struct Via(pub(crate) String);
+
+/// Lies in an answer's extensions and tells which session began with it.
+#[derive(Clone, Copy)]
+pub(crate) struct Began(pub(crate) Tag);
 
 /// A plain answer, one word of text.
 pub(crate) fn plain(status: StatusCode, text: &'static str) -> Response<Body> {

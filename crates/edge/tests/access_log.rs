@@ -2,12 +2,14 @@
 
 #![expect(clippy::unwrap_used, reason = "a test that fails to set itself up may panic")]
 
+mod programs;
 mod world;
 
 use std::path::Path;
 
+use programs::Program;
 use sockeye_edge::Config;
-use sockeye_edge::config::{AccessLog, LogFormat};
+use sockeye_edge::config::{AccessLog, Group, LogFormat, Members, Site};
 use tokio::io::AsyncWriteExt;
 use world::{POLL, SOCKET, World, read_head, sid, until, upgrade};
 
@@ -25,13 +27,14 @@ async fn each_request_leaves_a_line_and_a_renamed_file_is_opened_anew() {
     let worker = world.worker(0).await;
     let tag = worker.tag;
     world.get("/page?a=b").await;
+    world.get("/plain").await;
     world.say(&format!("GET {POLL} HTTP/1.1\r\nHost: io.example\r\nX-Forwarded-For: 192.0.2.7\r\nUser-Agent: test\r\nConnection: close\r\n\r\n")).await;
     world.get(&format!("{POLL}&sid={}", sid(tag))).await;
     let mut socket = world.connect().await;
     socket.write_all(upgrade(&format!("{SOCKET}&sid={}", sid(tag))).as_bytes()).await.unwrap();
     read_head(&mut socket).await;
     world.get(&format!("{POLL}&sid=nobodysxxxxxxxxxxxxx")).await;
-    let lines = lines(&path, 5);
+    let lines = lines(&path, 6);
     let find = |what: &str| {
         lines.iter().find(|line| line.contains(what)).unwrap_or_else(|| panic!("{what} in {lines:?}"))
     };
@@ -40,9 +43,15 @@ async fn each_request_leaves_a_line_and_a_renamed_file_is_opened_anew() {
             "/page?a=b",
             vec!["\"status\":200", "\"method\":\"GET\"", "\"host\":\"a\"", "\"peer\":\"127.0.0.1\""],
         ),
+        ("\"/plain\"", vec!["\"target\":\"/plain\""]),
         (
             "\"agent\":\"test\"",
-            vec!["\"client\":\"192.0.2.7\"", "\"transport\":\"polling\"", "\"host\":\"io.example\""],
+            vec![
+                "\"sid\":\"AAAAAA\"",
+                "\"client\":\"192.0.2.7\"",
+                "\"transport\":\"polling\"",
+                "\"host\":\"io.example\"",
+            ],
         ),
         (
             "transport=polling&sid=AAAAAA\"",
@@ -66,8 +75,28 @@ async fn each_request_leaves_a_line_and_a_renamed_file_is_opened_anew() {
     world.control.apply(config).unwrap();
     world.get("/after").await;
     assert!(self::lines(&path, 1)[0].contains("/after"));
-    assert_eq!(std::fs::read_to_string(&moved).unwrap().lines().count(), 5);
+    assert_eq!(std::fs::read_to_string(&moved).unwrap().lines().count(), 6);
     assert_eq!(world.control.stats().log_dropped, 0);
+}
+
+#[tokio::test]
+async fn the_line_of_a_handshake_has_as_much_of_the_sid_as_those_of_its_session() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("access.log");
+    let program = Program::start("aaaaaaa").await;
+    let servers = sockeye_edge::parse_servers(&program.at).unwrap();
+    let world = World::start(Config {
+        access_log: Some(AccessLog { path: Some(path.clone()), format: LogFormat::Json }),
+        groups: vec![Group::new("app", Members::Static(servers))],
+        sites: vec![Site::everything("app")],
+        ..Config::default()
+    });
+    world.get(POLL).await;
+    world.get(&format!("{POLL}&sid=aaaaaaa-000000000000")).await;
+    for line in lines(&path, 2) {
+        assert!(line.contains("\"sid\":\"aaaaaa\""), "{line}");
+        assert!(!line.contains("aaaaaaa"), "{line}");
+    }
 }
 
 #[tokio::test]

@@ -218,6 +218,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Trip<'_, S> {
             {}
             let opened = if answer.status == 200 { Opened::find(&answer.head[body..]) } else { None };
             self.job.group.servers.handle_answer(door.id, opened);
+            if let Some(entry) = &mut self.job.entry {
+                entry.began(
+                    Opened::find(&answer.head[body..]).and_then(|opened| crate::exchange::tag_of(opened.sid)),
+                );
+            }
+        } else if handshake
+            && answer.status == 200
+            && let Some(entry) = &mut self.job.entry
+        {
+            entry.began(door.tag);
         }
         if answer.status == 400
             && let Some(request) = request

@@ -2,10 +2,14 @@
 
 import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
-import { existsSync } from "node:fs";
+import { once } from "node:events";
+import { existsSync, rmSync } from "node:fs";
+import net from "node:net";
+import { availableParallelism } from "node:os";
+import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { stripVTControlCharacters } from "node:util";
-import { Home, SOCKEYE, until } from "../harness/keeper.mjs";
+import { Home, kill, SOCKEYE, until } from "../harness/keeper.mjs";
 import { CLUSTER_ONLY } from "../harness/target.mjs";
 
 const ROW = ["id", "name", "namespace", "instance", "mode", "pid", "uptime", "status", "restarts", "unstable_restarts", "cpu", "memory", "user", "watching", "sessions", "port", "listening", "exit", "keeper"];
@@ -125,6 +129,113 @@ describe("commands", { skip: CLUSTER_ONLY }, () => {
     const [gone] = await json("delete", "talker");
     holds(gone, CHANGE);
     assert.deepEqual(await home.list(), []);
+  });
+});
+
+describe("what is easily said wrong", { skip: CLUSTER_ONLY }, () => {
+  let home;
+  before(() => {
+    home = new Home();
+    home.file("idle.js", "setInterval(() => {}, 1000)");
+  });
+  after(() => home?.stop());
+
+  /** A command that must fail, and what it says. */
+  async function refused(...words) {
+    const { code, err } = await home.run(...words);
+    assert.equal(code, 1, `${words}: ${err}`);
+    return err;
+  }
+
+  test("a profile that is not there changes nothing", async () => {
+    home.file("some.toml", '[app.some]\ncommand = "idle.js"\n[app.some.profile.production]\nMODE = "p"\n[app.some.profile.test]\nMODE = "t"\n');
+    assert.match(await refused("start", "some.toml", "--env", "bogus"), /some\.toml: profile bogus is not there: expected one of production, test/);
+    assert.match(await refused("up", "some.toml", "--env", "bogus"), /profile bogus is not there: expected one of production, test/);
+    await home.ok("start", "some.toml", "--env", "production");
+    for (const command of ["restart", "reload", "start"]) {
+      assert.match(await refused(command, "some", "--env", "bogus"), /profile bogus is not there: expected one of production, test/);
+    }
+    assert.match(await home.ok("env", "some"), /^MODE=p$/m);
+    await home.ok("restart", "some", "--env", "test");
+    assert.match(await home.ok("env", "some"), /^MODE=t$/m);
+    await home.ok("delete", "some");
+  });
+
+  test("flags that cannot count are refused, and those of pm2 that change nothing are taken", async () => {
+    await home.ok("start", "idle.js", "--no-vizion", "--merge-logs", "--cron-restart=0", "--source-map-support", "-s");
+    const before = await home.pids("idle");
+    assert.match(await refused("start", "idle", "--name", "other", "-i", "3", "--port", "9999"), /idle is in the list.* --name, --instances, --port cannot be said of it now/);
+    assert.match(await refused("reload", "idle", "--drain", "3"), /--drain is said at the start/);
+    assert.match(await refused("start", "idle.js", "--no-daemon"), /sockeye up FILE/);
+    assert.match(await refused("start", "idle.js"), /idle runs already/);
+    assert.deepEqual(await home.pids("idle"), before);
+    await home.ok("restart", "idle", "--update-env", "--no-color");
+    await home.ok("start", "idle.js", "-f", "-i", "0", "--ready", "started");
+    assert.equal((await home.rowsOf("idle")).length, availableParallelism());
+    await home.ok("delete", "idle", "-s");
+  });
+
+  test("a port that was taken and is free again is no trouble any more", async () => {
+    const other = net.createServer().listen(0, "127.0.0.1");
+    await once(other, "listening");
+    const { port } = other.address();
+    home.file("web.js", `require("node:http").createServer((_, answer) => answer.end()).listen(${port}, "127.0.0.1")`);
+    try {
+      assert.match(await refused("start", "web.js", "-i", "2", "--max-restarts", "1"), new RegExp(`${port}`));
+    } finally {
+      other.close();
+      await once(other, "close");
+    }
+    const { code, err } = await home.run("restart", "web");
+    assert.deepEqual([code, err], [0, ""]);
+    await home.ok("delete", "web");
+  });
+
+  test("a keeper that cannot be asked does not make its app one that is stopped", async () => {
+    await home.ok("start", "idle.js");
+    const [{ keeper }] = await home.rowsOf("idle");
+    kill(keeper, "SIGSTOP");
+    try {
+      const [row] = await home.rowsOf("idle");
+      assert.deepEqual([row.status, row.keeper], ["unknown", keeper]);
+    } finally {
+      kill(keeper, "SIGCONT");
+    }
+    await until("it says how it is", async () => (await home.rowsOf("idle"))[0].status === "online");
+  });
+
+  test("another XDG_RUNTIME_DIR, or none, leads to the daemon that has the list", async () => {
+    const [before, here] = [await home.pids("idle"), home.env.XDG_RUNTIME_DIR];
+    const daemon = home.daemon();
+    try {
+      for (const there of [join(home.dir, "r2"), undefined]) {
+        home.env = { ...home.env, HOME: home.dir, XDG_RUNTIME_DIR: there };
+        if (there === undefined) delete home.env.XDG_RUNTIME_DIR;
+        assert.deepEqual(await home.pids("idle"), before);
+        await home.ok("ping");
+        await home.ok("flush");
+      }
+      await home.ok("restart", "idle", "--keep-env");
+    } finally {
+      home.env = { ...home.env, XDG_RUNTIME_DIR: here };
+    }
+    assert.deepEqual([home.daemon(), home.keepers().length], [daemon, 1]);
+    assert.notDeepEqual(await home.pids("idle"), before);
+  });
+
+  test("a runtime directory that was removed is told, nothing runs twice, and kill ends it all", async () => {
+    const before = await home.pids("idle");
+    rmSync(join(home.dir, "r/sockeye"), { recursive: true });
+    assert.deepEqual((await home.list()).map((row) => row.status), ["unknown"]);
+    for (const words of [["ping"], ["reload", "idle"]]) {
+      assert.match(await refused(...words), new RegExp(`process ${home.daemon()}, holds .* cannot be reached: its sockets in .* are gone.*sockeye kill`));
+    }
+    assert.equal(home.keepers().length, 1);
+    await home.ok("kill");
+    assert.deepEqual(home.processes(), []);
+    assert.deepEqual((await home.list()).map((row) => row.status), ["stopped"]);
+    await home.ok("start", "idle");
+    assert.notDeepEqual(await home.pids("idle"), before);
   });
 });
 

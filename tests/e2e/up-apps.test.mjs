@@ -249,7 +249,7 @@ describe("a process file of pm2 in the foreground", { skip }, () => {
   test("what is wrong with it is told, with its app", async () => {
     for (const [value, error, good = ""] of [
       [{ apps: [{ name: "a b", script }] }, /^processes\.json: app\.a b: expected a name of up to 64 letters/],
-      [{ apps: [{ script: "a.js", max_memory_restart: "much" }] }, /^processes\.json: max_memory_restart: expected a size/],
+      [{ apps: [{ script: "a.js", max_memory_restart: "much" }] }, /^processes\.json: a: max_memory_restart: expected a size/],
       [{ apps: [{ name: "fine", script }] }, /^$/, "good: 0 listeners, 0 sites, 0 upstreams, 1 app\n"],
       [7, /^processes\.json: expected apps, got 7/],
     ]) {

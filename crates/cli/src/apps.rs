@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::process::{Command, ExitCode, Stdio};
 use std::sync::mpsc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context, bail};
 use clap::Args;
@@ -17,6 +17,7 @@ use rustix::fs::{FlockOperation, flock};
 use serde::Serialize;
 
 use crate::daemon::words::{AWAKE, Done, Question};
+use crate::holder::Holder;
 use crate::places::{KEEPER_VARIABLE, Places};
 use crate::{exit, notify, talk};
 
@@ -32,6 +33,29 @@ pub(crate) struct Shape {
     /// Write JSON; its keys are in docs/commands.md
     #[arg(long)]
     pub(crate) json: bool,
+}
+
+/// What scripts of pm2 say and what is so anyway.
+#[derive(Debug, Clone, Copy, Args)]
+pub(crate) struct Pm2 {
+    /// The shell's environment is taken over anyway
+    #[arg(long, hide = true)]
+    update_env: bool,
+    /// There are no colours
+    #[arg(long, hide = true)]
+    no_color: bool,
+    /// The list is short
+    #[arg(long, short, hide = true)]
+    silent: bool,
+    /// Traces are as the interpreter writes them
+    #[arg(long, hide = true, alias = "disable-source-map-support")]
+    source_map_support: bool,
+    /// No repository is looked at
+    #[arg(long, hide = true)]
+    no_vizion: bool,
+    /// `logs` shows those of all instances as one
+    #[arg(long, hide = true)]
+    merge_logs: bool,
 }
 
 /// Which apps.
@@ -68,6 +92,27 @@ fn is_awake_in(places: &Places, tries_left: u32) -> anyhow::Result<bool> {
     }
 }
 
+/// A daemon that lives and does not answer where it is looked for, nor within the time in which it would begin or end.
+pub(crate) fn lost(places: &Places) -> anyhow::Result<Option<Holder>> {
+    let since = Instant::now();
+    while let Some(holder) = Holder::alive(places) {
+        if since.elapsed() > LOST_TIMEOUT {
+            return Ok(Some(holder));
+        }
+        if is_awake(places)? {
+            break;
+        }
+        std::thread::sleep(LOOK_PAUSE);
+    }
+    Ok(None)
+}
+
+/// How long a daemon that begins or ends may be without its socket.
+const LOST_TIMEOUT: Duration = Duration::from_secs(2);
+
+/// How often it is looked.
+const LOOK_PAUSE: Duration = Duration::from_millis(20);
+
 /// Waits until the daemon, which was told to end, has ended: the kernel lets go of its lock then.
 pub(crate) fn await_end(places: &Places) -> anyhow::Result<()> {
     let lock = std::fs::File::open(places.lock()).context("cannot see whether the daemon ended")?;
@@ -84,6 +129,9 @@ pub(crate) fn await_end(places: &Places) -> anyhow::Result<()> {
 fn wake(places: &Places) -> anyhow::Result<()> {
     if is_awake(places)? {
         return Ok(());
+    }
+    if let Some(lost) = lost(places)? {
+        bail!(lost.lost(places));
     }
     places.make()?;
     // The directory is what there is before a daemon, and its lock ends with this command.

@@ -25,6 +25,7 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc;
 use tracing::{info, warn};
 
+use crate::holder::{self, Holder};
 use crate::keeper::words::{Question as ToKeeper, Status};
 use crate::places::Places;
 use crate::rest::Rest;
@@ -45,12 +46,20 @@ pub(crate) fn run(resurrect: bool) -> anyhow::Result<ExitCode> {
     log::start(false)?;
     // Another file may be there when it is wanted.
     let program = std::env::current_exe().context("cannot find this program's own file")?;
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     places.make()?;
-    let lock = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(places.lock())?;
-    let lock = hold(lock, &places).context("a daemon runs already: see sockeye ping")?;
-    // The kernel takes it with the process: who waits for it to be free knows that nothing of this daemon is left.
-    std::mem::forget(lock);
+    for path in [places.lock(), places.list_lock()] {
+        let lock = std::fs::OpenOptions::new().write(true).create(true).truncate(false).open(path)?;
+        let lock = hold(lock, &places).with_context(|| match Holder::alive(&places) {
+            Some(holder) if holder.runtime != places.runtime => holder.lost(&places),
+            Some(_) | None => "a daemon runs already: see sockeye ping".to_owned(),
+        })?;
+        // The kernel takes it with the process: who waits for it to be free knows that nothing of this daemon is left.
+        std::mem::forget(lock);
+    }
+    let last = Holder::last(&places)
+        .map_or_else(|| places.clone(), |holder| Places { runtime: holder.runtime, ..places.clone() });
+    Holder::write(&places)?;
     let _ = rustix::process::setsid();
     std::env::set_current_dir("/")?;
     let runtime = runtime::build(std::num::NonZeroUsize::MIN).context("cannot start")?;
@@ -58,7 +67,7 @@ pub(crate) fn run(resurrect: bool) -> anyhow::Result<ExitCode> {
         // Ends with the runtime.
         tokio::spawn(notify::live());
         let control = Control::open(&places.daemon()).context("cannot listen for questions")?;
-        let mut daemon = Daemon::open(places).await?;
+        let mut daemon = Daemon::open(places, &last).await?;
         // A daemon that follows one that died brings nothing back: what was stopped or deleted since the list was saved stays so.
         if resurrect && !control.was_kept {
             daemon.resurrect().await?;
@@ -131,8 +140,8 @@ struct Daemon {
 }
 
 impl Daemon {
-    /// Reads the list and takes all keepers on. Of a list from before a boot nothing runs.
-    async fn open(places: Places) -> anyhow::Result<Self> {
+    /// Reads the list and takes all keepers on. Of a list from before a boot nothing runs. `last` is where the last daemon had its sockets.
+    async fn open(places: Places, last: &Places) -> anyhow::Result<Self> {
         let mut registry = store::read(&places.list())?;
         let boot = store::boot();
         if registry.boot != boot {
@@ -146,6 +155,12 @@ impl Daemon {
             match adopted {
                 Some(keeper) => info!(app = app.launch.name, pid = keeper.pid, "adopted"),
                 None => {
+                    // One that lives and cannot be reached would go on beside the next.
+                    if let Some(keeper) = app.keeper {
+                        keepers::kill(keeper);
+                        keepers::ended(keeper, LOCK_TIMEOUT).await;
+                    }
+                    keepers::sweep(&last.keeper(app.key));
                     keepers::sweep(&daemon.places.keeper(app.key));
                     if app.wanted {
                         warn!(app = app.launch.name, "its keeper is dead: it gets another");

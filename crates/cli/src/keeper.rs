@@ -188,6 +188,10 @@ impl Keeper {
     }
 
     fn hear(&mut self, Asked { question, reply }: Asked<Question>) {
+        if matches!(question, Question::Restart { .. } | Question::Reload { .. } | Question::Scale { .. }) {
+            // What did not work is tried again, and told again if it does not work then.
+            self.trouble = None;
+        }
         let outcome = match question {
             Question::Status => return reply.answer(&self.status()),
             Question::Settle => Ok(Awaited::Rest),

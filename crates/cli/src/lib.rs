@@ -10,6 +10,7 @@ mod commands;
 mod daemon;
 mod exit;
 mod flags;
+mod holder;
 mod house;
 mod keeper;
 mod log;

@@ -25,7 +25,7 @@ const SOCKET_PATH_BYTES_MAX: usize = 107;
 const TAIL_BYTES_MAX: usize = 54;
 
 impl Places {
-    /// Those of the environment.
+    /// Those of the environment; where what lives already is, `holder::places` says.
     pub(crate) fn of_environment() -> anyhow::Result<Self> {
         Self::of(&|name| std::env::var_os(name).map(PathBuf::from))
     }
@@ -101,6 +101,16 @@ impl Places {
     /// Locked while the daemon lives.
     pub(crate) fn lock(&self) -> PathBuf {
         self.runtime.join("daemon.lock")
+    }
+
+    /// Locked while a daemon has the list, whatever its runtime directory is.
+    pub(crate) fn list_lock(&self) -> PathBuf {
+        self.state.join("daemon.lock")
+    }
+
+    /// Who has the list.
+    pub(crate) fn holder(&self) -> PathBuf {
+        self.state.join("daemon.json")
     }
 
     /// Where a keeper listens.

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, anyhow, bail};
 use sockeye_settings::{Facts, Look, PREFIX, Settled};
-use sockeye_supervisor::{AppSpec, PROFILE_VARIABLE};
+use sockeye_supervisor::{AppSpec, PROFILE_VARIABLE, check_profile};
 
 use crate::{apps, exit, look, processes};
 
@@ -47,7 +47,9 @@ fn read_with(path: &Path, profile: Option<&str>, look: Look<'_>) -> anyhow::Resu
         let text = std::fs::read_to_string(path).with_context(|| format!("cannot read {name}"))?;
         sockeye_settings::settle(&name, &text, &variables, &facts)
     };
-    settled.map_err(|refused| anyhow!("{refused}"))
+    let settled = settled.map_err(|refused| anyhow!("{refused}"))?;
+    check(&name, profile, settled.apps.iter().map(|app| &app.spec))?;
+    Ok(settled)
 }
 
 /// The directory from which paths in a file are meant.
@@ -59,7 +61,9 @@ fn base(path: &Path) -> anyhow::Result<PathBuf> {
 /// The programs of a process file, with their names.
 pub(crate) fn programs(path: &Path, profile: Option<&str>) -> anyhow::Result<Vec<(String, AppSpec)>> {
     if processes::is_ecosystem(path) {
-        return processes::read(path, profile);
+        let apps = processes::read(path, profile)?;
+        check(&path.display().to_string(), profile, apps.iter().map(|(_, spec)| spec))?;
+        return Ok(apps);
     }
     let apps = read(path, profile)?.apps.into_iter().filter(|app| app.bundled.is_none());
     let apps: Vec<_> = apps.map(|app| (app.name, app.spec)).collect();
@@ -67,6 +71,18 @@ pub(crate) fn programs(path: &Path, profile: Option<&str>) -> anyhow::Result<Vec
         bail!("{} has no [app.NAME] with a command", path.display());
     }
     Ok(apps)
+}
+
+/// A profile that no app of the file has is a slip.
+fn check<'a>(
+    name: &str,
+    profile: Option<&str>,
+    specs: impl IntoIterator<Item = &'a AppSpec>,
+) -> anyhow::Result<()> {
+    match profile {
+        Some(profile) => check_profile(profile, specs).map_err(|error| anyhow!("{name}: {error}")),
+        None => Ok(()),
+    }
 }
 
 /// Asks the system's resolver, IPv4 first, so that a name with both is one server.

@@ -2,7 +2,7 @@
 //!
 //! Absent: the number of cores, the user's account (both are told), anything about a process that runs.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::OsString;
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::{Path, PathBuf};
@@ -237,6 +237,23 @@ const EXIT_UNFIT: i32 = 78;
 
 /// What `--env PROFILE` sets.
 pub const PROFILE_VARIABLE: &str = "SOCKEYE_PROFILE_NAME";
+
+/// Whether one of these apps has a profile of that name.
+///
+/// # Errors
+/// Which ones there are.
+pub fn check_profile<'a>(profile: &str, specs: impl IntoIterator<Item = &'a AppSpec>) -> Result<(), String> {
+    let there: BTreeSet<&str> =
+        specs.into_iter().flat_map(|spec| spec.profile.keys()).map(String::as_str).collect();
+    if there.contains(profile) {
+        return Ok(());
+    }
+    let there: Vec<_> = there.into_iter().collect();
+    Err(match there.is_empty() {
+        true => format!("profile {profile} is not there: the process file has none, so leave --env out"),
+        false => format!("profile {profile} is not there: expected one of {}", there.join(", ")),
+    })
+}
 
 /// The name of an app that has none: that of its script without its ending.
 #[must_use]

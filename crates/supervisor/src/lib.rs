@@ -35,7 +35,7 @@ pub use config::{Config, Policy, Ports, Timing, random_tag};
 pub use cron::{Cron, Zone};
 pub use event::{Event, StartError, Stats, WorkerView};
 pub use fleet::{Busy, Fleet, FleetOutput};
-pub use launch::{Kind, Launch, LaunchError, PROFILE_VARIABLE, Program, name_of};
+pub use launch::{Kind, Launch, LaunchError, PROFILE_VARIABLE, Program, check_profile, name_of};
 pub use lines::{Line, Stream};
 pub use runtime_dir::RuntimeDir;
 pub use sockeye_link::plain::Protocol;

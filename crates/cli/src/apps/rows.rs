@@ -43,7 +43,7 @@ pub(crate) struct Row {
     pub(crate) keeper: Option<u32>,
 }
 
-/// Apps, and what their keepers say, where they have one.
+/// Apps with the keepers that live, and what these say. One that says nothing was stopped by a signal, or cannot be reached.
 pub(crate) type Known = Vec<(App, Option<Status>)>;
 
 /// All apps with what their keepers say of them.
@@ -54,7 +54,12 @@ pub(crate) fn apps(places: &Places) -> anyhow::Result<(Registry, Known)> {
         let is_alive = is_this_boot && app.keeper.is_some_and(|keeper| keeper.is_alive());
         is_alive.then(|| talk::ask(&places.keeper(app.key), &Question::Status, STATUS_TIMEOUT).ok())?
     };
-    let apps = registry.apps.iter().map(|app| (app.clone(), ask(app))).collect();
+    let known = |app: &App| {
+        let status = ask(app);
+        let keeper = app.keeper.filter(|keeper| is_this_boot && keeper.is_alive());
+        (App { keeper, ..app.clone() }, status)
+    };
+    let apps = registry.apps.iter().map(known).collect();
     Ok((registry, apps))
 }
 
@@ -84,7 +89,12 @@ pub(crate) fn of_app(app: &App, status: Option<&Status>, user: &str) -> Vec<Row>
             uptime: worker.and_then(|worker| worker.uptime),
             restarts: worker.map_or(0, |worker| worker.restarts),
             unstable_restarts: worker.map_or(0, |worker| worker.unstable_restarts),
-            status: worker.map_or("stopped", |worker| worker.status.as_str()).to_owned(),
+            status: match (worker, status, app.keeper) {
+                (Some(worker), ..) => worker.status.clone(),
+                // Its keeper lives and does not say how it is.
+                (None, None, Some(_)) => "unknown".to_owned(),
+                (None, ..) => "stopped".to_owned(),
+            },
             cpu: worker.map_or(0.0, |worker| worker.cpu),
             memory: worker.map_or(0, |worker| worker.memory),
             user: spec.user.clone().unwrap_or_else(|| user.to_owned()),
@@ -93,7 +103,7 @@ pub(crate) fn of_app(app: &App, status: Option<&Status>, user: &str) -> Vec<Row>
             port: worker.and_then(|worker| worker.port),
             listening: status.iter().flat_map(|status| &status.listening).map(ToString::to_string).collect(),
             exit: worker.and_then(|worker| worker.exit.clone()),
-            keeper: status.map(|status| status.keeper.pid),
+            keeper: status.map(|status| status.keeper).or(app.keeper).map(|keeper| keeper.pid),
         }
     };
     app.ids.iter().map(row).collect()

@@ -10,8 +10,8 @@ use clap::Args;
 use crate::apps::{Shape, say, say_json, tail};
 use crate::daemon::store;
 use crate::exit;
+use crate::holder;
 use crate::keeper::words::Question;
-use crate::places::Places;
 use crate::talk;
 
 /// What was typed.
@@ -31,7 +31,7 @@ const PAUSE: Duration = Duration::from_millis(50);
 const INPUT_TIMEOUT: Duration = Duration::from_secs(5);
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     let registry = store::read(&places.list())?;
     let targets = registry.select(std::slice::from_ref(&flags.app)).map_err(|error| anyhow!(error))?;
     let &[target] = &targets[..] else {

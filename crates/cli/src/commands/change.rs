@@ -6,15 +6,17 @@ use anyhow::bail;
 use clap::Args;
 use sockeye_supervisor::{PROFILE_VARIABLE, StopSignal};
 
-use crate::apps::{self, Shape, Targets};
+use crate::apps::{self, Pm2, Shape, Targets};
 use crate::daemon::words::Question;
-use crate::places::Places;
+use crate::holder;
 
 /// Which apps, and nothing more.
 #[derive(Debug, Args)]
 pub(crate) struct Plain {
     #[command(flatten)]
     targets: Targets,
+    #[command(flatten)]
+    pm2: Pm2,
     #[command(flatten)]
     shape: Shape,
 }
@@ -30,9 +32,11 @@ pub(crate) struct Again {
     /// Keep the environment as it was; else that of this shell is taken
     #[arg(long)]
     keep_env: bool,
-    /// What happens anyway; there for scripts of pm2
-    #[arg(long, hide = true)]
-    update_env: bool,
+    /// Of `start`: it is kept with the app
+    #[arg(long, hide = true, value_name = "TIME")]
+    drain: Option<String>,
+    #[command(flatten)]
+    pm2: Pm2,
     #[command(flatten)]
     shape: Shape,
 }
@@ -101,6 +105,11 @@ pub(crate) fn flush(flags: Flush) -> anyhow::Result<ExitCode> {
 }
 
 fn again(flags: Again, reload: bool) -> anyhow::Result<ExitCode> {
+    if let Some(drain) = &flags.drain {
+        bail!(
+            "--drain is said at the start and kept with the app: sockeye delete it, and sockeye start … --drain {drain}; or say drain in its process file"
+        );
+    }
     if flags.keep_env && flags.env.is_some() {
         bail!("--keep-env and --env PROFILE contradict each other: leave one out");
     }
@@ -113,7 +122,7 @@ fn again(flags: Again, reload: bool) -> anyhow::Result<ExitCode> {
 }
 
 fn ask(shape: Shape, question: &Question) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     let outcome = apps::ask(&places, question);
     Ok(apps::conclude(&places, shape, outcome))
 }

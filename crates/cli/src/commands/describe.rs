@@ -11,6 +11,7 @@ use sockeye_supervisor::{Stream, log};
 use crate::apps::{Shape, Targets, mask, rows, say, say_json, table};
 use crate::daemon::registry::App;
 use crate::exit;
+use crate::holder;
 use crate::keeper::words::Status;
 use crate::places::Places;
 
@@ -24,7 +25,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn describe(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     let found = find(&places, &flags.targets.targets)?;
     let described: Vec<_> = found.iter().map(|(app, status)| value(app, status.as_ref(), &places)).collect();
     if flags.shape.json {
@@ -41,7 +42,7 @@ pub(crate) fn describe(flags: &Flags) -> anyhow::Result<ExitCode> {
 }
 
 pub(crate) fn env(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     let found = find(&places, &flags.targets.targets)?;
     for (app, _) in &found {
         let shown = app.launch.environment().into_iter().map(|(name, value)| {

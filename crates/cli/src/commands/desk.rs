@@ -10,7 +10,7 @@ use crate::apps::{self, Shape, say, say_json};
 use crate::daemon::store;
 use crate::daemon::words::{Done, Question};
 use crate::exit;
-use crate::places::Places;
+use crate::holder;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -21,15 +21,15 @@ pub(crate) struct Flags {
 
 /// Whether a daemon answers; none is started.
 pub(crate) fn ping(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let is_awake = apps::is_awake(&Places::of_environment()?)?;
+    let places = holder::places()?;
+    let is_awake = apps::is_awake(&places)?;
+    let lost = if is_awake { None } else { apps::lost(&places)? };
     match (flags.shape.json, is_awake) {
         (true, _) => say_json(&json!({ "running": is_awake })),
         (false, true) => say("pong"),
         (false, false) => {
-            return Ok(exit::complain(
-                exit::FAILED,
-                "no daemon runs; apps that were started go on without it",
-            ));
+            let none = || "no daemon runs; apps that were started go on without it".to_owned();
+            return Ok(exit::complain(exit::FAILED, &lost.map_or_else(none, |lost| lost.lost(&places))));
         }
     }
     Ok(ExitCode::from(if is_awake { exit::OK } else { exit::FAILED }))
@@ -37,7 +37,13 @@ pub(crate) fn ping(flags: &Flags) -> anyhow::Result<ExitCode> {
 
 /// Ends all apps and the daemon. One that does not run is started for it: apps may run without it.
 pub(crate) fn kill(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
+    if !apps::is_awake(&places)?
+        && let Some(lost) = apps::lost(&places)?
+    {
+        // The next one takes the place of it, and ends all that it left.
+        lost.end()?;
+    }
     if !apps::is_awake(&places)? && store::read(&places.list())?.apps.iter().all(|app| app.keeper.is_none()) {
         return Ok(apps::conclude(&places, flags.shape, Ok(Done::default())));
     }
@@ -50,7 +56,7 @@ pub(crate) fn kill(flags: &Flags) -> anyhow::Result<ExitCode> {
 
 /// Writes down what runs, for `resurrect`.
 pub(crate) fn save(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     places.make()?;
     let registry = store::read(&places.list())?;
     let running = registry.apps.iter().filter(|app| app.wanted).count();
@@ -68,7 +74,7 @@ pub(crate) fn save(flags: &Flags) -> anyhow::Result<ExitCode> {
 
 /// Starts what was saved and does not run.
 pub(crate) fn resurrect(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     let saved = store::read(&places.saved())?;
     let wanted: Vec<_> = saved.apps.into_iter().filter(|app| app.wanted).collect();
     if wanted.is_empty() {

@@ -6,7 +6,7 @@ use clap::Args;
 
 use crate::apps::{Shape, rows, say, say_json, table};
 use crate::exit;
-use crate::places::Places;
+use crate::holder;
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -16,7 +16,7 @@ pub(crate) struct Flags {
 }
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let rows = rows::rows(&Places::of_environment()?)?;
+    let rows = rows::rows(&holder::places()?)?;
     match flags.shape.json {
         true => say_json(&rows),
         false => say(&table::list(&rows)),

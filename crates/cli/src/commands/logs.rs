@@ -10,6 +10,7 @@ use sockeye_supervisor::clock::Civil;
 
 use crate::apps::tail::{self, Tail};
 use crate::exit;
+use crate::holder;
 use crate::places::Places;
 
 /// What was typed.
@@ -51,7 +52,7 @@ pub(crate) struct Flags {
 const PAUSE: Duration = Duration::from_millis(50);
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     let mut tails = flags.tails(&places)?;
     for tail in &mut tails {
         for line in tail.last(flags.lines)? {

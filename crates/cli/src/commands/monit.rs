@@ -18,6 +18,7 @@ use crate::apps::rows::Row;
 use crate::apps::tail::{self, Tail};
 use crate::apps::{Shape, rows, say_json, table};
 use crate::exit;
+use crate::holder;
 use crate::places::Places;
 
 /// What was typed.
@@ -34,7 +35,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 const LINES_MAX: usize = 500;
 
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    let places = holder::places()?;
     if flags.shape.json {
         loop {
             say_json(&rows::rows(&places)?);

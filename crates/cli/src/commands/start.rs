@@ -12,9 +12,10 @@ use sockeye_supervisor::{
     AppSpec, Instances, Launch, PROFILE_VARIABLE, ReadyBy, Size, Span, StopSignal, name_of,
 };
 
-use crate::apps::{self, Shape};
+use crate::apps::{self, Pm2, Shape};
 use crate::daemon::store;
 use crate::daemon::words::{Done, Question};
+use crate::holder;
 use crate::places::Places;
 use crate::{processes, settings};
 
@@ -43,7 +44,7 @@ pub(crate) struct Flags {
     #[arg(long, visible_aliases = ["node-args", "interpreter_args"], value_name = "ARGS", allow_hyphen_values = true)]
     interpreter_args: Option<String>,
     /// Several workers behind one public port: a number, `max` for one a core, -1 for one less
-    #[arg(long, short, value_name = "N", allow_hyphen_values = true)]
+    #[arg(long, short, value_name = "N", allow_hyphen_values = true, value_parser = instances)]
     instances: Option<Instances>,
     /// The public port [default: PORT, else the app's own]
     #[arg(long, value_name = "PORT")]
@@ -135,6 +136,14 @@ pub(crate) struct Flags {
     /// Of a process file, only these apps
     #[arg(long, value_name = "NAME", value_delimiter = ',')]
     only: Vec<String>,
+    /// Start anew what runs already under that name
+    #[arg(long, short, hide = true)]
+    force: bool,
+    /// Of `up`, which runs in the foreground
+    #[arg(long, hide = true)]
+    no_daemon: bool,
+    #[command(flatten)]
+    pm2: Pm2,
     #[command(flatten)]
     shape: Shape,
     /// The app's arguments
@@ -144,7 +153,12 @@ pub(crate) struct Flags {
 
 /// Starts what was named, and shows the list.
 pub(crate) fn run(flags: &Flags) -> anyhow::Result<ExitCode> {
-    let places = Places::of_environment()?;
+    if flags.no_daemon {
+        bail!(
+            "--no-daemon: sockeye up FILE runs a process file in the foreground; start runs in the background"
+        );
+    }
+    let places = holder::places()?;
     let outcome = start(flags, &places);
     Ok(apps::conclude(&places, flags.shape, outcome))
 }
@@ -174,13 +188,35 @@ fn start(flags: &Flags, places: &Places) -> anyhow::Result<Done> {
         }
     }
     if launches.is_empty() && listed.is_empty() {
-        bail!("--only leaves no app of the process file");
+        match flags.only.is_empty() {
+            true => bail!("the process file has no app: name one"),
+            false => bail!("--only {} leaves no app of the process file", flags.only.join(",")),
+        }
+    }
+    if let (Some(name), flags) = (listed.first(), flags.of_new_apps())
+        && !flags.is_empty()
+    {
+        bail!(
+            "{name} is in the list, and starts as it was said there: {} cannot be said of it now; sockeye delete {name}, then start its script with all flags",
+            flags.join(", ")
+        );
     }
     let mut done = Done::default();
     if !launches.is_empty() {
         // A port, an interpreter, a word that is wrong is told before a daemon is bothered.
         for launch in &launches {
             launch.settle(crate::tenant::cores()).with_context(|| launch.name.clone())?;
+        }
+        if flags.force {
+            let runs = |name: &str| registry.named(name).is_some_and(|app| app.keeper.is_some());
+            let targets: Vec<_> = launches
+                .iter()
+                .filter(|launch| runs(&launch.name))
+                .map(|launch| launch.name.clone())
+                .collect();
+            if !targets.is_empty() {
+                apps::ask(places, &Question::Stop { targets })?;
+            }
         }
         done.apps.extend(apps::ask(places, &Question::Start { launches })?.apps);
     }
@@ -190,7 +226,58 @@ fn start(flags: &Flags, places: &Places) -> anyhow::Result<Done> {
     Ok(done)
 }
 
+/// How many, where 0 is one a core, as with pm2.
+fn instances(text: &str) -> Result<Instances, String> {
+    if text == "0" { Ok(Instances::Max) } else { text.parse() }
+}
+
 impl Flags {
+    /// The flags that were given and say something of an app that is not in the list yet.
+    fn of_new_apps(&self) -> Vec<&'static str> {
+        [
+            ("--name", self.name.is_some()),
+            ("--namespace", self.namespace.is_some()),
+            ("--cwd", self.cwd.is_some()),
+            ("--interpreter", self.interpreter.is_some()),
+            ("--interpreter-args", self.interpreter_args.is_some()),
+            ("--instances", self.instances.is_some()),
+            ("--port", self.port.is_some()),
+            ("--host", self.host.is_some()),
+            ("--threads", self.threads.is_some()),
+            ("--watch", !self.watch.is_empty()),
+            ("--ignore-watch", !self.ignore_watch.is_empty()),
+            ("--max-memory-restart", self.max_memory_restart.is_some()),
+            ("--cron", self.cron.is_some()),
+            ("--no-autorestart", self.no_autorestart),
+            ("--stop-exit-codes", !self.stop_exit_codes.is_empty()),
+            ("--restart-delay", self.restart_delay.is_some()),
+            ("--backoff", self.backoff.is_some()),
+            ("--max-restarts", self.max_restarts.is_some()),
+            ("--min-uptime", self.min_uptime.is_some()),
+            ("--ready", self.ready.is_some()),
+            ("--wait-ready", self.wait_ready),
+            ("--listen-timeout", self.listen_timeout.is_some()),
+            ("--kill-timeout", self.kill_timeout.is_some()),
+            ("--stop-signal", self.stop_signal.is_some()),
+            ("--shutdown-with-message", self.shutdown_with_message),
+            ("--drain", self.drain.is_some()),
+            ("--user", self.user.is_some()),
+            ("--after", !self.after.is_empty()),
+            ("--output", self.output.is_some()),
+            ("--error", self.error.is_some()),
+            ("--time", self.time),
+            ("--log-json", self.log_json),
+            ("--log-max-size", self.log_max_size.is_some()),
+            ("--log-max-age", self.log_max_age.is_some()),
+            ("--log-keep", self.log_keep.is_some()),
+            ("--only", !self.only.is_empty()),
+            ("-- ARGS", !self.args.is_empty()),
+        ]
+        .into_iter()
+        .filter_map(|(flag, given)| given.then_some(flag))
+        .collect()
+    }
+
     fn launch(&self, what: &str, cwd: &Path, env: &BTreeMap<String, String>) -> anyhow::Result<Launch> {
         if what == "all" {
             bail!("there is no app to start: name a script, a program or a process file");
@@ -219,7 +306,8 @@ impl Flags {
             (self.instances, self.port, self.host, self.threads);
         spec.watch.paths.clone_from(&self.watch);
         spec.watch.ignore.extend(self.ignore_watch.iter().cloned());
-        (spec.max_memory, spec.cron) = (self.max_memory_restart, self.cron.clone());
+        (spec.max_memory, spec.cron) =
+            (self.max_memory_restart, self.cron.clone().filter(|cron| cron != "0"));
         spec.autorestart = !self.no_autorestart;
         spec.stop_exit_codes.clone_from(&self.stop_exit_codes);
         spec.restart_delay = self.restart_delay;

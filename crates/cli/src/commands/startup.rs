@@ -38,8 +38,7 @@ pub(crate) fn startup(flags: &Flags) -> anyhow::Result<ExitCode> {
     }
     std::fs::write(&path, unit).with_context(|| format!("cannot write {}", path.display()))?;
     let enabled = systemctl(&["daemon-reload"]).and_then(|()| systemctl(&["enable", NAME]));
-    tell(flags, &path, "written", enabled.err().map(|error| error.to_string()));
-    Ok(ExitCode::from(exit::OK))
+    Ok(tell(flags, &path, "written", enabled.err().map(|error| error.to_string())))
 }
 
 pub(crate) fn unstartup(flags: &Flags) -> anyhow::Result<ExitCode> {
@@ -50,23 +49,28 @@ pub(crate) fn unstartup(flags: &Flags) -> anyhow::Result<ExitCode> {
     let disabled = systemctl(&["disable", NAME]);
     std::fs::remove_file(&path).with_context(|| format!("cannot remove {}", path.display()))?;
     let _ = systemctl(&["daemon-reload"]);
-    tell(flags, &path, "removed", disabled.err().map(|error| error.to_string()));
-    Ok(ExitCode::from(exit::OK))
+    Ok(tell(flags, &path, "removed", disabled.err().map(|error| error.to_string())))
 }
 
-fn tell(flags: &Flags, path: &std::path::Path, what: &str, trouble: Option<String>) {
+/// Says what was done. Where systemd was not told, the half that counts at the next boot was not.
+fn tell(flags: &Flags, path: &std::path::Path, what: &str, trouble: Option<String>) -> ExitCode {
+    let code = ExitCode::from(if trouble.is_some() { exit::FAILED } else { exit::OK });
     if flags.shape.json {
-        return say_json(&json!({ "unit": path, "done": what, "trouble": trouble }));
+        say_json(&json!({ "unit": path, "done": what, "trouble": trouble }));
+        return code;
     }
     say(&format!("{what} {}", path.display()));
     match trouble {
-        Some(trouble) => say(&format!("systemd was not told: {trouble}")),
+        Some(trouble) => {
+            exit::complain(exit::FAILED, &format!("systemd was not told: {trouble}"));
+        }
         None if what == "written" && !geteuid().is_root() => {
             say("at each log-in; for each boot: loginctl enable-linger\nthen: sockeye save");
         }
         None if what == "written" => say("at each boot; then: sockeye save"),
         None => {}
     }
+    code
 }
 
 /// What a stop, a crash and a reload of the unit mean for the apps, which run in its group:

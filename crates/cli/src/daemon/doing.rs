@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use anyhow::{Context, anyhow, bail};
 use serde::de::DeserializeOwned;
-use sockeye_supervisor::{Launch, log};
+use sockeye_supervisor::{Launch, PROFILE_VARIABLE, check_profile, log};
 
 use super::Daemon;
 use super::registry::{Target, difference, in_order, scaled};
@@ -63,6 +63,7 @@ impl Daemon {
         env: Option<&BTreeMap<String, String>>,
     ) -> anyhow::Result<Vec<Step>> {
         let mut steps = Vec::new();
+        self.check_profile(words, env)?;
         for Target { key, place } in self.select(words)? {
             let name = self.name(key);
             let is_running = self.registry.app(key).is_some_and(|app| app.keeper.is_some());
@@ -87,6 +88,7 @@ impl Daemon {
         env: Option<&BTreeMap<String, String>>,
     ) -> anyhow::Result<Vec<Step>> {
         let mut steps = Vec::new();
+        self.check_profile(words, env)?;
         for Target { key, place } in self.select(words)? {
             let name = self.name(key);
             let difference = self.renew(key, env)?;
@@ -216,12 +218,21 @@ impl Daemon {
         Step { done, ask }
     }
 
+    /// A profile that none of the apps has is a slip: nothing is changed. Of several, those that do not have it keep theirs.
+    fn check_profile(&self, words: &[String], env: Option<&BTreeMap<String, String>>) -> anyhow::Result<()> {
+        let Some(profile) = env.and_then(|env| env.get(PROFILE_VARIABLE)) else { return Ok(()) };
+        let targets = self.select(words)?;
+        let apps = targets.iter().filter_map(|target| self.registry.app(target.key));
+        check_profile(profile, apps.map(|app| &app.launch.spec)).map_err(|error| anyhow!(error))
+    }
+
     /// Takes the variables of a shell over, and says how they differ.
     fn renew(&mut self, key: u32, env: Option<&BTreeMap<String, String>>) -> anyhow::Result<Vec<String>> {
         let (Some(env), Some(app)) = (env, self.registry.app_mut(key)) else { return Ok(Vec::new()) };
         let mut env = env.clone();
+        env.retain(|name, profile| name != PROFILE_VARIABLE || app.launch.spec.profile.contains_key(profile));
         // `PORT=8080 sockeye start app.js` says it of the app, and nobody types it again: without it the app would come back at another address.
-        for name in [sockeye_supervisor::PROFILE_VARIABLE, "PORT"] {
+        for name in [PROFILE_VARIABLE, "PORT"] {
             if let (None, Some(kept)) = (env.get(name), app.launch.env.get(name)) {
                 env.insert(name.to_owned(), kept.clone());
             }

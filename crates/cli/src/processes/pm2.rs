@@ -26,12 +26,20 @@ pub(super) fn read(value: &Value, profile: Option<&str>) -> Result<Read, String>
     if !apps.iter().all(|app| app.is_object()) && !value.is_object() && !value.is_array() {
         return Err(format!("expected apps, got {value}"));
     }
+    if apps.is_empty() {
+        return Err("apps: expected at least one app, got none".to_owned());
+    }
     let mut names: BTreeMap<String, u32> = BTreeMap::new();
     for app in apps {
         let Value::Object(app) = app else { return Err(format!("expected an app, got {app}")) };
         let mut reader =
             Reader { app, spec: AppSpec::default(), name: None, cluster: false, warnings: Vec::new() };
-        reader.read()?;
+        let said = |key| app.get(key).and_then(Value::as_str);
+        let whose = |error| match said("name").map(str::to_owned).or_else(|| said("script").map(name_of)) {
+            Some(name) => format!("{name}: {error}"),
+            None => error,
+        };
+        reader.read().map_err(whose)?;
         let name = reader.name.clone().unwrap_or_else(|| name_of(&reader.spec.command));
         if let Some(profile) = profile
             && !reader.spec.profile.contains_key(profile)
@@ -178,7 +186,11 @@ fn words(value: &Value) -> Result<Vec<String>, String> {
 
 fn variables(value: &Value) -> Result<BTreeMap<String, String>, String> {
     let Value::Object(variables) = value else { return Err(format!("expected variables, got {value}")) };
-    variables.iter().map(|(name, value)| Ok((name.clone(), text(value)?))).collect()
+    let variable = |(name, value): (&String, &Value)| match text(value) {
+        Ok(value) => Ok((name.clone(), value)),
+        Err(error) => Err(format!("{name}: {error}, such as its JSON in quotes")),
+    };
+    variables.iter().map(variable).collect()
 }
 
 fn text(value: &Value) -> Result<String, String> {
@@ -244,10 +256,15 @@ mod tests {
         for (value, expected) in [
             (json!(7), "expected apps, got 7"),
             (json!({ "apps": [7] }), "expected an app, got 7"),
-            (json!([{ "name": "a" }]), "script: expected a script or a program, got nothing"),
+            (json!({ "apps": [] }), "apps: expected at least one app, got none"),
+            (
+                json!([{ "name": "a", "script": "a.js", "env": { "B": "1", "C": { "d": 1 } } }]),
+                "a: env: C: expected a text, got {\"d\":1}, such as its JSON in quotes",
+            ),
+            (json!([{ "name": "a" }]), "a: script: expected a script or a program, got nothing"),
             (
                 json!([{ "script": "a", "max_memory_restart": "much" }]),
-                "max_memory_restart: expected a size such as 300M or 1G, got much",
+                "a: max_memory_restart: expected a size such as 300M or 1G, got much",
             ),
             (
                 json!([{ "script": "a" }, { "script": "b/a.js" }]),

@@ -191,6 +191,30 @@ describe("what is easily said wrong", { skip: CLUSTER_ONLY }, () => {
     await home.ok("delete", "web");
   });
 
+  test("a process file stands for its apps: reload and restart take on what it says now, stop and delete end them", async () => {
+    const write = (instances, word, more = "") =>
+      home.file("eco.config.js", `module.exports = { apps: [{ name: "one", script: "talker.js", instances: ${instances}, exec_mode: "cluster", wait_ready: true, env: { WORD: "${word}" } }${more}] }`);
+    home.file("talker.js", "console.log(process.env.WORD); process.send?.('ready'); setInterval(() => {}, 1000)");
+    write(1, "first");
+    assert.match(await refused("stop", "eco.config.js"), /no app of the process file is in the list/);
+    await home.ok("start", "eco.config.js");
+    assert.match(await refused("start", "eco.config.js"), /one runs already: sockeye reload eco\.config\.js takes on what the file says now/);
+    const [{ keeper }] = await home.rowsOf("one");
+    write(2, "second");
+    await home.ok("reload", "eco.config.js");
+    const rows = await home.rowsOf("one");
+    assert.deepEqual(rows.map((row) => [row.status, row.keeper]), [["online", keeper], ["online", keeper]]);
+    await until("both say the new word", () => [0, 1].every((place) => home.lines("one", "out", place).lines.at(-1) === "second"));
+    write(1, "third", ', { name: "two", script: "idle.js" }');
+    await home.ok("restart", "eco.config.js");
+    assert.deepEqual((await home.list()).map((row) => [row.name, row.status]), [["one", "online"], ["two", "online"]]);
+    await until("it says the new word", () => home.lines("one").lines.at(-1) === "third");
+    await home.ok("stop", "eco.config.js", "--only", "two");
+    assert.deepEqual((await home.list()).map((row) => row.status), ["online", "stopped"]);
+    await home.ok("delete", "eco.config.js");
+    assert.deepEqual(await home.list(), []);
+  });
+
   test("a keeper that cannot be asked does not make its app one that is stopped", async () => {
     await home.ok("start", "idle.js");
     const [{ keeper }] = await home.rowsOf("idle");

@@ -223,7 +223,10 @@ impl Daemon {
             Question::Resume { targets, env } => self.resume(&targets, env.as_ref()).await,
             Question::Stop { targets } => self.stop(&targets).await,
             Question::Delete { targets } => self.delete(&targets).await,
-            Question::Restart { targets, reload, env } => self.restart(&targets, reload, env.as_ref()).await,
+            Question::Restart { targets, reload, launches, env } => {
+                self.revise(launches, reload).await?;
+                self.restart(&targets, reload, env.as_ref()).await
+            }
             Question::Scale { target, number } => self.scale(&target, &number).await,
             Question::Signal { targets, signal } => {
                 let word = |place| ToKeeper::Signal { place, signal };

@@ -107,8 +107,14 @@ impl Tenant {
     /// From here on workers are started so.
     pub(crate) fn change(&mut self, recipe: Recipe) -> anyhow::Result<()> {
         let config = recipe.settle(&self.mark, &self.preload)?;
+        let is_other = self.recipe.launch != recipe.launch;
+        let health =
+            is_other.then(|| Health::new(&recipe.launch, Instant::now(), SystemTime::now())).transpose()?;
         if let Some(front) = &mut self.front {
             front.change(&recipe.launch, recipe.led)?;
+        }
+        if let Some(health) = health {
+            self.health = health;
         }
         self.recipe = recipe;
         self.supervisor.change(config);
@@ -120,7 +126,6 @@ impl Tenant {
         if self.recipe == recipe {
             return Ok(());
         }
-        self.health = Health::new(&recipe.launch, Instant::now(), SystemTime::now())?;
         self.recipe.can_become(&recipe)?;
         let fresh = self.recipe.is_replaced_by(&recipe);
         self.change(recipe)?;

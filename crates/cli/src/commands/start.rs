@@ -174,13 +174,16 @@ fn start(flags: &Flags, places: &Places) -> anyhow::Result<Done> {
     for what in &flags.what {
         let path = cwd.join(what);
         if processes::is_process_file(&path) {
-            let specs = settings::programs(&path, flags.env.as_deref())?;
-            let directory = path.parent().unwrap_or(&cwd).to_owned();
-            let asked =
-                specs.into_iter().filter(|(name, _)| flags.only.is_empty() || flags.only.contains(name));
-            launches.extend(asked.map(|(name, spec)| {
-                Launch { name, spec, cwd: directory.clone(), env: env.clone() }.with_logs_from_its_directory()
-            }));
+            let said = of_file(&path, flags.env.as_deref(), &flags.only, &env)?;
+            let runs =
+                |launch: &&Launch| registry.named(&launch.name).is_some_and(|app| app.keeper.is_some());
+            if let Some(launch) = said.iter().find(runs).filter(|_| !flags.force) {
+                bail!(
+                    "{} runs already: sockeye reload {what} takes on what the file says now, without a gap, and sockeye restart {what} at once",
+                    launch.name
+                );
+            }
+            launches.extend(said);
         } else if registry.select(std::slice::from_ref(what)).is_ok_and(|_| !path.is_file()) {
             listed.push(what.clone());
         } else {
@@ -224,6 +227,20 @@ fn start(flags: &Flags, places: &Places) -> anyhow::Result<Done> {
         done.apps.extend(apps::ask(places, &Question::Resume { targets: listed, env: Some(env) })?.apps);
     }
     Ok(done)
+}
+
+/// The apps of a process file, all or these alone.
+pub(super) fn of_file(
+    path: &Path,
+    profile: Option<&str>,
+    only: &[String],
+    env: &BTreeMap<String, String>,
+) -> anyhow::Result<Vec<Launch>> {
+    let cwd = path.parent().unwrap_or(Path::new("/"));
+    let specs = settings::programs(path, profile)?.into_iter();
+    let asked = specs.filter(|(name, _)| only.is_empty() || only.contains(name));
+    let launch = |(name, spec)| Launch { name, spec, cwd: cwd.to_owned(), env: env.clone() };
+    Ok(asked.map(|app| launch(app).with_logs_from_its_directory()).collect())
 }
 
 /// How many, where 0 is one a core, as with pm2.

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use sockeye_supervisor::{Launch, PROFILE_VARIABLE, check_profile, log};
 
 use super::Daemon;
-use super::registry::{Target, difference, in_order, scaled};
+use super::registry::{App, Target, difference, in_order, scaled};
 use super::steps::{Ask, KEEPER_TIMEOUT, Step, explained};
 use super::words::AppDone;
 use crate::keeper::words::{Question as ToKeeper, Status};
@@ -79,6 +79,40 @@ impl Daemon {
             steps.push(step);
         }
         Ok(steps)
+    }
+
+    /// From here on apps are what a process file says now. What a reload cannot take on is told before anything is changed; a restart ends the keeper, which takes on all of it.
+    pub(super) async fn revise(&mut self, launches: Vec<Launch>, reload: bool) -> anyhow::Result<()> {
+        for launch in &launches {
+            launch.settle(tenant::cores()).with_context(|| launch.name.clone())?;
+            let running = self.registry.named(&launch.name).filter(|app| reload && app.keeper.is_some());
+            let is_other = |app: &App| {
+                app.launch.spec.log != launch.spec.log || app.launch.is_cluster() != launch.is_cluster()
+            };
+            if running.is_some_and(is_other) {
+                bail!(
+                    "{}: its log files changed, or whether instances are given: a reload cannot take that on, sockeye restart of the file does",
+                    launch.name
+                );
+            }
+        }
+        for launch in launches {
+            let instances = launch.instances(tenant::cores()).get();
+            let Some(app) = self.registry.named(&launch.name) else {
+                self.registry.put(launch, instances);
+                continue;
+            };
+            let (key, runs, before) = (app.key, app.keeper.is_some(), app.instances);
+            if runs && !reload {
+                self.end(key).await.with_context(|| launch.name.clone())?;
+            } else if runs && instances != before {
+                self.ask(key, &ToKeeper::Scale { instances }).await.with_context(|| launch.name.clone())?;
+            }
+            // Its environment is the matter of whoever asks.
+            let env = self.registry.app(key).map(|app| app.launch.env.clone()).unwrap_or_default();
+            self.registry.put(Launch { env, ..launch }, instances);
+        }
+        self.save()
     }
 
     pub(super) async fn restart(

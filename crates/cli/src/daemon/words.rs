@@ -46,6 +46,9 @@ pub(crate) enum Question {
         targets: Vec<String>,
         /// One after the other.
         reload: bool,
+        /// Apps of process files that were named, as these say it now. They are among the targets.
+        #[serde(default)]
+        launches: Vec<Launch>,
         /// The variables of the shell; absent: as before.
         env: Option<BTreeMap<String, String>>,
     },

@@ -139,8 +139,21 @@ describe("bare servers", { skip: SKIP, concurrency: 3 }, () => {
     const ask = (port) => doctor(`https://localhost:${server}`, "--insecure", "--seconds", "0", "--http-port", String(port));
     assert.deepEqual((await ask(silent)).ids, ["https-redirect"]);
     assert.deepEqual((await ask(right)).ids, []);
+    // Nobody listens there: that is said.
+    const { ids, notes } = await ask(await freePort());
+    assert.deepEqual(ids, []);
+    assert.ok(notes.some((note) => /sends people to HTTPS could not be looked at: cannot connect/.test(note)), notes.join("\n"));
     // A certificate that nobody signed is not believed.
-    assert.equal((await doctor(`https://localhost:${server}`, "--seconds", "0")).code, 2);
+    const untrusted = await doctor(`https://localhost:${server}`, "--seconds", "0", "--http-port", String(right));
+    assert.deepEqual([untrusted.code, untrusted.ids], [1, ["certificate"]]);
+    assert.match(untrusted.findings[0].seen, /not trusted: (nobody who is trusted signed it|no authority gave it to a server)/);
+    assert.match(untrusted.findings[0].fix, /authority.*chain.*--insecure/);
+    // Nor is one of ours for tests.
+    assert.equal((await run("cert", "self-signed", "--host", "localhost", "--cert", join(dir, "own.pem"), "--key", join(dir, "own-key.pem"))).code, 0);
+    const own = await node({}, { TLS_KEY: readFileSync(join(dir, "own-key.pem"), "utf8"), TLS_CERT: readFileSync(join(dir, "own.pem"), "utf8") });
+    const ours = await doctor(`https://localhost:${own}`, "--seconds", "0", "--http-port", String(await freePort()));
+    assert.deepEqual([ours.code, ours.ids], [1, ["certificate"]]);
+    assert.match(ours.findings[0].seen, /not trusted: nobody who is trusted signed it/);
   });
   test("nobody there, or no address: 2, in one line", async () => {
     for (const address of [url(await freePort()), "ftp://a", "http://"]) {

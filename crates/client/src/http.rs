@@ -17,6 +17,7 @@ use hyper::client::conn::http1::{Builder, SendRequest};
 use hyper::upgrade::Upgraded;
 use hyper_util::rt::TokioIo;
 use parking_lot::Mutex;
+use rustls::CertificateError;
 use rustls::pki_types::ServerName;
 use sockeye_proto::ws::handshake::accept_key;
 use std::io;
@@ -93,6 +94,34 @@ pub enum HttpError {
         /// What is wrong.
         error: String,
     },
+}
+
+impl HttpError {
+    /// Why the server's certificate is not trusted, if that is why there is no connection.
+    #[must_use]
+    pub fn distrust(&self) -> Option<String> {
+        let Self::Connect { error, .. } = self else { return None };
+        let error = error.get_ref()?.downcast_ref::<rustls::Error>()?;
+        let rustls::Error::InvalidCertificate(why) = error else { return None };
+        use CertificateError as E;
+        Some(if matches!(why, E::Expired | E::ExpiredContext { .. }) {
+            "it has expired".to_owned()
+        } else if matches!(why, E::NotValidYet | E::NotValidYetContext { .. }) {
+            "it is not valid yet".to_owned()
+        } else if matches!(why, E::NotValidForName | E::NotValidForNameContext { .. }) {
+            "it is for another name".to_owned()
+        // A certificate that signed itself may have a key of another kind than the authority of the same name.
+        } else if matches!(
+            why,
+            E::UnknownIssuer | E::BadSignature | E::UnsupportedSignatureAlgorithmForPublicKeyContext { .. }
+        ) {
+            "nobody who is trusted signed it".to_owned()
+        } else if let E::Other(why) = why {
+            format!("no authority gave it to a server ({why})")
+        } else {
+            why.to_string()
+        })
+    }
 }
 
 /// A server, and the connections to it that wait for further requests.

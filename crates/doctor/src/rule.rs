@@ -58,6 +58,9 @@ macro_rules! rules {
 }
 
 rules! {
+    CERTIFICATE Fault "certificate":
+        "browsers and clients refuse the connection, or warn of it, and try again for ever",
+        "serve a certificate of an authority that clients know, for this name, with its whole chain (`fullchain.pem`), and renew it in time; for an authority of one's own, give it to the clients (`ca`, or the system's store). Only for a test: `sockeye doctor --insecure`";
     PATH Fault "path":
         "every client gets an answer that is not Engine.IO's, and tries again for ever",
         "give clients the path of the server (`path` in both), or route this path to it";

@@ -18,6 +18,8 @@ pub(super) struct Facts {
     pub(super) without_cookies: Option<Sample>,
     pub(super) cors: Option<Cors>,
     pub(super) redirect: Option<Redirect>,
+    /// What could not be looked at, in lines.
+    pub(super) unseen: Vec<String>,
     pub(super) broadcast: Option<Heard>,
     pub(super) holds: Vec<Hold>,
 }
@@ -35,6 +37,8 @@ pub(super) enum Hello {
     Greeting(Greeting),
     /// A server that speaks Engine.IO 3.
     Old,
+    /// Nobody spoke: why the certificate is not trusted.
+    Untrusted(String),
     /// Engine.IO's answer where polling is switched off.
     NoPolling,
     /// Engine.IO's refusal, in a line.

@@ -32,10 +32,23 @@ async fn gather(options: &Options) -> Result<Facts, Unreachable> {
         Ok((hello, _)) => (hello, None),
         // Some servers say nothing at all at a path that is not theirs.
         Err(silent @ Unreachable::Silent(_)) => (Hello::Nothing, Some(silent)),
-        Err(error @ (Unreachable::Config(_) | Unreachable::Http(_))) => return Err(error),
+        Err(Unreachable::Http(error)) => match error.distrust() {
+            Some(why) => (Hello::Untrusted(why), None),
+            None => return Err(error.into()),
+        },
+        Err(error @ Unreachable::Config(_)) => return Err(error),
     };
     let mut facts = Facts { path: site.path.clone(), hello, ..Facts::default() };
-    facts.redirect = redirect(&site, options.http_port).await;
+    match redirect(&site, options.http_port).await {
+        Ok(redirect) => facts.redirect = redirect,
+        Err(why) => facts.unseen.push(format!(
+            "whether port {} sends people to HTTPS could not be looked at: {why} (--http-port says another)",
+            options.http_port
+        )),
+    }
+    if matches!(facts.hello, Hello::Untrusted(_)) {
+        return Ok(facts);
+    }
     if !matches!(facts.hello, Hello::Greeting(_) | Hello::NoPolling) {
         facts.right_path = other_path(&site).await;
         return match silent {
@@ -51,7 +64,12 @@ async fn gather(options: &Options) -> Result<Facts, Unreachable> {
         if sets {
             facts.without_cookies = Some(sample::sessions(&site, options.connects, false).await);
         }
-        facts.cors = cors(&site, options.origin.as_deref()).await;
+        match cors(&site, options.origin.as_deref()).await {
+            Ok(cors) => facts.cors = Some(cors),
+            Err(why) => facts
+                .unseen
+                .push(format!("what a page of another origin is told (CORS) could not be looked at: {why}")),
+        }
     }
     if let Some(broadcast) = &options.broadcast {
         facts.broadcast = Some(broadcast::measure(options, broadcast, facts.can_websocket()).await);
@@ -88,13 +106,13 @@ async fn other_path(site: &Site) -> Option<String> {
 }
 
 /// What a page of another origin is told.
-async fn cors(site: &Site, origin: Option<&str>) -> Option<Cors> {
+async fn cors(site: &Site, origin: Option<&str>) -> Result<Cors, String> {
     let asked = origin.unwrap_or("https://page.example").to_owned();
     let mut headers = HeaderMap::new();
-    headers.insert(ORIGIN, HeaderValue::from_str(&asked).ok()?);
-    let (_, reply) = site.hello(4, &headers).await.ok()?;
+    headers.insert(ORIGIN, HeaderValue::from_str(&asked).map_err(|error| error.to_string())?);
+    let (_, reply) = site.hello(4, &headers).await.map_err(|error| error.to_string())?;
     let text = |name| reply.get(name).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Some(Cors {
+    Ok(Cors {
         asked,
         given: origin.is_some(),
         allows: text(ACCESS_CONTROL_ALLOW_ORIGIN),
@@ -103,14 +121,15 @@ async fn cors(site: &Site, origin: Option<&str>) -> Option<Cors> {
 }
 
 /// What HTTP answers beside HTTPS.
-async fn redirect(site: &Site, port: u16) -> Option<Redirect> {
+async fn redirect(site: &Site, port: u16) -> Result<Option<Redirect>, String> {
     if !site.http_address().tls {
-        return None;
+        return Ok(None);
     }
     let address = Address { tls: false, port, ..site.http_address().clone() };
     let target = format!("{}?doctor=1", site.path);
     let wanted = format!("{}{target}", Address { tls: true, ..site.http_address().clone() }.origin());
-    let reply = Site::new(address, &site.path, Tls::default()).plain(&target).await.ok()?;
+    let reply = Site::new(address, &site.path, Tls::default()).plain(&target).await;
+    let reply = reply.map_err(|error| error.to_string())?;
     let location = reply.headers.get(LOCATION).and_then(|value| value.to_str().ok()).map(str::to_owned);
-    Some(Redirect { port, status: reply.status.as_u16(), location, wanted })
+    Ok(Some(Redirect { port, status: reply.status.as_u16(), location, wanted }))
 }

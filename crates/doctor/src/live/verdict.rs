@@ -6,7 +6,7 @@ use crate::rule;
 use sockeye_client::Transport;
 
 pub(super) fn judge(facts: &Facts) -> Report {
-    let mut report = Report::default();
+    let mut report = Report { notes: facts.unseen.clone(), ..Report::default() };
     if let Some(redirect) = &facts.redirect {
         judge_redirect(redirect, &mut report);
     }
@@ -32,6 +32,12 @@ fn judge_hello(facts: &Facts, report: &mut Report) -> bool {
     let path = &facts.path;
     let other = facts.right_path.as_ref().map(|right| format!("; Engine.IO answers at {right}"));
     let (rule, seen) = match &facts.hello {
+        Hello::Untrusted(why) => {
+            report
+                .notes
+                .push("nothing behind the certificate was looked at: --insecure believes any".to_owned());
+            (rule::CERTIFICATE, format!("the certificate is not trusted: {why}"))
+        }
         Hello::Greeting(greeting) => {
             let (interval, limit) =
                 (greeting.ping_interval.as_secs_f64(), greeting.ping_timeout.as_secs_f64());

@@ -16,6 +16,7 @@ fn each_fault_has_its_name() {
     let sample = || Sample { sessions: 20, websocket_tried: 20, ..Sample::default() };
     for (facts, ids) in [
         (Facts { hello: Hello::Old, ..right() }, &["version"][..]),
+        (Facts { hello: Hello::Untrusted("it has expired".to_owned()), ..right() }, &["certificate"]),
         (Facts { hello: Hello::Refused("400: Unsupported".to_owned()), ..right() }, &["version"]),
         (
             Facts {
@@ -48,6 +49,16 @@ fn each_fault_has_its_name() {
     ] {
         check(&facts, ids);
     }
+}
+
+#[test]
+fn what_could_not_be_looked_at_is_said() {
+    let facts = Facts { unseen: vec!["port 80 could not be looked at".to_owned()], ..right() };
+    assert!(judge(&facts).text().contains("port 80 could not be looked at"));
+    let report = judge(&Facts { hello: Hello::Untrusted("it has expired".to_owned()), ..right() });
+    assert!(report.findings[0].seen.ends_with("not trusted: it has expired"), "{}", report.text());
+    assert!(report.findings[0].rule.fix().contains("--insecure"), "{}", report.text());
+    assert!(report.notes.iter().any(|note| note.starts_with("nothing behind")), "{}", report.text());
 }
 
 #[test]

@@ -19,9 +19,9 @@ describe("a file of settings", { skip }, () => {
       file.write('listen = ":3000"\n[app.chat]\ninstances = 1\n');
       const good = await run(["check", "sockeye.toml"], { cwd: file.dir });
       assert.deepEqual(good, { code: 0, out: "good: 1 listener, 1 site, 0 upstreams, 1 app\n", err: "" });
-      const variable = await run(["check", "sockeye.toml"], { cwd: file.dir, env: { SOCKEYE_LISTEN__PORT: "80" } });
+      const variable = await run(["check", "sockeye.toml"], { cwd: file.dir, env: { SOCKEYE_UPSTREEM: "80" } });
       assert.equal(variable.code, 1);
-      assert.match(variable.err, /^\$SOCKEYE_LISTEN__PORT: listen is a text where it is set/);
+      assert.match(variable.err, /^\$SOCKEYE_UPSTREEM: there is no such variable, did you mean SOCKEYE_UPSTREAM\?\n$/);
       file.write('[listen]\ncertificate = "nope.pem"\nkey = "nope.key"\n[app.chat]\ninstances = 1\n');
       const unread = await run(["check", "sockeye.toml"], { cwd: file.dir });
       assert.equal(unread.code, 1);

@@ -4,6 +4,7 @@
 //! the whole of `listen`. A list is separated by commas, or written as in TOML. Variables with no `__` that name no section are somebody else's.
 
 use crate::complaint::Complaint;
+use crate::form::Form;
 use crate::keys;
 use crate::near::nearest;
 use crate::place::{Place, short};
@@ -24,7 +25,11 @@ pub(crate) fn overlay(table: &mut Table, variables: &[(String, String)], complai
         let segments: Vec<&str> = path.split("__").collect();
         let section = keys::TOP.iter().find(|section| section.eq_ignore_ascii_case(segments[0]));
         let complaint = match (section, segments.len()) {
-            (None, 1) => continue,
+            (None, 1) if is_known(path) => continue,
+            (None, 1) => match misspelt(path) {
+                Some(meant) => Some(format!("there is no such variable, did you mean {meant}?")),
+                None => continue,
+            },
             (None, _) => {
                 let near = nearest(segments[0], keys::TOP.iter().copied());
                 let fix = near.map_or_else(
@@ -38,7 +43,7 @@ pub(crate) fn overlay(table: &mut Table, variables: &[(String, String)], complai
             }
             (Some(_), _) => {
                 let value = read_variable(name, text);
-                set(table, &segments, Node { place: Place::Variable(name.clone()), value }, false).err()
+                set(table, &segments, Node { place: Place::Variable(name.clone()), value }, None, false).err()
             }
         };
         if let Some(message) = complaint {
@@ -52,8 +57,59 @@ pub(crate) fn overlay(table: &mut Table, variables: &[(String, String)], complai
     }
 }
 
+/// Whether a variable is one of this program that is no key.
+fn is_known(path: &str) -> bool {
+    OTHERS.contains(&path)
+}
+
+/// What was meant by a variable that is like a section, or like a key of one with a single underscore.
+fn misspelt(path: &str) -> Option<String> {
+    let lower = path.to_ascii_lowercase();
+    if let Some(near) = nearest(&lower, keys::TOP.iter().copied()) {
+        return Some(format!("{PREFIX}{}", near.to_ascii_uppercase()));
+    }
+    let below = |section: &&keys::Section| {
+        let name = section.header.trim_matches(['[', ']']);
+        let key = lower.strip_prefix(name)?.strip_prefix('_')?;
+        let key = section.keys.iter().find(|known| known.name == key)?;
+        Some(format!("{PREFIX}{}__{}", name.to_ascii_uppercase(), key.name.to_ascii_uppercase()))
+    };
+    keys::SECTIONS.iter().find_map(below)
+}
+
+/// The variables of the program, of its workers and of its tests that are no keys.
+const OTHERS: [&str; 21] = [
+    "LOG",
+    "ADAPTER",
+    "NODE_SECRET",
+    "NODE_LINK",
+    "NODE_LINK_CERT",
+    "NODE_LINK_KEY",
+    "NODE_LINK_CA",
+    "RUNTIME_DIR",
+    "RECOVERY",
+    "THREADS",
+    "WORKER",
+    "LINK",
+    "PLAIN_LINK",
+    "KEEPER",
+    "PASSED_FIRST",
+    "ADMIN_TOKEN",
+    "PROFILE",
+    "PROFILE_NAME",
+    "TEST_MARK",
+    "LONG",
+    "HOME",
+];
+
 /// Goes down to the last segment and puts the value there. `verbatim`: below an app's `env`, where letters count.
-fn set(table: &mut Table, segments: &[&str], node: Node, verbatim: bool) -> Result<(), String> {
+fn set(
+    table: &mut Table,
+    segments: &[&str],
+    node: Node,
+    form: Option<Form>,
+    verbatim: bool,
+) -> Result<(), String> {
     let (first, rest) = segments.split_first().expect("a path has a segment");
     let wanted = fold(first);
     let known = table.keys().find(|key| if verbatim { *key == first } else { fold(key) == wanted }).cloned();
@@ -63,21 +119,27 @@ fn set(table: &mut Table, segments: &[&str], node: Node, verbatim: bool) -> Resu
         table.insert(key, Entry { key: place, node });
         return Ok(());
     }
-    let empty = if rest[0].bytes().all(|byte| byte.is_ascii_digit()) {
-        Value::List(Vec::new())
-    } else {
-        Value::Table(Table::new())
-    };
+    let empty = if is_number(rest[0]) { Value::List(Vec::new()) } else { Value::Table(Table::new()) };
     let entry = table
         .entry(key)
         .or_insert_with(|| Entry { key: place.clone(), node: Node { place: place.clone(), value: empty } });
-    descend(&mut entry.node, first, rest, node, verbatim || wanted == "env")
+    // The first level is that of the sections.
+    let below = form.map_or_else(|| Form::of(&wanted), |form| form.below(&wanted));
+    descend(&mut entry.node, first, rest, node, below, verbatim || wanted == "env")
 }
 
-fn descend(into: &mut Node, name: &str, rest: &[&str], node: Node, verbatim: bool) -> Result<(), String> {
+fn descend(
+    into: &mut Node,
+    name: &str,
+    rest: &[&str],
+    node: Node,
+    form: Form,
+    verbatim: bool,
+) -> Result<(), String> {
     let name = name.to_ascii_lowercase();
+    form.unfold(into, is_number(rest[0]));
     match &mut into.value {
-        Value::Table(table) => set(table, rest, node, verbatim),
+        Value::Table(table) => set(table, rest, node, Some(form), verbatim),
         Value::List(list) => {
             let (index, below) = rest.split_first().expect("there is a segment below");
             let index: usize = index.parse().map_err(|_| {
@@ -100,7 +162,7 @@ fn descend(into: &mut Node, name: &str, rest: &[&str], node: Node, verbatim: boo
                 list[index] = node;
                 return Ok(());
             }
-            descend(&mut list[index], &name, below, node, verbatim)
+            descend(&mut list[index], &name, below, node, form.element(), verbatim)
         }
         Value::Text(_)
         | Value::Word(_)
@@ -111,6 +173,10 @@ fn descend(into: &mut Node, name: &str, rest: &[&str], node: Node, verbatim: boo
             Err(format!("{name} is {} where it is set, with nothing below it", into.value.kind()))
         }
     }
+}
+
+fn is_number(segment: &str) -> bool {
+    segment.bytes().all(|byte| byte.is_ascii_digit())
 }
 
 /// Keys are compared like this: variables have neither small letters nor hyphens.
@@ -145,11 +211,17 @@ mod tests {
     fn what_is_no_key_of_ours_is_left_alone_or_told() {
         for (text, variable, told) in [
             ("", "SOCKEYE_LOG", None),
+            ("", "SOCKEYE_LINK", None),
+            ("", "SOCKEYE_ADMIN_TOKEN", None),
+            ("", "SOCKEYE_SERVICE_HOST", None),
+            ("", "SOCKEYE_UPSTREEM", Some("did you mean SOCKEYE_UPSTREAM?")),
+            ("", "SOCKEYE_LISTN", Some("did you mean SOCKEYE_LISTEN?")),
+            ("", "SOCKEYE_ACCESS_LOG_PATH", Some("did you mean SOCKEYE_ACCESS_LOG__PATH?")),
             ("", "SOCKEYE_RUNTIME_DIR", None),
             ("", "HOME", None),
             ("", "SOCKEYE_UPSTREM__A__STICKY", Some("did you mean SOCKEYE_UPSTREAM__…?")),
             ("", "SOCKEYE_NOTHING__A", Some("the sections are")),
-            ("listen = ':80'", "SOCKEYE_LISTEN__TLS", Some("listen is a text")),
+            ("[limits]\nreturned = 7", "SOCKEYE_LIMITS__RETURNED__A", Some("returned is a number")),
             ("[[listen]]", "SOCKEYE_LISTEN__TLS", Some("say which of its elements, such as LISTEN__0")),
             ("", "SOCKEYE_SITE__7__HOST", Some("the next one is number 0")),
             ("", "SOCKEYE_LISTEN__", Some("two underscores")),

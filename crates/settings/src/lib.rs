@@ -10,6 +10,7 @@ mod cookie;
 mod desk;
 mod environment;
 mod facts;
+mod form;
 pub mod fuzz;
 mod health;
 pub mod import;

@@ -521,3 +521,46 @@ const WHOLE: &str = r#"
         files = "public"
         upstream = "chat"
         "#;
+
+#[test]
+fn a_variable_below_a_short_form_adds_to_what_it_stands_for() {
+    let group = |text: &str, name: &str, value: &str| {
+        let settled = common::with(text, &[(name, value)]).unwrap_or_else(|told| panic!("{name}: {told}"));
+        settled.edge.groups[0].clone()
+    };
+    let token =
+        common::with("admin = '127.0.0.1:1'", &[("SOCKEYE_ADMIN__TOKEN", "0123456789abcdef")]).unwrap();
+    assert!(token.admin.token.is_some() && token.admin.address.is_some());
+    let list = "upstream.chat = ['app01:3000', 'app02:3000']";
+    let sticky = group(list, "SOCKEYE_UPSTREAM__CHAT__STICKY", "sid,cookie");
+    assert!(matches!(sticky.affinity[..], [Affinity::Sid, Affinity::Cookie(_)]));
+    let bare = group("upstream = ['app01:3000']", "SOCKEYE_UPSTREAM__UPSTREAM__STICKY", "ip");
+    assert!(matches!(bare.affinity[..], [Affinity::Address { .. }]));
+    let of = |more: &str| format!("[upstream.chat]\nservers = ['app01:3000', 'app02:3000']\n{more}");
+    let cookie = group(&of("cookie = 'io'"), "SOCKEYE_UPSTREAM__CHAT__COOKIE__SECURE", "true");
+    let [_, Affinity::Cookie(cookie)] = &cookie.affinity[..] else { panic!("a cookie") };
+    assert_eq!((cookie.name.as_str(), cookie.secure), ("io", Some(true)));
+    let health = group(&of("health = 'HEAD /x'"), "SOCKEYE_UPSTREAM__CHAT__HEALTH__FALL", "5").health;
+    assert!(matches!(health.check, Check::Http(_)) && health.fall.get() == 5);
+    for (text, name) in [
+        (of(""), "SOCKEYE_UPSTREAM__CHAT__SERVERS__1__WEIGHT"),
+        (list.to_owned(), "SOCKEYE_UPSTREAM__CHAT__1__WEIGHT"),
+        ("upstream = ['app01:3000', 'app02:3000']".to_owned(), "SOCKEYE_UPSTREAM__1__WEIGHT"),
+    ] {
+        let Members::Static(servers) = group(&text, name, "7").members else { panic!("static") };
+        assert_eq!(servers.iter().map(|server| server.weight.get()).collect::<Vec<_>>(), [1, 7], "{name}");
+    }
+    for (text, name) in [
+        ("listen = ':1'", "SOCKEYE_LISTEN__HTTP2"),
+        ("listen = ':1'", "SOCKEYE_LISTEN__0__HTTP2"),
+        ("listen = [':1', ':2']", "SOCKEYE_LISTEN__0__HTTP2"),
+        ("[listen]\naddress = ':1'", "SOCKEYE_LISTEN__0__HTTP2"),
+    ] {
+        let settled = common::with(text, &[(name, "true")]).unwrap_or_else(|told| panic!("{name}: {told}"));
+        let first = &settled.edge.listeners[0];
+        let Serves::Http(http) = &first.serves else { panic!("http") };
+        assert!(http.http2 && first.at.to_string() == "0.0.0.0:1", "{text} {name}");
+    }
+    let log = common::with("access_log = 'a.log'", &[("SOCKEYE_ACCESS_LOG__FORMAT", "json")]).unwrap();
+    assert_eq!(log.edge.access_log.unwrap().format, LogFormat::Json);
+}

@@ -95,7 +95,7 @@ fn listener(
     let mut wanted = sheet.flag(desk, "tls").unwrap_or(own.is_some());
     if sheet.node("certificate").is_none() && wanted && certificates.is_empty() {
         let message = "there is no certificate: add certificate and key here, or a [tls] (sockeye cert self-signed makes one)";
-        desk.refuse_at(&sheet.place, &sheet.key("tls"), message);
+        desk.blame(&sheet, "tls", message);
         wanted = false;
     }
     let tls =
@@ -103,6 +103,7 @@ fn listener(
     let upstream = sheet.text(desk, "upstream", "the name of an upstream or an app");
     let send_proxy = sheet.choice(desk, "send_proxy", &PROXY_VERSIONS);
     let serves = if sheet.choice(desk, "mode", &[("http", false), ("tcp", true)]).unwrap_or(false) {
+        redirect(desk, &sheet, Vec::new());
         for http_only in ["redirect", "http2", "websocket_over_http2", "server_names"] {
             if let Some(node) = sheet.node(http_only) {
                 desk.refuse(

@@ -113,7 +113,10 @@ pub(crate) fn admin(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -> Adm
 
 /// Who can reach a TCP port is nobody's secret.
 fn guarded(desk: &mut Desk<'_>, node: &Node, admin: Admin) -> Admin {
-    if matches!(admin.address, Some(Endpoint::Tcp(_))) && admin.token.is_none() {
+    let says = |key: &str| matches!(&node.value, Value::Table(table) if table.contains_key(key));
+    // One that is wrong has been told already.
+    let says_token = says("token") || says("token_file");
+    if matches!(admin.address, Some(Endpoint::Tcp(_))) && admin.token.is_none() && !says_token {
         desk.refuse(
             "admin",
             node,

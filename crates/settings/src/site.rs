@@ -34,7 +34,8 @@ pub(crate) fn sites(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -> Vec
         );
         let hosts = hosts.unwrap_or_default();
         let path = |text: &str| text.starts_with('/').then(|| text.to_owned());
-        let Some(does) = does(desk, &sheet, &hosts, facts) else { continue };
+        // All is read, whatever is wrong: one error hides no other.
+        let does = does(desk, &sheet, &hosts, facts);
         let site = Site {
             listeners: sheet
                 .list(desk, "listen", "a listener's name", |text| Some(text.to_owned()))
@@ -44,8 +45,10 @@ pub(crate) fn sites(desk: &mut Desk<'_>, root: &Table, facts: &Facts<'_>) -> Vec
                 .read(desk, "path", "a path that begins with a slash", path)
                 .unwrap_or_else(|| "/".to_owned()),
             upgrade: sheet.flag(desk, "websocket"),
-            does,
+            does: Does::Health { ready: false },
         };
+        let Some(does) = does else { continue };
+        let site = Site { does, ..site };
         found.push(Written { site, place: sheet.place.clone(), key });
     }
     found

@@ -78,7 +78,8 @@ fn group(
     facts: &Facts<'_>,
 ) -> Option<Group> {
     let sheet = desk.open(key, node, &UPSTREAM)?;
-    let mut group = Group::new(name, members(desk, &sheet, adapter, facts)?);
+    let members = members(desk, &sheet, adapter, facts);
+    let mut group = Group::new(name, members.unwrap_or(Members::Static(Vec::new())));
     let path = |text: &str| text.starts_with('/').then(|| format!("{}/", text.trim_end_matches('/')));
     if let Some(path) =
         sheet.read(desk, "path", "a path that begins with a slash, such as \"/socket.io/\"", path)
@@ -113,6 +114,7 @@ fn group(
     };
     group.timeouts = timeouts(desk, &sheet);
     group.send_proxy = sheet.choice(desk, "send_proxy", &PROXY_VERSIONS);
+    // All was read: one error hides no other. And whoever names the group is not told that there is none.
     Some(group)
 }
 

@@ -287,7 +287,7 @@ const WRONG: &[(&str, &str)] = &[
     ("[listen]\nadress = ':80'", "f.toml:2:1: listen.adress: there is no such key, did you mean address?"),
     (
         "[listen]\ntls = true",
-        "f.toml:1:1: listen.tls: there is no certificate: add certificate and key here, or a [tls] (sockeye cert self-signed makes one)",
+        "f.toml:2:7: listen.tls = true: there is no certificate: add certificate and key here, or a [tls] (sockeye cert self-signed makes one)",
     ),
     ("[listen]\ntls = 'yes'", "f.toml:2:7: listen.tls = 'yes': expected true or false, without quotes"),
     (
@@ -563,4 +563,27 @@ fn a_variable_below_a_short_form_adds_to_what_it_stands_for() {
     }
     let log = common::with("access_log = 'a.log'", &[("SOCKEYE_ACCESS_LOG__FORMAT", "json")]).unwrap();
     assert_eq!(log.edge.access_log.unwrap().format, LogFormat::Json);
+}
+
+#[test]
+fn one_error_hides_no_other() {
+    for (text, expected) in [
+        ("[[site]]\npath = 'y'", &["nobody answers", "site.path"][..]),
+        (
+            "[listen]\nmode = 'tcp'\nupstream = 'a'\nredirect = 'ftp'\n[upstream.a]\nservers = ['app01:1']",
+            &["this needs mode", "expected \"https\""],
+        ),
+        (
+            "[upstream.a]\nsticky = 'x'\n[[site]]\nupstream = 'a'",
+            &["expected one of servers", "upstream.a.sticky"],
+        ),
+    ] {
+        let told = refused(text);
+        assert!(expected.iter().all(|part| told.contains(part)), "{told}");
+        assert_eq!(told.lines().count(), expected.len(), "{told}");
+    }
+    let short = refused("[admin]\naddress = '127.0.0.1:1'\ntoken = 'short'");
+    assert_eq!(short, "f.toml:3:9: admin.token: expected at least 16 characters without blanks");
+    let bare = refused("[listen]\naddress = ':1'\ntls = true");
+    assert!(bare.starts_with("f.toml:3:7: listen.tls = true: there is no certificate"), "{bare}");
 }

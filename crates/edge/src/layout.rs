@@ -12,6 +12,17 @@ use crate::group::Group;
 use crate::stats::Counter;
 use crate::workers::Workers;
 
+impl Config {
+    /// Looks for what is wrong in itself, as whoever takes it on would, and opens nothing.
+    ///
+    /// # Errors
+    ///
+    /// The first that is wrong.
+    pub fn check(&self) -> Result<(), ConfigError> {
+        look_over(self, &[])
+    }
+}
+
 /// One settled configuration. Requests take the one that is there when they begin.
 pub(crate) struct Layout {
     pub(crate) config: Config,

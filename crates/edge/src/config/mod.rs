@@ -70,15 +70,6 @@ impl Config {
         }
     }
 
-    /// Looks for what is wrong in itself, as whoever takes it on would, and opens nothing.
-    ///
-    /// # Errors
-    ///
-    /// The first that is wrong.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        crate::layout::look_over(self, &[])
-    }
-
     /// The same, at a TCP address.
     #[must_use]
     pub fn listen(address: SocketAddr) -> Self {

@@ -217,17 +217,6 @@ pub(crate) fn without_port(host: &str) -> &str {
     name.strip_suffix('.').unwrap_or(name)
 }
 
-impl Config {
-    /// Looks for what is wrong in itself, as whoever takes it on would, and opens nothing.
-    ///
-    /// # Errors
-    ///
-    /// The first that is wrong.
-    pub fn check(&self) -> Result<(), ConfigError> {
-        look_over(self, &[])
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;

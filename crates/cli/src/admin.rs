@@ -28,9 +28,10 @@ use tracing::{debug, warn};
 
 use self::office::Office;
 use crate::standing::Standing;
+use crate::token;
 
 pub(crate) use office::{Clients, Ways};
-pub(crate) use place::{Stream, connect, default_socket, token};
+pub(crate) use place::{Stream, connect, default_socket};
 
 /// Connections at a time; further ones wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 32;
@@ -59,7 +60,7 @@ impl Admin {
     /// Opens it.
     pub(crate) fn open(file: &Path, told: &settings::Admin) -> anyhow::Result<Self> {
         let secret = |text: String| Secret::new(text).map_err(|error| anyhow!("admin.token: {error}"));
-        let token = told.token.as_ref().map(|told| token(told).and_then(secret)).transpose()?;
+        let token = told.token.as_ref().map(|told| token::read(told).and_then(secret)).transpose()?;
         Ok(Self { place: place::Place::open(&address(file, told))?, token })
     }
 

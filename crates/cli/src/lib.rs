@@ -28,6 +28,7 @@ mod settings;
 mod standing;
 mod talk;
 mod tenant;
+mod token;
 
 use std::process::ExitCode;
 

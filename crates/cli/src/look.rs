@@ -11,8 +11,8 @@ use sockeye_edge::config::{Certificate, TlsError};
 use sockeye_settings::{Fault, Thing, Token};
 use sockeye_supervisor::{AppSpec, Launch};
 
-use crate::admin;
 use crate::tenant::Recipe;
+use crate::token;
 
 /// Looks at one thing. `base` is the directory from which apps are started, `env` what their shell has.
 pub(crate) fn look(thing: &Thing<'_>, base: &Path, env: &BTreeMap<String, String>) -> Result<(), Fault> {
@@ -84,7 +84,7 @@ fn pair(files: &Certificate) -> Result<(), Fault> {
 }
 
 fn token(path: &Path) -> Result<(), String> {
-    let text = admin::token(&Token::File(path.to_owned())).map_err(|error| {
+    let text = token::read(&Token::File(path.to_owned())).map_err(|error| {
         let told = format!("{error:#}");
         let told = told.strip_prefix("admin.token_file: ").unwrap_or(&told).to_owned();
         let fix =

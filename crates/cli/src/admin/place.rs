@@ -8,7 +8,6 @@ use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
 use sockeye_edge::config::Endpoint;
-use sockeye_settings::Token;
 use tokio::net::{TcpListener, TcpStream, UnixListener, UnixStream};
 
 /// The parent directory of sockets.
@@ -126,24 +125,4 @@ pub(crate) async fn connect(at: &Endpoint) -> anyhow::Result<Stream> {
 
 fn is_us(uid: u32) -> bool {
     uid == rustix::process::geteuid().as_raw() || uid == 0
-}
-
-/// The token itself.
-pub(crate) fn token(token: &Token) -> anyhow::Result<String> {
-    match token {
-        Token::Text(text) => Ok(text.clone()),
-        Token::File(path) => {
-            let text = std::fs::read_to_string(path)
-                .with_context(|| format!("admin.token_file: cannot read {}", path.display()))?;
-            let text = text.trim().to_owned();
-            if text.len() < sockeye_settings::TOKEN_CHARACTERS_MIN {
-                bail!(
-                    "admin.token_file: {} holds fewer than {} characters: openssl rand -hex 32 makes a token",
-                    path.display(),
-                    sockeye_settings::TOKEN_CHARACTERS_MIN
-                );
-            }
-            Ok(text)
-        }
-    }
 }

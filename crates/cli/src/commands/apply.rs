@@ -14,7 +14,7 @@ use hyper_util::rt::TokioIo;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::admin::{self, Stream};
-use crate::{exit, runtime, settings};
+use crate::{exit, runtime, settings, token};
 
 /// What was typed.
 #[derive(Debug, Args)]
@@ -43,7 +43,7 @@ pub(crate) fn run(flags: &Flags) -> ExitCode {
 fn apply(flags: &Flags) -> anyhow::Result<String> {
     let settled = settings::read(&flags.file, None)?;
     let at = admin::address(&flags.file, &settled.admin);
-    let token = settled.admin.token.as_ref().map(admin::token).transpose()?;
+    let token = settled.admin.token.as_ref().map(token::read).transpose()?;
     let runtime = runtime::build(NonZeroUsize::MIN).context("cannot start threads")?;
     runtime.block_on(async {
         let asked = async {

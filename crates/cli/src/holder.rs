@@ -4,9 +4,10 @@
 //! Absent: the lock that lets one daemon in (`daemon`).
 
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use anyhow::{Context, bail};
+use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, Signal, pidfd_open, pidfd_send_signal};
 use serde::{Deserialize, Serialize};
 use sockeye_supervisor::proc::Identity;
@@ -16,9 +17,6 @@ use crate::places::{self, Places};
 
 /// How long a daemon that was told to end may take.
 const END_TIMEOUT: Duration = Duration::from_secs(20);
-
-/// How often it is looked whether it ended.
-const LOOK_PAUSE: Duration = Duration::from_millis(20);
 
 /// The daemon of a state directory.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -74,13 +72,11 @@ impl Holder {
         let descriptor = pid.and_then(|pid| pidfd_open(pid, PidfdFlags::empty()).ok());
         let Some(descriptor) = descriptor.filter(|_| self.daemon.is_alive()) else { return Ok(()) };
         // It may have ended this moment.
-        let _ = pidfd_send_signal(descriptor, Signal::TERM);
-        let since = Instant::now();
-        while self.daemon.is_alive() {
-            if since.elapsed() > END_TIMEOUT {
-                bail!("the daemon, process {}, does not end: kill -9 {0}, and say it again", self.daemon.pid);
-            }
-            std::thread::sleep(LOOK_PAUSE);
+        let _ = pidfd_send_signal(&descriptor, Signal::TERM);
+        // Readable, once the process has ended (pidfd_open(2)).
+        let mut ended = [PollFd::new(&descriptor, PollFlags::IN)];
+        if poll(&mut ended, Some(&END_TIMEOUT.try_into()?))? == 0 {
+            bail!("the daemon, process {}, does not end: kill -9 {0}, and say it again", self.daemon.pid);
         }
         Ok(())
     }

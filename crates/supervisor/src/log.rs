@@ -20,7 +20,7 @@ use crate::spec::LogSpec;
 
 use file::LogFile;
 use past::Compressor;
-pub use past::past;
+pub use past::{past, past_lines};
 
 /// Where the lines of one app go.
 #[derive(Debug)]

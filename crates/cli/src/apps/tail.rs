@@ -52,7 +52,7 @@ pub(crate) struct Tail {
 }
 
 impl Tail {
-    /// The last lines; reading goes on behind them.
+    /// The last lines, through what was put away; reading goes on behind them.
     pub(crate) fn last(&mut self, lines: usize) -> io::Result<Vec<String>> {
         let mut last = VecDeque::new();
         let Ok(mut file) = File::open(&self.path) else { return Ok(Vec::new()) };
@@ -71,6 +71,12 @@ impl Tail {
             if lines > 0 {
                 last.push_back(line);
             }
+        }
+        // Of a file of which only the end was read, what stands before it is not the line before.
+        if from == 0 && last.len() < lines {
+            let mut all = log::past_lines(&self.path, lines - last.len());
+            all.extend(last);
+            return Ok(all);
         }
         Ok(last.into())
     }

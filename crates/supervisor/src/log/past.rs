@@ -1,13 +1,15 @@
 //! Log files that were put away: their names, compressing them, and how many are kept.
 
+use std::collections::VecDeque;
 use std::fs::{self, File};
-use std::io;
+use std::io::{self, BufRead, BufReader};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{self, SyncSender};
 use std::thread;
 use std::time::SystemTime;
 
 use flate2::Compression;
+use flate2::read::GzDecoder;
 use flate2::write::GzEncoder;
 use tracing::warn;
 
@@ -64,6 +66,51 @@ pub fn past(path: &Path) -> Vec<PathBuf> {
     past
 }
 
+/// The last lines that were put away of a log file, the oldest first. What cannot be read is passed over.
+#[must_use]
+pub fn past_lines(path: &Path, lines: usize) -> Vec<String> {
+    let mut wanted = VecDeque::new();
+    let old = past(path);
+    for (index, path) in old.iter().enumerate().rev() {
+        // While it is compressed a file is there twice.
+        let is_twice = index > 0 && compressed(&old[index - 1]) == *path;
+        if wanted.len() == lines {
+            break;
+        }
+        if !is_twice {
+            for line in lines_of(path, lines - wanted.len()).into_iter().rev() {
+                wanted.push_front(line);
+            }
+        }
+    }
+    wanted.into()
+}
+
+/// The last lines of a file that was put away, be it compressed by now or not yet.
+fn lines_of(path: &Path, lines: usize) -> VecDeque<String> {
+    let opened = File::open(path).map(|file| (file, is_compressed(path)));
+    let Ok((file, packed)) = opened.or_else(|_| File::open(compressed(path)).map(|file| (file, true))) else {
+        return VecDeque::new();
+    };
+    let mut reader: Box<dyn BufRead> = match packed {
+        true => Box::new(BufReader::new(GzDecoder::new(file))),
+        false => Box::new(BufReader::new(file)),
+    };
+    let (mut last, mut line) = (VecDeque::new(), Vec::new());
+    while reader.read_until(b'\n', &mut line).is_ok_and(|read| read > 0) {
+        if last.len() == lines {
+            last.pop_front();
+        }
+        last.push_back(String::from_utf8_lossy(line.strip_suffix(b"\n").unwrap_or(&line)).into_owned());
+        line.clear();
+    }
+    last
+}
+
+fn is_compressed(path: &Path) -> bool {
+    path.extension().is_some_and(|ending| ending == "gz")
+}
+
 /// `20261130-070000123-00`
 const STAMP_BYTES: usize = 21;
 
@@ -105,7 +152,7 @@ fn tidy(path: &Path, compress: bool, keep: usize) -> io::Result<()> {
     for path in gone {
         fs::remove_file(path)?;
     }
-    for path in kept.iter().filter(|path| compress && path.extension().is_none_or(|ending| ending != "gz")) {
+    for path in kept.iter().filter(|path| compress && !is_compressed(path)) {
         pack(path)?;
     }
     Ok(())

@@ -59,6 +59,26 @@ fn what_is_put_away_is_as_private_as_it_was() {
 }
 
 #[test]
+fn the_last_lines_are_found_in_what_was_put_away() {
+    let directory = tempfile::tempdir().unwrap();
+    let spec = LogSpec { max_size: Size::from_bytes(100), keep: 1000, ..LogSpec::default() };
+    let logs = Logs::open("app", spec, directory.path().to_owned()).unwrap();
+    for number in 0..100 {
+        say(&logs, &format!("line {number}"), false);
+    }
+    let path = logs.path(0, Stream::Out);
+    let standing = fs::read_to_string(&path).unwrap().lines().count();
+    // Whether they are compressed by now, are being, or not yet.
+    for wanted in [0, 1, 30, 1000] {
+        let first = (100 - standing).saturating_sub(wanted);
+        let expected: Vec<_> = (first..100 - standing).map(|number| format!("line {number}")).collect();
+        assert_eq!(past_lines(&path, wanted), expected);
+    }
+    drop(whole(&path, None));
+    assert_eq!(past_lines(&path, 1000).len(), 100 - standing);
+}
+
+#[test]
 fn what_is_no_regular_file_is_written_to_and_never_moved() {
     let directory = tempfile::tempdir().unwrap();
     let [pipe, link] = ["pipe", "link"].map(|name| directory.path().join(name));
